@@ -1,0 +1,195 @@
+"""What crosses a lane: commands in, venue reports in, requests to gateways and order events out.
+
+Prices are ticks, quantities lots, times ns, numbers of accounts, strategies and instruments those of the run.
+Every message carries its time: a core never asks for it.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from tidegate.model.order import Contingency, ExecType, OrdStatus, OrdType, Side, TimeInForce
+
+
+class Message(msgspec.Struct, tag=True, array_like=True, gc=False, omit_defaults=False):
+    """Base of everything a log carries for a lane; encodes as a tagged array (msgpack)."""
+
+    ts: int
+
+
+class NewOrder(Message):
+    """A command: buy or sell. `cmd_id` makes a retry recognisable.
+
+    `ref_bid`, `ref_ask` and `ref_ts` are the touch the sender's shell saw when it wrote the command (ticks, ns;
+    0 for none): collars are judged against them, so that a replay decides the same.
+    """
+
+    cmd_id: int
+    account: int
+    strategy: int
+    instrument: int
+    side: Side
+    ord_type: OrdType
+    qty: int
+    price: int = 0
+    stop_price: int = 0
+    time_in_force: TimeInForce = TimeInForce.GTC
+    exec_inst: int = 0
+    display_qty: int = 0
+    offset: int = 0
+    expire_ts: int = 0
+    ref_bid: int = 0
+    ref_ask: int = 0
+    ref_ts: int = 0
+    contingency: Contingency = Contingency.NONE
+    link_group: int = 0
+    """Orders of one group: OCO siblings cancel each other."""
+    parent_cmd_id: int = 0
+    """OTO: the cmd_id of the order whose first fill releases this one, for the quantity filled."""
+
+
+class CancelOrder(Message):
+    """A command: cancel the order that `cmd_id` asked for."""
+
+    cmd_id: int
+
+
+class ReplaceOrder(Message):
+    """A command: change quantity (total, not leaves) and price of a resting order; 0 keeps."""
+
+    cmd_id: int
+    qty: int = 0
+    price: int = 0
+    ref_bid: int = 0
+    ref_ask: int = 0
+    ref_ts: int = 0
+
+
+class CancelAll(Message):
+    """A command: cancel every open order of a scope; −1 is any."""
+
+    account: int = -1
+    strategy: int = -1
+    instrument: int = -1
+
+
+class Report(Message):
+    """A venue's word on one order. `ts` is when it reached us, `ts_venue` when the venue said it.
+
+    For TRADE: `last_qty`, `last_px`, `exec_id` (unique at the venue) and `fee` (minor units of the settlement
+    currency, positive is paid). `maker` is true where the order rested. For REPLACED: `qty` and `price` are the
+    new ones. For ORDER_STATUS: `status`, `cum_qty` and `leaves_qty` as the venue holds them.
+    """
+
+    cl_ord_id: int
+    exec_type: ExecType
+    ts_venue: int = 0
+    exec_id: int = 0
+    last_qty: int = 0
+    last_px: int = 0
+    fee: int = 0
+    maker: bool = False
+    qty: int = 0
+    price: int = 0
+    cum_qty: int = -1
+    leaves_qty: int = -1
+    status: OrdStatus = OrdStatus.CREATED
+    reason: int = 0
+    ref_exec_id: int = 0
+    """For TRADE_CANCEL and TRADE_CORRECT: the exec_id concerned."""
+
+
+class Mark(Message):
+    """The world outside, sampled into the log: touch of an instrument (ticks; 0 for none)."""
+
+    instrument: int
+    bid: int
+    ask: int
+
+
+class Tick(Message):
+    """Time, sampled into the log: acknowledgement time-outs and expiries are judged by it."""
+
+
+class Funding(Message):
+    """A funding payment is due: position × mark value × rate. `rate` is a fraction × 1e8."""
+
+    instrument: int
+    rate: int
+    price: int
+
+
+class ScopeState(Message):
+    """A scope's state changed (RISK_CONTROLS: ACTIVE … KILLED); `scope` is a number of the scope table."""
+
+    scope: int
+    state: int
+    reason: int = 0
+
+
+# To the gateway.
+
+
+class SendNew(Message):
+    """Place this order at the venue."""
+
+    cl_ord_id: int
+    account: int
+    instrument: int
+    side: Side
+    ord_type: OrdType
+    qty: int
+    price: int
+    stop_price: int
+    time_in_force: TimeInForce
+    exec_inst: int
+    display_qty: int
+    offset: int
+    expire_ts: int
+
+
+class SendCancel(Message):
+    """Cancel this order at the venue."""
+
+    cl_ord_id: int
+
+
+class SendReplace(Message):
+    """Change this order at the venue: the new total quantity and price."""
+
+    cl_ord_id: int
+    qty: int
+    price: int
+
+
+class SendStatus(Message):
+    """Ask the venue what became of this order."""
+
+    cl_ord_id: int
+
+
+# To strategies and everybody who listens.
+
+
+class OrderEvent(Message):
+    """An order changed: its state after the change. A fill carries `last_*`, a denial its reason's figures."""
+
+    cl_ord_id: int
+    cmd_id: int
+    account: int
+    strategy: int
+    instrument: int
+    status: OrdStatus
+    exec_type: ExecType | None
+    leaves_qty: int
+    cum_qty: int
+    last_qty: int = 0
+    last_px: int = 0
+    fee: int = 0
+    maker: bool = False
+    exec_id: int = 0
+    reason: int = 0
+    limit: int = 0
+    value: int = 0
+    scope: int = 0
+    version: int = 0

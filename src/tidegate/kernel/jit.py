@@ -18,7 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import numba
-from numba import njit
+from numba import njit, types
+from numba.core.compiler import CompilerBase, DefaultPassBuilder
+from numba.core.compiler_machinery import register_pass
+from numba.core.typed_passes import NativeLowering
 
 JIT = not numba.config.DISABLE_JIT
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -71,6 +74,67 @@ def use_cache(function: Callable[..., Any]) -> None:
     numba.config.CACHE_DIR = str(cache_root() / "kernels" / f"{path.stem}-{source_hash(path)}")
 
 
+def _link_only(library: Any) -> None:
+    """Finish a helper's library without optimising it or making machine code of it: its callers do that."""
+    for other in dict.fromkeys(library._linking_libraries):
+        library._reload_init.update(other._reload_init)
+        library._final_module.link_in(other._get_module_for_linking(), preserve=True)
+    library._finalized = True
+
+
+class _HelperLowering(NativeLowering):  # type: ignore[misc]
+    _name = "helper_lowering"
+
+    def run_pass(self, state: Any) -> bool:
+        state.flags.no_compile = True
+        super().run_pass(state)
+        # Numba files an overload under its compiled entry point. There is none: any builtin of its own will do.
+        library, lowered = state.library, state["cr"]._replace(cfunc=[].append)
+        state["cr"] = lowered
+        library.finalize = lambda: _link_only(library)
+        state.targetctx.insert_user_function(lowered.cfunc, lowered.fndesc, [library])
+        return True
+
+
+register_pass(mutates_CFG=True, analysis_only=False)(_HelperLowering)
+
+
+class _HelperCompiler(CompilerBase):  # type: ignore[misc]
+    """Numba's usual pipeline, with the last step replaced: a helper has no life outside its callers."""
+
+    def define_pipelines(self) -> list[Any]:
+        pipeline = DefaultPassBuilder.define_nopython_pipeline(self.state)
+        pipeline.passes = [
+            (_HelperLowering if step is NativeLowering else step, about) for step, about in pipeline.passes
+        ]
+        pipeline._finalized = False
+        pipeline.finalize()
+        return [pipeline]
+
+
+def _helper(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
+    if not JIT:
+        return function
+    # Helpers are never called from Python, so they need no wrapper for it.
+    dispatcher = njit(
+        _nrt=False,
+        no_cpython_wrapper=True,
+        no_cfunc_wrapper=True,
+        error_model="numpy",
+        pipeline_class=_HelperCompiler,
+        **options,
+    )(function)
+    resolve = dispatcher.get_call_template
+
+    def by_plain_types(args: Any, kws: Any) -> Any:
+        # Numba would compile a helper anew for every integer literal it is called with.
+        plain = {name: types.unliteral(kind) for name, kind in kws.items()}
+        return resolve(tuple(types.unliteral(kind) for kind in args), plain)
+
+    dispatcher.get_call_template = by_plain_types
+    return dispatcher  # type: ignore[no-any-return]
+
+
 def inline(function: Callable[..., Any]) -> Callable[..., Any]:
     """A helper that becomes part of its caller.
 
@@ -78,16 +142,28 @@ def inline(function: Callable[..., Any]) -> Callable[..., Any]:
     drops reference counting of array arguments, which costs a factor of five in hot loops (the helper must
     therefore not allocate). `_nrt` is undocumented: Numba is pinned and `benchmarks/` watches it.
     """
-    return njit(forceinline=True, _nrt=False)(function) if JIT else function
+    return _helper(function, forceinline=True)
 
 
-def kernel(*signatures: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """An entry point: compiled for these signatures when its module is first imported, then cached."""
+def outline(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A helper that stays a function of its own: for what is large or rare, so that its callers stay small.
+
+    Like `inline` it must not allocate.
+    """
+    return _helper(function)
+
+
+def kernel(*signatures: Any, nogil: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """An entry point: compiled for these signatures when its module is first imported, then cached.
+
+    With `nogil` it releases the interpreter while it runs, so threads of one process share the cores; a kernel
+    that calls back into Python must not.
+    """
 
     def wrap(function: Callable[..., Any]) -> Callable[..., Any]:
         if not JIT:
             return function
         use_cache(function)
-        return njit(list(signatures) or None, cache=True)(function)
+        return njit(list(signatures) or None, cache=True, nogil=nogil, error_model="numpy")(function)
 
     return wrap

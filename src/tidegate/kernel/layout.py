@@ -33,8 +33,10 @@ from tidegate.model.order import ExecInst, OrdStatus, OrdType, SelfTrade, Side, 
     O_REF_TS,
     O_TAG,  # the command that asked for it
     O_CHARGE,  # price the gate charged the order at
-) = range(24)
-ORDER_WORDS = 24
+    O_PENDING_QTY,  # what a pending replace asks for
+    O_PENDING_PRICE,
+) = range(26)
+ORDER_WORDS = 26
 
 BUY, SELL = int(Side.BUY), int(Side.SELL)
 MARKET, LIMIT, STOP, STOP_LIMIT, TRAILING_STOP, ICEBERG, PEGGED = (int(t) for t in OrdType)

@@ -78,7 +78,10 @@ class Report(Message):
 
     For TRADE: `last_qty`, `last_px`, `exec_id` (unique at the venue) and `fee` (minor units of the settlement
     currency, positive is paid). `maker` is true where the order rested. For REPLACED: `qty` and `price` are the
-    new ones. For ORDER_STATUS: `status`, `cum_qty` and `leaves_qty` as the venue holds them.
+    new ones. For ORDER_STATUS: `status`, `cum_qty` and `leaves_qty` as the venue holds them. For CANCEL_REJECTED:
+    `qty` and `price` are what a refused replace asked for, both 0 where a cancel was refused; `status` is the
+    order's own, where the venue tells it (FIX 39 in 35=9). For RESTATED: `qty` (total) and `price` as they are
+    now. `cum_qty` and `leaves_qty` may come with any report; −1 where the venue does not say.
     """
 
     cl_ord_id: int

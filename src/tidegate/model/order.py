@@ -147,6 +147,14 @@ class Trigger(IntEnum):
     TIMEOUT = 13
     """No answer in time."""
     DENY = 14
+    ACK_PARTIAL = 15
+    """The venue knows the order, and part has filled."""
+    REPLACED_PARTIAL = 16
+    """A replace was accepted, and part has filled."""
+    UNFILLED = 17
+    """A trade cancel took back all that had filled."""
+    FILL_MISSING = 18
+    """The venue says the order is over and names more fills than have come: open until they do."""
 
 
 _S, _T = OrdStatus, Trigger
@@ -175,10 +183,18 @@ TRANSITIONS: dict[tuple[OrdStatus, Trigger], OrdStatus] = {
     **{(s, _T.CANCEL_REQUEST): _S.PENDING_CANCEL for s in (*_OPEN, *_PENDING)},
     **{(s, _T.REPLACE_REQUEST): _S.PENDING_REPLACE for s in _OPEN},
     **{(s, _T.ACK): s for s in (*_OPEN, *_PENDING)},
-    **{(s, _T.REPLACED): _S.NEW for s in (_S.NEW, _S.PENDING_REPLACE)},
-    (_S.PARTIALLY_FILLED, _T.REPLACED): _S.PARTIALLY_FILLED,
+    **{(s, _T.ACK_PARTIAL): s for s in (_S.PARTIALLY_FILLED, *_PENDING)},
+    (_S.UNKNOWN, _T.ACK_PARTIAL): _S.PARTIALLY_FILLED,
+    **{(s, _T.REPLACED): _S.NEW for s in (_S.NEW, _S.PENDING_REPLACE, _S.UNKNOWN)},
     (_S.PENDING_CANCEL, _T.REPLACED): _S.PENDING_CANCEL,
-    (_S.UNKNOWN, _T.REPLACED): _S.NEW,
+    **{
+        (s, _T.REPLACED_PARTIAL): _S.PARTIALLY_FILLED
+        for s in (_S.PARTIALLY_FILLED, _S.PENDING_REPLACE, _S.UNKNOWN)
+    },
+    (_S.PENDING_CANCEL, _T.REPLACED_PARTIAL): _S.PENDING_CANCEL,
+    (_S.PARTIALLY_FILLED, _T.UNFILLED): _S.NEW,
+    **{(s, _T.UNFILLED): s for s in (*_PENDING, _S.UNKNOWN)},
+    **{(s, _T.FILL_MISSING): _S.UNKNOWN for s in _SENT},
     **{(s, _T.REQUEST_REJECTED_NEW): _S.NEW for s in (_S.NEW, *_PENDING)},
     **{(s, _T.REQUEST_REJECTED_PARTIAL): _S.PARTIALLY_FILLED for s in (_S.PARTIALLY_FILLED, *_PENDING)},
     **{(s, _T.TIMEOUT): _S.UNKNOWN for s in _PENDING},

@@ -1,0 +1,221 @@
+"""Fills: each booked once by its ExecID, whenever it comes, and taken back or corrected when the venue says
+so.
+
+A fill moves the position even where the order is over: the venue's money is the truth, and only the status is
+final. A trade cancel on an open order puts its quantity back into LeavesQty, charged again, until the venue
+says otherwise; on a closed order CumQty alone falls.
+"""
+
+from __future__ import annotations
+
+import struct
+
+from tidegate.execution.acts import NEW, adopt, close, move, recharge, resume, settle, tell, touch
+from tidegate.execution.state import VOID, Fill, LaneOrder, State
+from tidegate.model.messages import Report
+from tidegate.model.order import ExecType, OrdStatus, Side, Trigger
+from tidegate.risk.reasons import Reason
+
+_NUMBERS = struct.Struct("<7q")
+CLOSING = {
+    OrdStatus.FILLED: Trigger.FULL_FILL,
+    OrdStatus.CANCELED: Trigger.CANCELED,
+    OrdStatus.REJECTED: Trigger.REJECTED,
+    OrdStatus.EXPIRED: Trigger.EXPIRED,
+    OrdStatus.DENIED: Trigger.REJECTED,
+}
+"""The transition to each terminal status that a venue may name."""
+
+
+class Malformed(Exception):
+    """A report whose fields cannot be true."""
+
+
+def trade(s: State, order: LaneOrder, r: Report) -> None:
+    """TRADE: book the fill, once."""
+    exec_id, qty, price, fee, cum, leaves, ts = _numbers(s, order, r)
+    fills = order.fills
+    if fills is None:
+        fills = order.fills = {}
+    elif exec_id in fills:
+        s.count(Reason.DUPLICATE_REPORT)
+        return
+    fills[exec_id] = (qty, price, fee)
+    if cum > order.venue_cum:
+        order.venue_cum = cum
+        order.ts_cum = max(order.ts_cum, int(r.ts_venue))
+    reason = _book(s, order, (qty, price, fee), cum, leaves, ts)
+    if reason:
+        s.count(reason)
+    tell(s, order, ExecType.TRADE, ts, reason, qty, price, fee, r.maker, exec_id)
+    resume(s, order, ts)
+    if order.early and exec_id in order.early:
+        late = order.early.pop(exec_id)
+        (bust if late.exec_type == ExecType.TRADE_CANCEL else correct)(s, order, late)
+
+
+def _numbers(s: State, order: LaneOrder, r: Report) -> tuple[int, int, int, int, int, int, int]:
+    """(ExecID, quantity, price, fee, CumQty, LeavesQty, ts) as plain integers that can be true."""
+    numbers: tuple[int, int, int, int, int, int, int] = _NUMBERS.unpack(
+        _NUMBERS.pack(r.exec_id, r.last_qty, r.last_px, r.fee, r.cum_qty, r.leaves_qty, r.ts)
+    )
+    exec_id, qty, price = numbers[:3]
+    if not exec_id or qty <= 0:
+        raise Malformed(f"exec_id {exec_id}, last_qty {qty}")
+    if price <= 0 and not s.universe[order.instrument].negative_prices:
+        raise Malformed(f"last_px {price}")
+    return numbers
+
+
+def _book(s: State, order: LaneOrder, fill: Fill, cum: int, leaves: int, ts: int) -> int:
+    """Gate, ledger, order; returns the reason to tell with it, 0 for a fill as it should be."""
+    qty, price, fee = fill
+    over = order.status >= OrdStatus.FILLED
+    reason = 0
+    if not over and qty > order.leaves_qty:
+        reason = _make_room(s, order, qty, leaves, ts)
+    _charge(s, order, fill, ts)
+    signed = qty if order.side is Side.BUY else -qty
+    s.ledger.apply_fill(order.account, order.strategy, order.instrument, signed, price, fee, ts)
+    order.cum_qty += qty
+    order.cum_value += qty * price
+    if over:
+        touch(s, order, ts)
+        return Reason.LATE_FILL
+    order.leaves_qty -= qty
+    order.acked = True
+    _advance(s, order, cum, leaves, ts)
+    return reason
+
+
+def _charge(s: State, order: LaneOrder, fill: Fill, ts: int) -> None:
+    """Tell the gate, which sees the LeavesQty it charged: of the larger form while a replace is under way."""
+    leaves = order.leaves_qty
+    order.leaves_qty = max(leaves, order.pending_qty - order.cum_qty) if order.pending_qty else leaves
+    s.gate.fill(order, *fill, ts)
+    order.leaves_qty = leaves
+
+
+def _make_room(s: State, order: LaneOrder, qty: int, leaves: int, ts: int) -> int:
+    """A fill larger than LeavesQty proves a larger order at the venue: adopt what it proves.
+
+    That is the LeavesQty that came with it, else the replace under way if the fill fits that, else no more
+    than the fill itself: an overfill.
+    """
+    total = order.cum_qty + qty
+    if leaves > 0:
+        adopt(s, order, total + leaves, order.pending_price or order.price, ts)
+    elif order.pending_qty >= total:
+        adopt(s, order, order.pending_qty, order.pending_price, ts)
+    else:
+        adopt(s, order, total, order.price, ts)
+        return Reason.OVERFILL
+    return 0
+
+
+def _advance(s: State, order: LaneOrder, cum: int, leaves: int, ts: int) -> None:
+    """Where a fill leads."""
+    if order.closing:
+        if order.cum_qty >= order.venue_cum:
+            close(s, order, CLOSING[order.closing], ts)
+        else:
+            touch(s, order, ts)
+    elif order.leaves_qty == 0 and not _may_grow(order, cum, leaves):
+        close(s, order, Trigger.FULL_FILL, ts)
+    else:
+        move(s, order, Trigger.PARTIAL_FILL, ts)
+        settle(s, order, ts)
+
+
+def _may_grow(order: LaneOrder, cum: int, leaves: int) -> bool:
+    """Whether a replace to more is under way that may still be accepted at the venue.
+
+    The order is then not over, unless the venue says with this fill that nothing is left of the whole.
+    """
+    return order.pending_qty > order.qty and not (leaves == 0 and cum <= order.cum_qty)
+
+
+def bust(s: State, order: LaneOrder, r: Report) -> None:
+    """TRADE_CANCEL: take the fill back, once."""
+    fill = _referred(s, order, r)
+    if fill is None:
+        return
+    assert order.fills is not None
+    order.fills[r.ref_exec_id] = VOID
+    _take_back(s, order, fill, r.ts)
+    settle_open(s, order, r.ts)
+    qty, price, fee = fill
+    s.count(Reason.FILL_BUSTED)
+    tell(s, order, ExecType.TRADE_CANCEL, r.ts, Reason.FILL_BUSTED, qty, price, fee, exec_id=r.ref_exec_id)
+
+
+def correct(s: State, order: LaneOrder, r: Report) -> None:
+    """TRADE_CORRECT: the fill as it was is told as taken back, then the fill as it is."""
+    exec_id, qty, price, fee, cum, leaves, ts = _numbers(s, order, r)
+    if exec_id != r.ref_exec_id and order.fills and exec_id in order.fills:
+        s.count(Reason.DUPLICATE_REPORT)
+        return
+    old = _referred(s, order, r)
+    if old is None:
+        return
+    if old == (qty, price, fee) and exec_id == r.ref_exec_id:
+        s.count(Reason.DUPLICATE_REPORT)
+        return
+    assert order.fills is not None
+    order.fills[r.ref_exec_id] = VOID
+    order.fills[exec_id] = (qty, price, fee)
+    _take_back(s, order, old, ts)
+    tell(s, order, ExecType.TRADE_CANCEL, ts, Reason.FILL_BUSTED, *old, exec_id=r.ref_exec_id)
+    order.venue_cum += qty
+    reason = _book(s, order, (qty, price, fee), cum, leaves, ts)
+    if reason == Reason.LATE_FILL:
+        reason = 0
+    tell(s, order, ExecType.TRADE_CORRECT, ts, reason, qty, price, fee, r.maker, exec_id)
+    resume(s, order, ts)
+
+
+def _referred(s: State, order: LaneOrder, r: Report) -> Fill | None:
+    """The fill that a trade cancel or correct is about; None where there is nothing to do now."""
+    ref = r.ref_exec_id
+    fill = order.fills.get(ref) if order.fills else None
+    if fill is None:
+        early = order.early
+        if early is None:
+            early = order.early = {}
+        s.count(Reason.DUPLICATE_REPORT if ref in early else Reason.EARLY_BUST)
+        early.setdefault(ref, r)
+        return None
+    if fill == VOID:
+        reason = Reason.DUPLICATE_REPORT if r.exec_type == ExecType.TRADE_CANCEL else Reason.UNKNOWN_FILL
+        s.count(reason)
+        if reason is Reason.UNKNOWN_FILL:
+            tell(
+                s, order, ExecType(r.exec_type), r.ts, reason, r.last_qty, r.last_px, r.fee, exec_id=r.exec_id
+            )
+        return None
+    return fill
+
+
+def _take_back(s: State, order: LaneOrder, fill: Fill, ts: int) -> None:
+    qty, price, fee = fill
+    s.gate.unfill(order, qty, price, fee, ts)
+    signed = qty if order.side is Side.BUY else -qty
+    s.ledger.bust(order.account, order.strategy, order.instrument, signed, price, fee, ts)
+    order.cum_qty -= qty
+    order.cum_value -= qty * price
+    order.venue_cum = max(order.venue_cum - qty, 0)
+    if order.status >= OrdStatus.FILLED:
+        touch(s, order, ts)
+        return
+    order.leaves_qty += qty
+    recharge(s, order, ts)
+    if order.cum_qty == 0 and order.status is not NEW:
+        move(s, order, Trigger.UNFILLED, ts)
+    else:
+        touch(s, order, ts)
+
+
+def settle_open(s: State, order: LaneOrder, ts: int) -> None:
+    """`settle`, where the order is not over."""
+    if order.status < OrdStatus.FILLED:
+        settle(s, order, ts)

@@ -1,0 +1,238 @@
+"""The gate's state: eight arrays, every one int64 but `real`, and the names of their columns.
+
+Scopes are numbered: 0 the firm, then desks, accounts, strategies. `chain` gives for each (account, strategy) the
+scopes an order belongs to. Money is int64: *base* amounts in micro-units (1e-6) of the firm's base currency,
+*settlement* amounts in `model.money`'s minor units of the instrument's settlement currency. A sum is always the
+sum of integers that were computed once and are taken out as they went in, so it cannot drift.
+
+One amount is held to ±2⁶⁰ (1.15e12 units of the base currency): a new order worth more is denied OUT_OF_RANGE,
+a valuation beyond it saturates. A sum over positions could overflow int64 only with more than seven positions
+each at that bound. Prices are held to ±2⁴⁰ ticks, quantities to 2⁵⁰ lots. Cash per position overflows beyond
+9.2e18 minor units: 92 billion of a currency with eight decimals.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+from tidegate.kernel.jit import JIT
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+UNLIMITED = 1 << 62
+MAX_MONEY = 1 << 60
+MAX_TICKS = 1 << 40
+MAX_LOTS = 1 << 50
+MICRO = 1_000_000
+PPM = 1_000_000
+
+# States of a scope. RECOVERING trades like REDUCE_ONLY until people make it ACTIVE.
+S_ACTIVE, S_WARN, S_REDUCE_ONLY, S_CANCEL_ONLY, S_KILLED, S_RECOVERING = range(6)
+
+# `chain`, one row for each account × strategies + strategy: scope numbers from the strategy up (-1: none), then
+# the row of `rules` for instrument 0 (-1: the strategy may not use the account) and the group's account scope.
+CH_STRATEGY, CH_ACCOUNT, CH_DESK, CH_FIRM, CH_RULES, CH_GROUP = range(6)
+CHAIN_WORDS = 8
+
+# `rules`, one row for each permitted (account, strategy) and instrument: the tightest of the limits on one order
+# along the chain, and the scope each comes from.
+(
+    R_MISSING,  # control that has no limit, 0 when all are set, and the scope that lacks it
+    R_MISSING_SCOPE,
+    R_MISSING_RISK,  # the same for controls that only hold back increases of risk
+    R_MISSING_RISK_SCOPE,
+    R_INSTRUMENT,  # 1: the instrument may be traded
+    R_SIDES,  # bit masks over the enumerations' values
+    R_TYPES,
+    R_TIFS,
+    R_PERMIT_SCOPE,
+    R_CLOSED_FROM,  # restricted: no order in [from, to), nor from `until` on
+    R_CLOSED_TO,
+    R_LAST_ENTRY,
+    R_QTY,
+    R_QTY_SCOPE,
+    R_VALUE,
+    R_VALUE_SCOPE,
+    R_PARENT,
+    R_PARENT_SCOPE,
+    R_COLLAR,  # parts per million of the reference, and at least so many ticks
+    R_COLLAR_FLOOR,
+    R_COLLAR_SCOPE,
+    R_BAND,  # k × 1000, horizon in ns, and at least so many parts per million of the reference
+    R_BAND_HORIZON,
+    R_BAND_FLOOR,
+    R_BAND_SCOPE,
+    R_DRIFT,  # parts per million within so many ns
+    R_DRIFT_WINDOW,
+    R_DRIFT_SCOPE,
+    R_AGE,  # ns
+    R_AGE_SCOPE,
+    R_SAME,  # so many of the same within so many ns
+    R_SAME_WINDOW,
+    R_SAME_SCOPE,
+    R_SELF_MATCH,  # 1: prevent
+) = range(34)
+RULE_WORDS = 40
+
+# `cell`, one row for each scope × instruments + instrument.
+(
+    C_POS,  # lots, signed
+    C_BUYS,  # open lots
+    C_SELLS,
+    C_REDUCE_BUYS,  # of those, reduce-only
+    C_REDUCE_SELLS,
+    C_CASH,  # settlement: what fills, fees and funding brought in
+    C_PNL,  # base: cash and position at the mark
+    C_GROSS,  # base: worst case of position and open orders at the mark
+    C_LONG,  # base, signed: if all buys filled; if all sells filled
+    C_SHORT,
+    C_MARGIN,  # base: initial margin of the worst case
+    C_MAX_LONG,  # limits, lots
+    C_MAX_SHORT,
+    C_BIDS,  # account scopes: own resting orders, best first (slots)
+    C_ASKS,
+    C_DRIFT_TS,  # strategy scopes: the window of own aggressive fills
+    C_DRIFT_BASE,  # bid + ask when it began
+    C_DRIFT_HIGH,  # highest and lowest own fill in it
+    C_DRIFT_LOW,
+) = range(19)
+CELL_WORDS = 20
+
+# `scope`, one row each.
+(
+    P_STATE,
+    P_CAUSE,  # reason code that moved the state, its limit and value
+    P_CAUSE_LIMIT,
+    P_CAUSE_VALUE,
+    P_ORDERS,  # open orders
+    P_OPEN,  # base: their value
+    P_GROSS,
+    P_LONG,
+    P_SHORT,
+    P_MARGIN,
+    P_PNL,
+    P_PEAK,
+    P_DAY_PNL,  # P&L when the day began
+    P_TRADED,  # base: bought + sold today
+    P_CAPITAL,  # base: put in
+    P_NEW_TAT,  # theoretical arrival times of the two buckets
+    P_CANCEL_TAT,
+    P_MAX_ORDERS,
+    P_MAX_OPEN,
+    P_MAX_GROSS,
+    P_MAX_NET,
+    P_KEEP,  # parts per million of equity that margin may use; -1: margin is not judged here
+    P_MAX_LOSS,
+    P_MAX_DRAWDOWN,
+    P_MAX_TRADED,
+    P_NEW_GAP,  # ns a message, and how far ahead of time a burst may run
+    P_NEW_BURST,
+    P_CANCEL_GAP,
+    P_CANCEL_BURST,
+) = range(29)
+SCOPE_WORDS = 32
+
+# `inst`, one row an instrument.
+(
+    I_MIN_QTY,
+    I_MAX_QTY,
+    I_EXPIRY,
+    I_FLAGS,
+    I_CURRENCY,  # settlement currency: row of `real` after the instruments
+    I_BID,  # last mark
+    I_ASK,
+    I_MARK_TS,
+    I_MARKS,  # good marks seen, and refused ones
+    I_BAD_MARKS,
+    I_FX,  # the currency whose rate this instrument's marks move, -1 for none
+    I_FX_QUOTE,  # … as quoted in this one
+) = range(12)
+INST_WORDS = 12
+F_NEGATIVE, F_INVERSE = 1, 2
+
+# `real`, one row an instrument, then one a currency.
+(
+    X_VALUE,  # settlement minor units of one lot at one tick (inverse: of one lot, × ticks)
+    X_MIN_NOTIONAL,  # ticks × lots
+    X_MARGIN,  # initial margin, a fraction
+    X_UNIT,  # base micro-units of one lot at the mark, 0 before the first
+    X_VARIANCE,  # ticks² a ns, exponentially weighted
+    X_MEMORY,  # ns it remembers
+    X_PRICE,  # value of one tick in the quote currency, for rates
+) = range(7)
+REAL_WORDS = 8
+X_RATE, X_UNITS = 0, 1  # a currency's row: base micro-units of a minor unit, minor units of one whole
+
+# `slot`, one row an open order; row 0 is the header.
+(
+    L_ID,
+    L_CHAIN,
+    L_INSTRUMENT,
+    L_SIDE,
+    L_OPEN,  # lots charged
+    L_VALUE,  # base: charged
+    L_PRICE,  # worst price: where it rests, for self-match prevention
+    L_FLAGS,
+    L_PREV,  # neighbours in the list of own resting orders; L_NEXT also links free slots
+    L_NEXT,
+    L_MID2,  # bid + ask when it was checked
+) = range(11)
+SLOT_WORDS = 12
+H_FREE, H_NEXT_DAY, H_DAY_OFFSET, H_USED = range(4)
+RESTS, REDUCES, TAKES = 1, 2, 4
+
+# `ring`, one row a strategy: its last orders, column by column.
+RING = 64
+Q_KEY, Q_SIZE, Q_TS, Q_ID, Q_NEXT = 0, RING, 2 * RING, 3 * RING, 4 * RING
+RING_WORDS = 4 * RING + 8
+
+
+class GateState(NamedTuple):
+    """All the gate knows; sizes in brackets: A accounts, T strategies, P permitted pairs, S scopes, I instruments."""
+
+    chain: Ints  # [A·T, CHAIN_WORDS]
+    rules: Ints  # [P·I, RULE_WORDS]
+    cell: Ints  # [S·I, CELL_WORDS]
+    scope: Ints  # [S, SCOPE_WORDS]
+    inst: Ints  # [I, INST_WORDS]
+    real: Floats  # [I + currencies, REAL_WORDS]
+    slot: Ints  # [1 + open orders, SLOT_WORDS]
+    ring: Ints  # [T, RING_WORDS]
+
+
+MUTABLE = ("cell", "scope", "inst", "real", "slot", "ring")
+"""The arrays that calls change: what a snapshot holds. `chain` and `rules` are configuration."""
+
+
+def allocate_gate(
+    accounts: int, strategies: int, pairs: int, scopes: int, instruments: int, currencies: int, capacity: int
+) -> GateState:
+    """A gate that permits nothing yet and holds at most `capacity` open orders."""
+    gate = GateState(
+        chain=np.full((accounts * strategies, CHAIN_WORDS), -1, np.int64),
+        rules=np.zeros((pairs * instruments, RULE_WORDS), np.int64),
+        cell=np.zeros((scopes * instruments, CELL_WORDS), np.int64),
+        scope=np.zeros((scopes, SCOPE_WORDS), np.int64),
+        inst=np.zeros((instruments, INST_WORDS), np.int64),
+        real=np.zeros((instruments + currencies, REAL_WORDS)),
+        slot=np.zeros((capacity + 1, SLOT_WORDS), np.int64),
+        ring=np.zeros((strategies, RING_WORDS), np.int64),
+    )
+    gate.inst[:, I_FX] = -1
+    gate.slot[1:capacity, L_NEXT] = np.arange(2, capacity + 1)
+    gate.slot[0, H_FREE] = 1 if capacity else 0
+    return gate
+
+
+def empty_gate() -> GateState:
+    """The smallest gate: one instrument, one strategy that may do nothing. Gives kernels their types."""
+    return allocate_gate(1, 1, 1, 3, 1, 1, 1)
+
+
+GATE_TYPE: Any = numba.typeof(empty_gate()) if JIT else None
+"""Numba's type of every `GateState`, for the signatures of entry points."""

@@ -1,0 +1,105 @@
+"""A book written out as rows: every order, or the price levels of one side; and ids entered into a larger table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numba import int64, void
+
+from tidegate.kernel.jit import kernel
+from tidegate.kernel.layout import GTD, ICEBERG, PEGGED, TRAILING_STOP
+from tidegate.kernel.matching_layout import NO_PRICE, TIF_SHIFT, WHAT_BITS
+from tidegate.kernel.matching_state import (
+    COUNT_BITS,
+    H_TOP,
+    H_WALK,
+    H_WALK_PLACE,
+    L_COUNT,
+    L_PRICE,
+    L_QTY,
+    N_CUM,
+    N_FLAGS,
+    N_KEY,
+    N_LEAVES,
+    N_OWNER,
+    NODE_SHIFT,
+    WAITING,
+    X_EXTRA,
+    X_HIDDEN,
+    X_LIMIT,
+    X_STOP,
+    X_TIME,
+    extra_at,
+    price_at,
+    remember,
+    type_at,
+)
+from tidegate.kernel.matching_trade import worse_level
+from tidegate.kernel.matching_walk import WALK_ALL, begin_walk, next_order
+
+# One order of a snapshot.
+(
+    S_PLACE,  # bids, asks, buy stops, sell stops, parked: 1 … 5
+    S_ID,
+    S_WHAT,  # side, type, time in force, self-trade mode, instructions, packed as in a command
+    S_OWNER,
+    S_PRICE,  # where it rests; NO_PRICE for a waiting stop or a parked peg
+    S_LEAVES,  # displayed open quantity
+    S_HIDDEN,  # the rest of an iceberg
+    S_CUM,  # filled so far
+    S_STOP,  # stop price of a waiting stop, else 0
+    S_LIMIT,  # limit of a waiting stop limit, worst price of a peg, else NO_PRICE
+    S_EXTRA,  # C_EXTRA of an iceberg, a peg, a waiting trailing stop, else 0
+    S_EXPIRY,  # GTD: expiry, else 0
+) = range(12)
+SNAPSHOT_WORDS = 12
+
+
+@kernel(int64(int64[::1], int64[::1], int64[:, ::1]))
+def snapshot(m: Any, w: Any, rows: Any) -> int:
+    """Write every order in walking order (see `matching_walk`); returns how many. `rows` has one for each."""
+    begin_walk(m, WALK_ALL, 0)
+    n = 0
+    o = next_order(m, w)
+    while o != 0:
+        flags, kind = m[o + N_FLAGS], type_at(m, o)
+        waiting = flags & WAITING != 0
+        x = extra_at(m, o)
+        rows[n, S_PLACE] = m[H_WALK_PLACE]
+        rows[n, S_ID] = m[o + N_KEY]
+        rows[n, S_WHAT] = flags & WHAT_BITS
+        rows[n, S_OWNER] = m[o + N_OWNER]
+        rows[n, S_PRICE] = NO_PRICE if waiting else price_at(m, o)
+        rows[n, S_LEAVES] = m[o + N_LEAVES]
+        rows[n, S_HIDDEN] = m[x + X_HIDDEN] if kind == ICEBERG else 0
+        rows[n, S_CUM] = m[o + N_CUM]
+        rows[n, S_STOP] = m[x + X_STOP] if waiting else 0
+        rows[n, S_LIMIT] = m[x + X_LIMIT] if waiting or kind == PEGGED else NO_PRICE
+        rows[n, S_EXTRA] = m[x + X_EXTRA] if kind in (ICEBERG, PEGGED, TRAILING_STOP) else 0
+        rows[n, S_EXPIRY] = m[x + X_TIME] if (flags >> TIF_SHIFT) & 15 == GTD else 0
+        n += 1
+        o = next_order(m, w)
+    m[H_WALK] = 0
+    return n
+
+
+@kernel(int64(int64[::1], int64[::1], int64, int64[:, ::1]))
+def depth(m: Any, w: Any, side: int, rows: Any) -> int:
+    """Write (price, displayed quantity, orders) of a side's levels from the best; returns how many."""
+    level, n = m[H_TOP + side], 0
+    while level != 0 and n < len(rows):
+        rows[n, 0] = m[level + L_PRICE]
+        rows[n, 1] = m[level + L_QTY]
+        rows[n, 2] = m[level + L_COUNT] & COUNT_BITS
+        n += 1
+        level = worse_level(m, w, side, level)
+    return n
+
+
+@kernel(void(int64[::1], int64[::1], int64[::1]))
+def rehash(m: Any, old: Any, ids: Any) -> None:
+    """Enter the orders of one table of ids into another, empty one; the header describes the new one."""
+    for entry in old:
+        if entry != 0:
+            o = (entry & 0xFFFF_FFFF) << NODE_SHIFT
+            remember(m, ids, m[o + N_KEY], o)

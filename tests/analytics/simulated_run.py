@@ -46,7 +46,18 @@ MARKETS = (
     Market("ETHUSDT.BINANCE_UM", 2_419.0, 0.01, 1.0),
     Market("SOLUSDT.BINANCE_UM", 153.0, 0.001, 12.0),
 )
-STRATEGIES = ("maker", "trend", "imbalance", "pairs", "glft", "basis", "momentum_slow", "sweep", "twap", "noise")
+STRATEGIES = (
+    "maker",
+    "trend",
+    "imbalance",
+    "pairs",
+    "glft",
+    "basis",
+    "momentum_slow",
+    "sweep",
+    "twap",
+    "noise",
+)
 
 
 @dataclass
@@ -110,7 +121,9 @@ def simulate(
     steps = int(seconds * 1000 / step_ms)
     common = np.cumsum(rng.standard_t(4, steps) * 4e-6 * math.sqrt(step_ms))
     mids = [
-        np.round(m.price * np.exp(common + np.cumsum(rng.normal(0, 2e-6 * math.sqrt(step_ms), steps))) / m.tick)
+        np.round(
+            m.price * np.exp(common + np.cumsum(rng.normal(0, 2e-6 * math.sqrt(step_ms), steps))) / m.tick
+        )
         * m.tick
         for m in markets
     ]

@@ -70,6 +70,7 @@ class CountingGate:
 
     def check_replace(self, order, new_qty, new_price, ref_bid, ref_ask, ref_ts, ts) -> int:
         self.calls += 1
+        self.limit = self.value = self.scope = 0
         if new_qty <= order.cum_qty:
             return 23
         if new_qty > self.max_qty:
@@ -96,6 +97,7 @@ class CountingGate:
 
     def check_cancel(self, order, ts) -> int:
         self.calls += 1
+        self.limit = self.value = self.scope = 0
         return 0 if self.cancels_allowed else THROTTLED
 
     def fill(self, order, qty, price, fee, ts) -> None:

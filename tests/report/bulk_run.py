@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from tidegate.analytics.tables import RunTables, make
 
+Array = np.ndarray[Any, Any]
 START = 1_723_075_200_000_000_000
 SECOND = 1_000_000_000
 
@@ -49,7 +52,10 @@ def bulk_run(fills: int, seconds: int = 3600, strategies: int = 3, touches: int 
     )  # fmt: skip
 
 
-def _equity(names, who, signed, price, fee, ts, touch_ts, mid, span):  # type: ignore[no-untyped-def]
+def _equity(
+    names: Array, who: Array, signed: Array, price: Array, fee: Array, ts: Array, touch_ts: Array, mid: Array,
+    span: int,
+) -> Any:  # fmt: skip
     samples = START + np.arange(0, span + 1, SECOND)
     mark = mid[np.searchsorted(touch_ts, samples, side="right") - 1]
     parts = []

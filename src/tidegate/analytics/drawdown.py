@@ -61,10 +61,11 @@ def drawdown(ts: Ints, pnl: Floats, start: float = 0.0) -> Drawdown | None:
 def _longest(ts: Ints, below: Floats) -> int:
     """The longest spell from a high to the next one, counting only spells that went below."""
     marks = np.flatnonzero(below == 0.0)
-    if not len(marks) or marks[0] != 0:
-        marks = np.insert(marks, 0, 0)
-    spells = np.diff(ts[marks])
+    stamps = ts[marks]
+    if below[0] < 0.0:
+        # Under what was put in from the first point: as if the high had been just before it.
+        marks, stamps = np.insert(marks, 0, -1), np.insert(stamps, 0, ts[0])
     went_below = np.diff(marks) > 1
-    finished = int(spells[went_below].max()) if went_below.any() else 0
-    unfinished = int(ts[-1] - ts[marks[-1]]) if below[-1] < 0.0 else 0
+    finished = int(np.diff(stamps)[went_below].max()) if went_below.any() else 0
+    unfinished = int(ts[-1] - stamps[-1]) if below[-1] < 0.0 else 0
     return max(finished, unfinished)

@@ -41,15 +41,15 @@ def latency_row(name: str, ns: Ints) -> LatencyRow | None:
 
 
 def exceedance(ns: Ints, points: int = 160) -> tuple[Floats, Floats]:
-    """The tail of a distribution: latencies (ns, above 0) and the share of samples above each.
+    """The tail of a distribution: latencies (ns, above 0) ascending, and the share at or above each.
 
-    Points are evenly spaced in log share, from the median's side of the body out to the largest sample, as a
-    tail is read: one decade of share for each further nine.
+    About `points` of them, evenly spaced in log share as a tail is read, a decade for each further nine,
+    and some more in the body; the first is the smallest sample and the last the largest.
     """
     values = np.sort(ns[ns > 0])
     if not len(values):
         return np.zeros(0), np.zeros(0)
     n = len(values)
-    share = np.unique(np.concatenate((np.linspace(0.1, 1.0, 40), np.geomspace(1 / n, 1.0, points))))
-    place = np.minimum(np.ceil((1 - share) * n).astype(np.int64), n - 1)
-    return values[place].astype(np.float64), share
+    left = np.concatenate((np.linspace(0.1, 1.0, points // 4), np.geomspace(1 / n, 1.0, points)))
+    rank = np.unique(np.clip(np.rint((1 - left) * n), 0, n - 1).astype(np.int64))
+    return values[rank].astype(np.float64), (n - rank) / n

@@ -34,6 +34,8 @@ class Markout:
     se: float | None
     fills: int
     """Fills that have a mid this long after them."""
+    weight: float
+    """Σ of their weights: what to pool several means by."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,7 @@ def markout_curve(
         future = mid if horizon == 0 else touches.after(instrument, ts_venue, horizon)
         window = ts_venue // max(horizon, SECOND)
         cluster = window * max(len(touches.ts), 1) + instrument
-        mean, se, count = clustered_mean(markout_bps(side, price, mid, future), weight, cluster)
-        out.append(Markout(horizon, mean, se, count))
+        bps = markout_bps(side, price, mid, future)
+        mean, se, count = clustered_mean(bps, weight, cluster)
+        out.append(Markout(horizon, mean, se, count, float(weight[~np.isnan(bps)].sum())))
     return tuple(out)

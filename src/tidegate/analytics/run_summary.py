@@ -94,6 +94,7 @@ class RunSummary:
     positions: tuple[PositionRow, ...]
     attribution: tuple[tuple[str, Attribution], ...]
     cost_groups: tuple[CostGroup, ...]
+    costs_by_strategy: tuple[tuple[str, CostRow], ...]
     costs_by_instrument: tuple[tuple[str, CostRow], ...]
     costs: CostRow
     orders: OrderSummary
@@ -147,6 +148,11 @@ def summarise(run: RunTables) -> tuple[RunSummary, RunData]:
         positions=tuple(_position_row(path, labels, fills) for path in positions),
         attribution=_attributions(labels, positions, fills, touches),
         cost_groups=_cost_groups(labels, fills, touches, future),
+        costs_by_strategy=tuple(
+            (name, cost_row(inputs.take(fills.strategy == code)))
+            for code, name in enumerate(labels.strategies)
+            if (fills.strategy == code).any()
+        ),
         costs_by_instrument=tuple(
             (name, cost_row(inputs.take(fills.instrument == code)))
             for code, name in enumerate(labels.instruments)

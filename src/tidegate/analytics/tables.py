@@ -1,4 +1,4 @@
-"""What a run leaves behind: seven tables and a summary, the input of every figure in the report.
+"""What a run leaves behind: six tables and a summary, the input of every figure in the report.
 
 Times are ns since the epoch (int64). Quantities are in base units or contracts, prices in quote units; money
 is in the settlement currency in `fills` and in the run's base currency in `equity`. Labels (strategy,

@@ -130,15 +130,15 @@ def drop_pending(s: State, order: LaneOrder, ts: int) -> None:
         order.pending_price = 0
 
 
-def adopt(s: State, order: LaneOrder, qty: int, price: int, ts: int) -> None:
-    """The order has this total quantity and price at the venue. A replace under way counts as answered."""
-    qty = max(qty, order.cum_qty)
-    s.gate.replaced(order, qty, price, ts)
-    order.pending_qty = 0
-    order.pending_price = 0
-    order.qty = qty
+def adopt(
+    s: State, order: LaneOrder, qty: int, price: int, ts: int, asked: tuple[int, int] = (0, 0)
+) -> None:
+    """The order has this total quantity and price at the venue; `asked` is a replace that stays under way."""
+    order.qty = qty = max(qty, order.cum_qty)
     order.price = price
     order.leaves_qty = qty - order.cum_qty
+    order.pending_qty, order.pending_price = asked
+    recharge(s, order, ts)
 
 
 def recharge(s: State, order: LaneOrder, ts: int) -> None:

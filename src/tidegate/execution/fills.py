@@ -16,7 +16,7 @@ from tidegate.model.messages import Report
 from tidegate.model.order import ExecType, OrdStatus, Side, Trigger
 from tidegate.risk.reasons import Reason
 
-_NUMBERS = struct.Struct("<7q")
+_NUMBERS = struct.Struct("<8q")
 CLOSING = {
     OrdStatus.FILLED: Trigger.FULL_FILL,
     OrdStatus.CANCELED: Trigger.CANCELED,
@@ -33,7 +33,7 @@ class Malformed(Exception):
 
 def trade(s: State, order: LaneOrder, r: Report) -> None:
     """TRADE: book the fill, once."""
-    exec_id, qty, price, fee, cum, leaves, ts = _numbers(s, order, r)
+    exec_id, qty, price, fee, cum, leaves, said, ts = _numbers(s, order, r)
     fills = order.fills
     if fills is None:
         fills = order.fills = {}
@@ -41,10 +41,9 @@ def trade(s: State, order: LaneOrder, r: Report) -> None:
         s.count(Reason.DUPLICATE_REPORT)
         return
     fills[exec_id] = (qty, price, fee)
-    if cum > order.venue_cum:
-        order.venue_cum = cum
-        order.ts_cum = max(order.ts_cum, int(r.ts_venue))
-    reason = _book(s, order, (qty, price, fee), cum, leaves, ts)
+    order.venue_cum = max(order.venue_cum, cum)
+    order.ts_seen = max(order.ts_seen, said)
+    reason = _book(s, order, (qty, price, fee), cum, leaves, said, ts)
     if reason:
         s.count(reason)
     tell(s, order, ExecType.TRADE, ts, reason, qty, price, fee, r.maker, exec_id)
@@ -54,10 +53,10 @@ def trade(s: State, order: LaneOrder, r: Report) -> None:
         (bust if late.exec_type == ExecType.TRADE_CANCEL else correct)(s, order, late)
 
 
-def _numbers(s: State, order: LaneOrder, r: Report) -> tuple[int, int, int, int, int, int, int]:
-    """(ExecID, quantity, price, fee, CumQty, LeavesQty, ts) as plain integers that can be true."""
-    numbers: tuple[int, int, int, int, int, int, int] = _NUMBERS.unpack(
-        _NUMBERS.pack(r.exec_id, r.last_qty, r.last_px, r.fee, r.cum_qty, r.leaves_qty, r.ts)
+def _numbers(s: State, order: LaneOrder, r: Report) -> tuple[int, int, int, int, int, int, int, int]:
+    """(ExecID, quantity, price, fee, CumQty, LeavesQty, venue time, ts) as plain integers that can be true."""
+    numbers: tuple[int, int, int, int, int, int, int, int] = _NUMBERS.unpack(
+        _NUMBERS.pack(r.exec_id, r.last_qty, r.last_px, r.fee, r.cum_qty, r.leaves_qty, r.ts_venue, r.ts)
     )
     exec_id, qty, price = numbers[:3]
     if not exec_id or qty <= 0:
@@ -67,13 +66,14 @@ def _numbers(s: State, order: LaneOrder, r: Report) -> tuple[int, int, int, int,
     return numbers
 
 
-def _book(s: State, order: LaneOrder, fill: Fill, cum: int, leaves: int, ts: int) -> int:
+def _book(s: State, order: LaneOrder, fill: Fill, cum: int, leaves: int, said: int, ts: int) -> int:
     """Gate, ledger, order; returns the reason to tell with it, 0 for a fill as it should be."""
     qty, price, fee = fill
     over = order.status >= OrdStatus.FILLED
     reason = 0
     if not over and qty > order.leaves_qty:
         reason = _make_room(s, order, qty, leaves, ts)
+        order.ts_qty = max(order.ts_qty, said)
     _charge(s, order, fill, ts)
     signed = qty if order.side is Side.BUY else -qty
     s.ledger.apply_fill(order.account, order.strategy, order.instrument, signed, price, fee, ts)
@@ -102,14 +102,13 @@ def _make_room(s: State, order: LaneOrder, qty: int, leaves: int, ts: int) -> in
     That is the LeavesQty that came with it, else the replace under way if the fill fits that, else no more
     than the fill itself: an overfill.
     """
-    total = order.cum_qty + qty
-    if leaves > 0:
-        adopt(s, order, total + leaves, order.pending_price or order.price, ts)
-    elif order.pending_qty >= total:
-        adopt(s, order, order.pending_qty, order.pending_price, ts)
-    else:
+    total, asked = order.cum_qty + qty, order.pending_qty
+    if leaves <= 0 and asked < total:
         adopt(s, order, total, order.price, ts)
         return Reason.OVERFILL
+    adopt(s, order, total + leaves if leaves > 0 else asked, order.pending_price or order.price, ts)
+    if asked and not order.closing:
+        move(s, order, Trigger.REPLACED_PARTIAL if order.cum_qty else Trigger.REPLACED, ts)
     return 0
 
 
@@ -142,8 +141,11 @@ def bust(s: State, order: LaneOrder, r: Report) -> None:
         return
     assert order.fills is not None
     order.fills[r.ref_exec_id] = VOID
+    order.ts_seen = max(order.ts_seen, int(r.ts_venue))
     _take_back(s, order, fill, r.ts)
-    settle_open(s, order, r.ts)
+    if order.status < OrdStatus.FILLED:
+        order.doubt = True  # whether the venue works the quantity again is for it to say
+        settle(s, order, r.ts)
     qty, price, fee = fill
     s.count(Reason.FILL_BUSTED)
     tell(s, order, ExecType.TRADE_CANCEL, r.ts, Reason.FILL_BUSTED, qty, price, fee, exec_id=r.ref_exec_id)
@@ -151,7 +153,7 @@ def bust(s: State, order: LaneOrder, r: Report) -> None:
 
 def correct(s: State, order: LaneOrder, r: Report) -> None:
     """TRADE_CORRECT: the fill as it was is told as taken back, then the fill as it is."""
-    exec_id, qty, price, fee, cum, leaves, ts = _numbers(s, order, r)
+    exec_id, qty, price, fee, cum, leaves, said, ts = _numbers(s, order, r)
     if exec_id != r.ref_exec_id and order.fills and exec_id in order.fills:
         s.count(Reason.DUPLICATE_REPORT)
         return
@@ -167,7 +169,7 @@ def correct(s: State, order: LaneOrder, r: Report) -> None:
     _take_back(s, order, old, ts)
     tell(s, order, ExecType.TRADE_CANCEL, ts, Reason.FILL_BUSTED, *old, exec_id=r.ref_exec_id)
     order.venue_cum += qty
-    reason = _book(s, order, (qty, price, fee), cum, leaves, ts)
+    reason = _book(s, order, (qty, price, fee), cum, leaves, said, ts)
     if reason == Reason.LATE_FILL:
         reason = 0
     tell(s, order, ExecType.TRADE_CORRECT, ts, reason, qty, price, fee, r.maker, exec_id)
@@ -213,9 +215,3 @@ def _take_back(s: State, order: LaneOrder, fill: Fill, ts: int) -> None:
         move(s, order, Trigger.UNFILLED, ts)
     else:
         touch(s, order, ts)
-
-
-def settle_open(s: State, order: LaneOrder, ts: int) -> None:
-    """`settle`, where the order is not over."""
-    if order.status < OrdStatus.FILLED:
-        settle(s, order, ts)

@@ -6,6 +6,7 @@ from tidegate.execution.state import LaneBroken, LaneOrder, State
 from tidegate.model.order import OrdStatus
 
 _AWAITED = (OrdStatus.PENDING_NEW, OrdStatus.PENDING_REPLACE, OrdStatus.PENDING_CANCEL, OrdStatus.UNKNOWN)
+_OPEN = (OrdStatus.NEW, OrdStatus.PARTIALLY_FILLED)
 
 
 def check(s: State) -> None:
@@ -38,5 +39,6 @@ def _check_order(s: State, key: int, order: LaneOrder) -> None:
         raise LaneBroken(f"intent: order {key} is {order.status.name}, sent is {order.sent}")
     if (order.status in _AWAITED or order.deadline) and s.waiting.get(key) is not order:
         raise LaneBroken(f"waiting: order {key} is {order.status.name} and nobody will ask about it")
-    if order.pending_qty and order.status in (OrdStatus.NEW, OrdStatus.PARTIALLY_FILLED):
-        raise LaneBroken(f"pending: order {key} is {order.status.name} with a replace under way")
+    asked = order.pending_qty > 0
+    if (order.status in _OPEN and asked) or (order.status is OrdStatus.PENDING_REPLACE and not asked):
+        raise LaneBroken(f"pending: order {key} is {order.status.name}, asked for {order.pending_qty} lots")

@@ -26,7 +26,6 @@ from tidegate.execution.acts import (
     close,
     drop_pending,
     move,
-    recharge,
     resume,
     settle,
     tell,
@@ -89,12 +88,16 @@ def _number(value: object) -> int:
 
 
 def _after_close(s: State, order: LaneOrder, r: Report) -> None:
-    """A word on an order that is over. Where we concluded that ourselves and it lives, it is cancelled
-    there."""
-    lives = r.exec_type in (ExecType.NEW, ExecType.REPLACED, ExecType.RESTATED, ExecType.TRIGGERED) or (
-        r.exec_type == ExecType.ORDER_STATUS and r.status < FILLED
-    )
-    if lives and order.reason == Reason.NOT_FOUND:
+    """A word on an order that is over. Where it lives at the venue all the same, it is cancelled there.
+
+    That is so where we concluded its end from "not found", or where the venue showed it open after all else it
+    said of it.
+    """
+    if r.exec_type == ExecType.ORDER_STATUS:
+        lives = r.status < FILLED and (r.ts_venue > order.ts_seen or order.reason == Reason.NOT_FOUND)
+    else:
+        lives = r.exec_type in _LIVING and order.reason == Reason.NOT_FOUND
+    if lives:
         s.count(Reason.ALIVE_AFTER_CLOSE)
         tell(s, order, ExecType(r.exec_type), r.ts, Reason.ALIVE_AFTER_CLOSE)
         s.out.append(SendCancel(r.ts, order.cl_ord_id))
@@ -139,6 +142,7 @@ def _over(status: OrdStatus) -> Callable[[State, LaneOrder, Report], None]:
 def _end(s: State, order: LaneOrder, status: OrdStatus, cum: int, r: Report) -> None:
     """The venue says it is over, with `cum` filled (−1: it does not say)."""
     ts = r.ts
+    order.ts_seen = max(order.ts_seen, int(r.ts_venue))
     if cum > order.cum_qty:
         news = order.closing is not status
         order.closing = status
@@ -169,18 +173,15 @@ def _restated(s: State, order: LaneOrder, r: Report) -> None:
         s.count(Reason.STALE_REPORT)
         return
     asked = order.pending_qty, order.pending_price
-    _adopt(s, order, r, _total(r) or order.qty, int(r.price) or order.price, asked)
+    _adopt(s, order, r, _total(order, r) or order.qty, int(r.price) or order.price, asked)
 
 
 def _adopt(s: State, order: LaneOrder, r: Report, qty: int, price: int, asked: tuple[int, int]) -> None:
     """Take over quantity and price, and go where that leads; `asked` is the replace that stays under way."""
     ts = r.ts
     order.ts_qty = max(order.ts_qty, int(r.ts_venue))
-    adopt(s, order, qty, price, ts)
-    order.pending_qty, order.pending_price = asked
-    if asked[0]:
-        recharge(s, order, ts)
-    elif order.leaves_qty == 0:
+    adopt(s, order, qty, price, ts, asked)
+    if order.leaves_qty == 0 and asked[0] <= order.cum_qty:
         close(s, order, Trigger.FULL_FILL, ts)
         tell(s, order, ExecType(r.exec_type), ts, r.reason)
         return
@@ -251,8 +252,9 @@ def _stand(s: State, order: LaneOrder, r: Report) -> None:
 def _status(s: State, order: LaneOrder, r: Report) -> None:
     """ORDER_STATUS: how the venue holds the order."""
     if r.cum_qty >= 0:
-        fresh = r.ts_venue >= order.ts_cum
+        fresh = r.ts_venue >= order.ts_seen
         order.venue_cum = int(r.cum_qty) if fresh else max(order.venue_cum, int(r.cum_qty))
+    order.ts_seen = max(order.ts_seen, int(r.ts_venue))
     if r.status >= FILLED:
         cum = order.qty if r.status == FILLED and r.cum_qty < 0 else int(r.cum_qty)
         _end(s, order, OrdStatus(r.status), cum, r)
@@ -279,11 +281,18 @@ def _status(s: State, order: LaneOrder, r: Report) -> None:
     resume(s, order, r.ts)
 
 
-def _total(r: Report) -> int:
-    """OrderQty as a status answer or a restatement gives it; 0 where it does not."""
-    if r.qty:
+def _total(order: LaneOrder, r: Report) -> int:
+    """OrderQty as a status answer or a restatement gives it; 0 where it does not.
+
+    LeavesQty says it best: with it the total is what has filled here plus what is open there, unless fills that
+    the venue counts are still to come.
+    """
+    if r.cum_qty < 0 or r.leaves_qty < 0:
         return int(r.qty)
-    return int(r.cum_qty + r.leaves_qty) if r.cum_qty >= 0 and r.leaves_qty >= 0 else 0
+    filled = int(r.cum_qty)
+    if r.ts_venue >= order.ts_seen:
+        filled = max(filled, order.cum_qty)
+    return filled + int(r.leaves_qty)
 
 
 def _replace_settled(s: State, order: LaneOrder, r: Report) -> bool:
@@ -291,7 +300,7 @@ def _replace_settled(s: State, order: LaneOrder, r: Report) -> bool:
 
     The old quantity proves nothing until the reconciliation window has passed since the send.
     """
-    if _total(r) == order.pending_qty != order.qty or 0 != r.price == order.pending_price != order.price:
+    if _total(order, r) == order.pending_qty != order.qty or 0 != r.price == order.pending_price != order.price:
         order.ts_qty = max(order.ts_qty, r.ts_venue)
         adopt(s, order, order.pending_qty, order.pending_price, r.ts)
         return True
@@ -309,7 +318,7 @@ def _proves(s: State, order: LaneOrder, r: Report) -> bool:
 
 def _adopt_total(s: State, order: LaneOrder, r: Report) -> None:
     """Take over a quantity or price that a lost report should have told."""
-    qty, price = _total(r) or order.qty, int(r.price) or order.price
+    qty, price = _total(order, r) or order.qty, int(r.price) or order.price
     if r.ts_venue >= order.ts_qty and (qty, price) != (order.qty, order.price):
         order.ts_qty = max(order.ts_qty, r.ts_venue)
         adopt(s, order, qty, price, r.ts)
@@ -345,4 +354,5 @@ _HANDLERS: dict[int, Callable[[State, LaneOrder, Report], None]] = {
     ExecType.ORDER_STATUS: _status,
     ExecType.NOT_FOUND: _not_found,
 }
+_LIVING = (ExecType.NEW, ExecType.REPLACED, ExecType.RESTATED, ExecType.TRIGGERED)
 _MONEY = (fills.trade, fills.bust, fills.correct)

@@ -40,8 +40,8 @@ class LaneOrder(Order, array_like=True, gc=False):
     """When the last request on it was sent."""
     ts_qty: int = 0
     """Venue time of the quantity and price adopted last."""
-    ts_cum: int = 0
-    """Venue time of `venue_cum`."""
+    ts_seen: int = 0
+    """Venue time of the last word on its fills or its end."""
     deadline: int = 0
     """When to ask about it; 0 while nothing is awaited."""
     asks: int = 0

@@ -18,13 +18,14 @@ from tidegate.kernel.bits import ctz, msb
 from tidegate.kernel.jit import inline
 
 MIN_BITS, MAX_BITS = 4096, 1 << 26
+LAST = (1 << 18) - 1  # rounds up the words of the top level
 
 
 def bitmap_words(n: int) -> int:
     """The int64 words that a bitmap of `n` members takes; `n` must be a power of two, 4096 … 2²⁶."""
     if not MIN_BITS <= n <= MAX_BITS or n & (n - 1):
         raise ValueError(f"bitmap capacity {n} is not a power of two from {MIN_BITS} to {MAX_BITS}")
-    return (n >> 6) + (n >> 12) + max(1, n >> 18)
+    return (n >> 6) + (n >> 12) + ((n + LAST) >> 18)
 
 
 @inline
@@ -76,7 +77,7 @@ def bit_next(a: Any, base: int, n: int, i: int) -> int:
             j = ((j >> 6) << 6) + ctz(word)
             return (j << 6) + ctz(a[base + j])
         j = ((j >> 6) + 1) << 6
-    top, k, count = middle + (n >> 12), j >> 6, max(1, n >> 18)
+    top, k, count = middle + (n >> 12), j >> 6, (n + LAST) >> 18
     place = k >> 6
     if place >= count:
         return -1

@@ -41,8 +41,9 @@ from tidegate.kernel.layout import BUY
     B_LAST_SIZE,
     B_CROSSED,  # count: levels deleted because a newer one crossed them
     B_TS,  # time of the last record
-) = range(16)
-BOOK_WORDS = 16
+    B_QUOTED,  # 1 once a QUOTE was seen
+) = range(17)
+BOOK_WORDS = 24
 NO_BID, NO_ASK = -(1 << 62), 1 << 62
 
 
@@ -148,6 +149,12 @@ def set_level(e: Any, b: int, side: int, price: int, qty: int) -> int:
 
 
 @inline
+def trades_only(e: Any, b: int) -> Any:
+    """Whether book `b` has seen trades but neither depth nor quotes: then the last trade stands in for the touch."""
+    return e.book[b, B_DEPTH] == 0 and e.book[b, B_QUOTED] == 0 and e.book[b, B_LAST_SIZE] != 0
+
+
+@inline
 def stale_delta(e: Any, b: int, side: int, price: int, seq: int) -> Any:
     """Whether a DELTA is older than the last QUOTE and concerns prices the quote already settled."""
     if seq >= e.book[b, B_QUOTE_SEQ]:
@@ -179,6 +186,7 @@ def apply_quote(
     if ask_qty > 0:
         set_level(e, b, 2, ask, ask_qty)
     e.book[b, B_QUOTE_SEQ] = seq
+    e.book[b, B_QUOTED] = 1
     e.book[b, B_QUOTE_BID], e.book[b, B_QUOTE_ASK] = bid, ask
 
 

@@ -93,7 +93,7 @@ WAKE_QUOTE, WAKE_TRADE, WAKE_BOOK, WAKE_BAR, WAKE_TIMER, WAKE_REPORT, WAKE_START
 C_EVENT, C_NOW, C_BID, C_BID_QTY, C_ASK, C_ASK_QTY, C_TIMER, C_STRATEGY, C_REPORT = 0, 8, 9, 10, 11, 12, 13, 14, 16
 
 # Journal rows: kind, time, then the words of an order, a report or a mark.
-J_ORDER, J_CANCEL, J_REPLACE, J_REPORT, J_MARK = 1, 2, 3, 4, 5
+J_ORDER, J_CANCEL, J_REPLACE, J_REPORT, J_MARK, J_FUNDING = 1, 2, 3, 4, 5, 6
 JOURNAL_WORDS = 36
 
 # Why the kernel came back.

@@ -6,6 +6,7 @@ Arrival
 - A market order, and a limit order priced at or through the best price of the other side, takes.
   `no_partial`: all of it at that best price, whatever size is shown there.
   `partial`: against the shown levels, best first, to its limit; what is left of a limit order rests.
+- Where only trades are recorded, the last trade's price stands in for both best prices, of any size.
 - IOC: what is left expires. FOK: all at once or it expires. POST_ONLY: rejected instead of taking.
 - A market order that finds no price expires (NO_LIQUIDITY). In a halted instrument orders are rejected.
 - Otherwise it rests, behind the whole size then shown at its price.
@@ -39,6 +40,7 @@ from tidegate.kernel.book import (
     NO_BID,
     best_from,
     level_size,
+    trades_only,
 )
 from tidegate.kernel.engine import (
     F_EXPONENT,
@@ -159,7 +161,11 @@ def push(e: Any, r: int, ts: int) -> int:
 
 @outline
 def emit(e: Any, k: int, kind: int, ts: int, qty: int, price: int, maker: int, reason: int) -> None:
-    """Send a report on the order in slot `k`; `qty` and `price` are those of a fill, else 0."""
+    """Send a report on the order in slot `k`; `qty` and `price` are those of a fill, else 0.
+
+    For analytics an acknowledgement carries, as R_LAST_QTY, the size already shown at the order's price, and a
+    fill, as R_QTY and R_PRICE, the exchange's best bid and ask of the moment.
+    """
     i = e.orders[k, O_INSTRUMENT]
     r = e.ring.shape[0] // 2 + e.inst[i, I_VENUE]
     row = e.ring[r, push(e, r, ts)]
@@ -175,6 +181,9 @@ def emit(e: Any, k: int, kind: int, ts: int, qty: int, price: int, maker: int, r
         value = e.finst[i, F_VALUE] * qty
         value = value / price if e.inst[i, I_INVERSE] != 0 else value * price
         row[R_FEE] = np.int64(np.rint(abs(value) * e.finst[i, F_MAKER if maker != 0 else F_TAKER]))
+        row[R_QTY], row[R_PRICE] = e.book[2 * i, B_BID], e.book[2 * i, B_ASK]
+    elif kind == E_NEW:
+        row[R_LAST_QTY] = level_size(e, 2 * i, e.orders[k, O_SIDE], e.xo[k, X_PRICE])
 
 
 @inline
@@ -255,6 +264,8 @@ def _rest(e: Any, k: int, i: int) -> None:
 @inline
 def best_other(e: Any, i: int, side: int) -> int:
     """The best price an order of `side` could take now; NO_ASK or NO_BID when there is none."""
+    if trades_only(e, 2 * i):
+        return e.book[2 * i, B_LAST_PRICE]
     return e.book[2 * i, B_ASK] if side == BUY else e.book[2 * i, B_BID]
 
 
@@ -279,7 +290,7 @@ def _available(e: Any, i: int, side: int, limit: int, want: int) -> int:
 def _take(e: Any, k: int, i: int, side: int, limit: int, ts: int) -> None:
     """Trade against the other side, up to `limit`, by the instrument's fill model."""
     price, other = best_other(e, i, side), 3 - side
-    if e.inst[i, I_FILL] == FILL_WHOLE:
+    if e.inst[i, I_FILL] == FILL_WHOLE or trades_only(e, 2 * i):
         fill(e, k, e.xo[k, X_LEAVES], price, 0, ts)
         return
     while e.xo[k, X_LEAVES] > 0 and price != NO_ASK and price != NO_BID and reaches(side, limit, price):

@@ -32,7 +32,6 @@ from tidegate.kernel.gate_state import (
     C_DRIFT_HIGH,
     C_DRIFT_LOW,
     C_DRIFT_TS,
-    CH_GROUP,
     I_MARKS,
     L_PRICE,
     MAX_MONEY,
@@ -69,16 +68,24 @@ from tidegate.kernel.gate_state import (
     X_VARIANCE,
 )
 from tidegate.kernel.jit import inline
-from tidegate.kernel.layout import BUY, O_ACCOUNT, O_ID, O_INSTRUMENT, O_SIDE, O_STOP, O_STRATEGY, O_TYPE, TRAILING_STOP
+from tidegate.kernel.layout import (
+    BUY,
+    O_ACCOUNT,
+    O_ID,
+    O_INSTRUMENT,
+    O_SIDE,
+    O_STOP,
+    O_STRATEGY,
+    O_TYPE,
+    TRAILING_STOP,
+)
 
 WARM_MARKS = 20
 """Marks an instrument needs before its volatility is trusted by control 8."""
 
 
 @inline
-def check_data(
-    rules: Any, i: int, known: Any, bid: int, ask: int, ref_ts: int, ts: int, out: Any
-) -> int:
+def check_data(rules: Any, i: int, known: Any, bid: int, ask: int, ref_ts: int, ts: int, out: Any) -> int:
     """Control 10: a reference that is there, not crossed and young enough."""
     reason, limit, value = 0, 0, i
     if not known:
@@ -136,7 +143,9 @@ def parts_of(off: int, base: int) -> int:
 def check_collar(orders: Any, k: int, rules: Any, plain: int, base2: int, price: int, out: Any) -> int:
     """Control 7. A market order is judged by the touch it would meet; a stop without a limit has none."""
     off = abs(2 * plain - base2)
-    if off <= collar_width(rules, base2) or ((STOPS >> orders[k, O_TYPE]) & 1 and not priced(orders, k, price)):
+    if off <= collar_width(rules, base2) or (
+        (STOPS >> orders[k, O_TYPE]) & 1 and not priced(orders, k, price)
+    ):
         return 0
     return deny(out, PRICE_COLLAR, 7, rules[R_COLLAR], parts_of(off, base2), rules[R_COLLAR_SCOPE])
 

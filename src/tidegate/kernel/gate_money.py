@@ -165,7 +165,6 @@ def revalue_pnl(g: Any, s: int, i: int) -> None:
     pnl = whole((g.cell[row, C_CASH] + worth) * rate_of(g, i))
     g.scope[s, P_PNL] += pnl - g.cell[row, C_PNL]
     g.cell[row, C_PNL] = pnl
-    watch_losses(g, s)
 
 
 @inline
@@ -201,6 +200,7 @@ def post_position(g: Any, chain: int, i: int, lots: int, cash: int, traded: int)
         g.scope[s, P_TRADED] = max(0, g.scope[s, P_TRADED] + traded)
         revalue(g, s, i)
         revalue_pnl(g, s, i)
+        watch_losses(g, s)
 
 
 @inline
@@ -210,5 +210,3 @@ def cash_of(g: Any, i: int, price: int, signed_lots: int, fee: int) -> int:
     if g.inst[i, I_FLAGS] & F_INVERSE:
         return value - fee
     return -value - fee
-
-

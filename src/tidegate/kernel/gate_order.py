@@ -1,4 +1,4 @@
-"""What an order says of itself: may it be sent at all (controls 1, 2, 3), and at which prices it is judged."""
+"""What an order says of itself: may it be sent at all (controls 1, 2, 3), at which prices is it judged."""
 
 from __future__ import annotations
 
@@ -57,6 +57,7 @@ from tidegate.kernel.gate_state import (
     R_TYPES,
     S_CANCEL_ONLY,
     S_KILLED,
+    S_RECOVERING,
     UNLIMITED,
 )
 from tidegate.kernel.jit import inline
@@ -98,6 +99,7 @@ IMMEDIATE = 1 << MARKET | 1 << LIMIT
 PASSIVE = 1 << LIMIT | 1 << ICEBERG | 1 << PEGGED
 MAY_REST = 1 << LIMIT | 1 << ICEBERG
 _PEGS = PEG_PRIMARY | PEG_MARKET | PEG_MID
+_NOW = 1 << IOC | 1 << FOK
 _TIFS = 1 << 0 | 1 << 1 | 1 << IOC | 1 << FOK | 1 << GTD
 
 
@@ -136,7 +138,7 @@ def check_permitted(g: Any, orders: Any, k: int, links: Any, rules: Any, ts: int
         s = links[j]
         if s >= 0:
             state = g.scope[s, P_STATE]
-            if state == S_KILLED or state == S_CANCEL_ONLY:
+            if state >= S_CANCEL_ONLY and state != S_RECOVERING:
                 return deny(out, SCOPE_KILLED if state == S_KILLED else SCOPE_CANCEL_ONLY, 27, 0, state, s)
     order = orders[k]
     side, kind, tif, scope = order[O_SIDE], order[O_TYPE], order[O_TIF], rules[R_PERMIT_SCOPE]
@@ -172,9 +174,16 @@ def check_valid(g: Any, orders: Any, k: int, qty: int, price: int, ts: int, out:
     """Control 3: the order fits its instrument and itself. Ticks and lots are on the grid by construction."""
     order = orders[k]
     inst = g.inst[order[O_INSTRUMENT]]
-    kind, tif, stop, offset, shown = order[O_TYPE], order[O_TIF], order[O_STOP], order[O_OFFSET], order[O_DISPLAY]
-    bit, now, pegs = 1 << kind, tif == IOC or tif == FOK, order[O_INST] & _PEGS
+    kind, tif, stop, offset, shown = (
+        order[O_TYPE],
+        order[O_TIF],
+        order[O_STOP],
+        order[O_OFFSET],
+        order[O_DISPLAY],
+    )
+    bit, now, pegs = 1 << kind, (_NOW >> tif) & 1 != 0, order[O_INST] & _PEGS
     positive = inst[I_FLAGS] & F_NEGATIVE == 0
+    one_peg = pegs != 0 and pegs & (pegs - 1) == 0
     far = max(abs(price), abs(stop), abs(offset))
     reason, limit, value = 0, 0, order[O_INST]
     if qty <= 0:
@@ -201,9 +210,7 @@ def check_valid(g: Any, orders: Any, k: int, qty: int, price: int, ts: int, out:
         reason, limit, value = INVALID_OFFSET, 1, offset
     elif shown < 0 or shown > qty or (kind == ICEBERG and shown == 0):
         reason, limit, value = INVALID_DISPLAY, qty, shown
-    elif value & POST_ONLY and (bit & PASSIVE == 0 or now):
-        reason = INVALID_EXEC_INST
-    elif (kind == PEGGED) != (pegs == PEG_PRIMARY or pegs == PEG_MARKET or pegs == PEG_MID):
+    elif (value & POST_ONLY and (bit & PASSIVE == 0 or now)) or (kind == PEGGED) != one_peg:
         reason = INVALID_EXEC_INST
     return deny(out, reason, 3, limit, value, 0)
 
@@ -236,9 +243,9 @@ def stop_of(orders: Any, k: int, bid: int, ask: int) -> int:
 def judged_prices(g: Any, orders: Any, k: int, rules: Any, price: int, bid: int, ask: int) -> Any:
     """(worst price it may trade at, its plain price, twice the price it is collared against).
 
-    A limit is both its worst and its plain price. Market orders, and stops once triggered, may trade as far as
-    the collar around the middle, or around the stop price; without a collar the touch, or the stop price, is all
-    there is to go by.
+    A limit is both its worst and its plain price. Market orders, and stops once triggered, may trade as far
+    as the collar around the middle, or around the stop price; without a collar the touch, or the stop price,
+    is all there is to go by.
     """
     buy = orders[k, O_SIDE] == BUY
     plain, base2 = ask if buy else bid, bid + ask

@@ -1,16 +1,17 @@
 """The gate's one entry point: play rows of commands. A single order from Python is a play of one row.
 
-One kernel compiles all of the gate once; a call from Python costs the unpacking of eight arrays and three more.
+One kernel compiles all of the gate once. From Python, what a call costs is its arrays (65 ns each); a NamedTuple
+of them would cost twice as much to unpack, so they come one by one.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from numba import int64, void
+from numba import float64, int64, void
 
 from tidegate.kernel.gate import (
-    GATE_TYPE,
+    GateState,
     gate_book,
     gate_cancel_check,
     gate_check,
@@ -24,7 +25,7 @@ from tidegate.kernel.gate import (
     gate_replaced,
     gate_set_state,
 )
-from tidegate.kernel.jit import JIT, kernel
+from tidegate.kernel.jit import kernel
 
 # Commands: operation, row of `orders`, then the arguments, ts always last. Columns of a command.
 (
@@ -41,20 +42,27 @@ from tidegate.kernel.jit import JIT, kernel
     SET_STATE,  # row is the scope; state, ts
     CHECK_PARENT,  # row is the first leg; legs, ts
 ) = range(12)
-COMMAND_WORDS = 8
-OUT_WORDS = 8
+FIGURES = 8
+"""Where in a command's row the figures of a check are written (the gate's `out`)."""
+COMMAND_WORDS = 16
 
-_SIGNATURE = void(GATE_TYPE, int64[:, ::1], int64[:, ::1], int64[:, ::1]) if JIT else None
+_ROWS = int64[:, ::1]
+_SIGNATURE = void(_ROWS, _ROWS, _ROWS, _ROWS, _ROWS, float64[:, ::1], _ROWS, _ROWS, _ROWS, _ROWS)
 
 
 @kernel(_SIGNATURE)
-def gate_play(g: Any, orders: Any, commands: Any, out: Any) -> None:
-    """Carry out `commands` in turn; `out[n]` gets the figures of the n-th where it is a check."""
+def gate_play(
+    chain: Any, rules: Any, cell: Any, scope: Any, inst: Any, real: Any, slot: Any, ring: Any, orders: Any,
+    commands: Any,
+) -> None:  # fmt: skip
+    """Carry out `commands` in turn on the gate's arrays; a check writes its figures behind its command."""
+    g = GateState(chain, rules, cell, scope, inst, real, slot, ring)
     for n in range(commands.shape[0]):
-        op, k, a = commands[n, 0], commands[n, 1], commands[n, 2]
-        b, c, d = commands[n, 3], commands[n, 4], commands[n, 5]
+        row = commands[n]
+        op, k, a, b, c, d = row[0], row[1], row[2], row[3], row[4], row[5]
+        out = row[FIGURES:]
         if op == CHECK:
-            gate_check(g, orders, k, a, out[n])
+            gate_check(g, orders, k, a, out)
         elif op == RELEASE:
             gate_release(g, orders, k, a, b)
         elif op == FILL:
@@ -62,9 +70,9 @@ def gate_play(g: Any, orders: Any, commands: Any, out: Any) -> None:
         elif op == MARK:
             gate_mark(g, k, a, b, c)
         elif op == CANCEL_CHECK:
-            gate_cancel_check(g, orders, k, a, out[n])
+            gate_cancel_check(g, orders, k, a, out)
         elif op == CHECK_REPLACE:
-            gate_check_replace(g, orders, k, a, b, commands[n, 7], c, d, commands[n, 6], out[n])
+            gate_check_replace(g, orders, k, a, b, row[7], c, d, row[6], out)
         elif op == REPLACED:
             gate_replaced(g, orders, k, a, b, c)
         elif op == REPLACE_REJECTED:
@@ -76,4 +84,4 @@ def gate_play(g: Any, orders: Any, commands: Any, out: Any) -> None:
         elif op == SET_STATE:
             gate_set_state(g, k, a, b)
         elif op == CHECK_PARENT:
-            gate_check_parent(g, orders, k, a, b, out[n])
+            gate_check_parent(g, orders, k, a, b, out)

@@ -10,7 +10,6 @@ from tidegate.kernel.gate_codes import (
     NET_NOTIONAL,
     OPEN_ORDERS,
     OPEN_VALUE,
-    ORDER_THROTTLE,
     POSITION_LIMIT,
     REDUCE_ONLY_EXCEEDED,
     SCOPE_REDUCE_ONLY,
@@ -45,9 +44,6 @@ from tidegate.kernel.gate_state import (
     P_MAX_OPEN,
     P_MAX_ORDERS,
     P_MAX_TRADED,
-    P_NEW_BURST,
-    P_NEW_GAP,
-    P_NEW_TAT,
     P_OPEN,
     P_ORDERS,
     P_PNL,
@@ -74,7 +70,15 @@ def reduces(g: Any, s: int, i: int, side: int, lots: int) -> Any:
 
 @inline
 def check_notional(
-    scope: Any, cell: Any, s: int, side: int, lots: int, unit: float, margin: float, judge_margin: Any, out: Any
+    scope: Any,
+    cell: Any,
+    s: int,
+    side: int,
+    lots: int,
+    unit: float,
+    margin: float,
+    judge_margin: Any,
+    out: Any,
 ) -> int:
     """Gross and net notional (18) and margin (20): only a worst case that grows can be refused."""
     long, short = cell[C_POS] + cell[C_BUYS], cell[C_POS] - cell[C_SELLS]
@@ -163,9 +167,7 @@ def check_scopes(
 
 
 @inline
-def check_throttle(
-    g: Any, links: Any, ts: int, tat: int, gap: int, burst: int, reason: int, out: Any
-) -> int:
+def check_throttle(g: Any, links: Any, ts: int, tat: int, gap: int, burst: int, reason: int, out: Any) -> int:
     """Control 13: each scope's bucket has a token, then each gives one (the generic cell rate algorithm)."""
     for j in range(CH_STRATEGY, CH_STRATEGY + 4):
         s = links[j]

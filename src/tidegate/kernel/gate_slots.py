@@ -42,12 +42,12 @@ def _head(g: Any, h: int) -> Any:
 
 @inline
 def rest(g: Any, h: int) -> None:
-    """Put a slot into its list of own resting orders, behind those of the same price."""
+    """Put a slot into its list of own resting orders, before those of the same price."""
     slot = g.slot
     row, col = _head(g, h)
     sign = 1 if slot[h, L_SIDE] == BUY else -1
     price, before, after = sign * slot[h, L_PRICE], 0, g.cell[row, col]
-    while after != 0 and sign * slot[after, L_PRICE] >= price:
+    while after != 0 and sign * slot[after, L_PRICE] > price:
         before, after = after, slot[after, L_NEXT]
     slot[h, L_PREV], slot[h, L_NEXT] = before, after
     if before != 0:

@@ -224,6 +224,7 @@ def allocate_gate(
         ring=np.zeros((strategies, RING_WORDS), np.int64),
     )
     gate.inst[:, I_FX] = -1
+    gate.inst[:, [I_MAX_QTY, I_EXPIRY]] = UNLIMITED
     gate.slot[1:capacity, L_NEXT] = np.arange(2, capacity + 1)
     gate.slot[0, H_FREE] = 1 if capacity else 0
     return gate

@@ -150,7 +150,8 @@ def outline(function: Callable[..., Any]) -> Callable[..., Any]:
 
     Like `inline` it must not allocate.
     """
-    return _helper(function)
+    # Said outright, for Numba would otherwise pass on the forceinline of whichever helper calls it first.
+    return _helper(function, forceinline=False)
 
 
 def kernel(*signatures: Any, nogil: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tidegate.kernel.book import B_ASK, B_BID, B_USABLE, NO_ASK, NO_BID, level_size
+from tidegate.kernel.book import B_ASK, B_BID, B_LAST_PRICE, B_USABLE, NO_ASK, NO_BID, level_size, trades_only
 from tidegate.kernel.engine import (
     A_CLOSE,
     A_COUNT,
@@ -32,6 +32,7 @@ from tidegate.kernel.engine import (
     I_MARK_ASK,
     I_MARK_BID,
     I_VENUE,
+    J_FUNDING,
     J_MARK,
     NEVER,
     Q_CANCEL,
@@ -84,7 +85,7 @@ from tidegate.kernel.exchange import (
     push,
     replace,
 )
-from tidegate.kernel.gate import gate_mark
+from tidegate.kernel.gate import gate_funding, gate_mark
 from tidegate.kernel.jit import inline, outline
 from tidegate.kernel.layout import (
     BUY,
@@ -131,6 +132,8 @@ def touch(e: Any, i: int, side: int) -> int:
     b = 2 * i + 1
     if e.book[b, B_USABLE] == 0:
         return np.int64(0)
+    if trades_only(e, b):
+        return e.book[b, B_LAST_PRICE]
     price = e.book[b, B_BID] if side == BUY else e.book[b, B_ASK]
     return np.int64(0) if price == NO_BID or price == NO_ASK else price
 
@@ -278,6 +281,19 @@ def sample_marks(e: Any, ts: int) -> None:
             row = e.journal[e.s[S_JOURNAL]]
             row[0], row[1], row[2], row[3], row[4] = J_MARK, ts, i, bid, ask
             e.s[S_JOURNAL] += 1
+
+
+@outline
+def pay_funding(e: Any, i: int, rate: int, ts: int) -> None:
+    """A funding payment is due on positions in instrument `i`, at the middle of the local book."""
+    bid, ask = touch(e, i, 1), touch(e, i, 2)
+    if bid == 0 or ask == 0:
+        return
+    price = (bid + ask) // 2
+    gate_funding(e.gate, i, rate, price, ts)
+    row = e.journal[e.s[S_JOURNAL]]
+    row[0], row[1], row[2], row[3], row[4] = J_FUNDING, ts, i, rate, price
+    e.s[S_JOURNAL] += 1
 
 
 @outline

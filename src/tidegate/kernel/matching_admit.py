@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from tidegate.kernel.jit import inline, outline
 from tidegate.kernel.layout import (
-    BUY,
-    FOK,
     GTD,
     ICEBERG,
-    IOC,
     LIMIT,
     MARKET,
     PEG_MARKET,
@@ -18,7 +17,6 @@ from tidegate.kernel.layout import (
     PEG_PRIMARY,
     PEGGED,
     POST_ONLY,
-    SELL,
     STOP,
     STOP_LIMIT,
     STP_DECREMENT,
@@ -34,7 +32,6 @@ from tidegate.kernel.matching_layout import (
     C_TIME,
     C_WHAT,
     EX_CANCEL_REJECTED,
-    EX_CANCELED,
     EX_NEW,
     EX_REJECTED,
     EX_REPLACED,
@@ -43,6 +40,8 @@ from tidegate.kernel.matching_layout import (
     MAX_QTY,
     NO_PRICE,
     PRICE_LIMIT,
+    R_REASON_SHIFT,
+    R_SIDE_SHIFT,
     SIDE_SHIFT,
     STP_SHIFT,
     TIF_SHIFT,
@@ -51,7 +50,6 @@ from tidegate.kernel.matching_layout import (
     WHY_COMBINATION,
     WHY_DUPLICATE,
     WHY_FIELD,
-    WHY_KILLED,
     WHY_LATE,
     WHY_NO_REFERENCE,
     WHY_NONE,
@@ -69,8 +67,8 @@ from tidegate.kernel.matching_settle import (
     QUIET,
     enqueue,
     fit,
+    look_at_references,
     peg_target,
-    reference,
 )
 from tidegate.kernel.matching_state import (
     DUE,
@@ -82,8 +80,6 @@ from tidegate.kernel.matching_state import (
     H_NEXT_EXPIRY,
     H_NOW,
     H_PEGS,
-    H_REF_ASK,
-    H_REF_BID,
     H_ROOM,
     H_SPECIAL,
     HAS_EXTRA,
@@ -100,105 +96,97 @@ from tidegate.kernel.matching_state import (
     SWEEP,
     WAITING,
     X_DUE_NEXT,
-    X_DUE_PREV,
     X_EXTRA,
     X_HIDDEN,
     X_LIMIT,
     X_NEXT,
-    X_PREV,
     X_STOP,
     X_TIME,
     crosses,
-    emit,
     extra_at,
     find,
+    lesser,
     link,
     price_at,
     remember,
+    report,
     side_at,
     take_node,
     type_at,
     unlink,
+    write,
 )
-from tidegate.kernel.matching_trade import can_fill, list_append, open_qty
+from tidegate.kernel.matching_trade import begin, list_append, open_qty
 
-KNOWN_INST = POST_ONLY | PEG_PRIMARY | PEG_MARKET | PEG_MID
+# What a type of order has: a limit, perhaps a limit, a stop, perhaps a stop, a displayed quantity, a distance,
+# an offset; and what it may: trade at once or never (IOC, FOK), be post-only.
+LIMITED, MAYBE_LIMITED, STOPS, MAYBE_STOPS, SHOWS, TRAILS, PEGS, IMMEDIATE, POSTS = (1 << k for k in range(9))
+TERMS = np.zeros(16, np.int64)
+TERMS[MARKET] = IMMEDIATE
+TERMS[LIMIT] = LIMITED | IMMEDIATE | POSTS
+TERMS[STOP] = STOPS | IMMEDIATE
+TERMS[STOP_LIMIT] = STOPS | LIMITED | IMMEDIATE | POSTS
+TERMS[TRAILING_STOP] = MAYBE_STOPS | TRAILS | IMMEDIATE
+TERMS[ICEBERG] = LIMITED | SHOWS | POSTS
+TERMS[PEGGED] = MAYBE_LIMITED | PEGS | POSTS
+WAITS = STOPS | MAYBE_STOPS
+SPECIAL = WAITS | SHOWS | PEGS
+
 PEG_BITS = PEG_PRIMARY | PEG_MARKET | PEG_MID
+# Sets of small numbers as bits.
+KNOWN_SIDES, KNOWN_TIFS, AT_ONCE = 0b110, 0b101_1011, 0b1_1000
+ONE_PEG = (1 << PEG_PRIMARY) | (1 << PEG_MARKET) | (1 << PEG_MID)
 
 
 @inline
-def priced(price: int) -> Any:
-    """Whether this is a price in range."""
-    return -PRICE_LIMIT <= price <= PRICE_LIMIT
+def unpriced(price: int) -> Any:
+    """Whether this is no price in range."""
+    return price < -PRICE_LIMIT or price > PRICE_LIMIT
 
 
 @inline
-def waits(kind: int) -> Any:
-    """Whether orders of this type wait for a trigger."""
-    return STOP <= kind <= TRAILING_STOP
+def beyond(value: int, low: int, high: int) -> Any:
+    """Whether a value is outside a range."""
+    return value < low or value > high
 
 
-@inline
-def bad_terms(what: int, qty: int, price: int, stop: int, extra: int) -> Any:
+@outline
+def bad_terms(what: int, terms: int, qty: int, price: int, stop: int, extra: int) -> Any:
     """What is wrong with a new order whatever the state of the book, or WHY_NONE."""
-    side, kind = (what >> SIDE_SHIFT) & 15, (what >> TYPE_SHIFT) & 15
     time_in_force, inst = (what >> TIF_SHIFT) & 15, (what >> INST_SHIFT) & 0xFF
-    if what & ~WHAT_BITS or not BUY <= side <= SELL or not MARKET <= kind <= PEGGED:
+    known = (KNOWN_SIDES >> ((what >> SIDE_SHIFT) & 15)) & (KNOWN_TIFS >> time_in_force) & 1
+    if what & ~WHAT_BITS or terms == 0 or known == 0 or inst & ~(POST_ONLY | PEG_BITS):
         return WHY_FIELD
-    if time_in_force > GTD or time_in_force in (2, 5) or (what >> STP_SHIFT) & 15 > STP_DECREMENT:
+    if (what >> STP_SHIFT) & 15 > STP_DECREMENT:
         return WHY_FIELD
-    if inst & ~KNOWN_INST:
-        return WHY_FIELD
-    if not 1 <= qty <= MAX_QTY or (kind == ICEBERG and not 1 <= extra <= qty):
+    if beyond(qty, 1, MAX_QTY) or (terms & SHOWS and beyond(extra, 1, qty)):
         return WHY_QTY
-    if kind in (LIMIT, STOP_LIMIT, ICEBERG) and not priced(price):
+    if unpriced(price) and (terms & LIMITED or (terms & MAYBE_LIMITED and price != NO_PRICE)):
         return WHY_PRICE
-    if kind == PEGGED and price != NO_PRICE and not priced(price):
+    if unpriced(stop) and (terms & STOPS or (terms & MAYBE_STOPS and stop != NO_PRICE)):
         return WHY_PRICE
-    if waits(kind) and not priced(stop) and (kind != TRAILING_STOP or stop != NO_PRICE):
+    if (terms & TRAILS and beyond(extra, 1, PRICE_LIMIT)) or (terms & PEGS and beyond(extra, 0, PRICE_LIMIT)):
         return WHY_PRICE
-    if kind == TRAILING_STOP and not 1 <= extra <= PRICE_LIMIT:
-        return WHY_PRICE
-    if kind == PEGGED and not 0 <= extra <= PRICE_LIMIT:
-        return WHY_PRICE
-    return bad_combination(kind, time_in_force, inst)
-
-
-@inline
-def bad_combination(kind: int, time_in_force: int, inst: int) -> Any:
-    """WHY_COMBINATION when type, time in force and instructions do not go together."""
+    if (AT_ONCE >> time_in_force) & 1 and (terms & IMMEDIATE == 0 or inst & POST_ONLY):
+        return WHY_COMBINATION
     pegs = inst & PEG_BITS
-    one_peg = pegs != 0 and pegs & (pegs - 1) == 0
-    if one_peg != (kind == PEGGED) or (pegs != 0 and kind != PEGGED):
+    if (inst & POST_ONLY and terms & POSTS == 0) or (pegs != 0 and terms & PEGS == 0):
         return WHY_COMBINATION
-    at_once = time_in_force in (IOC, FOK)
-    if at_once and (kind in (ICEBERG, PEGGED) or inst & POST_ONLY):
-        return WHY_COMBINATION
-    if inst & POST_ONLY and kind in (MARKET, STOP, TRAILING_STOP):
+    if terms & PEGS and (ONE_PEG >> pegs) & 1 == 0:
         return WHY_COMBINATION
     return WHY_NONE
 
 
-@inline
+@outline
 def start_of_trail(m: Any, side: int, stop: int, distance: int) -> Any:
     """A trailing stop's stop price: the given one or, where nearer, the distance from the last trade."""
-    if m[H_LAST] == NO_PRICE:
-        return stop
-    near = m[H_LAST] + (3 - 2 * side) * distance
-    if stop == NO_PRICE:
-        return near
-    return min(stop, near) if side == BUY else max(stop, near)
+    last, sign = m[H_LAST], 3 - 2 * side
+    near = last + sign * distance
+    return near if last != NO_PRICE and (stop == NO_PRICE or (stop - near) * sign > 0) else stop
 
 
 @inline
-def reached(m: Any, side: int, stop: int) -> Any:
-    """Whether the last trade price triggers this stop price."""
-    last = m[H_LAST]
-    return last != NO_PRICE and (last >= stop if side == BUY else last <= stop)
-
-
-@inline
-def accept(m: Any, ids: Any, what: int, key: int, owner: int, qty: int) -> Any:
+def accept(m: Any, t: Any, what: int, key: int, owner: int, qty: int) -> Any:
     """A node for a new order, its id in the table."""
     o = take_node(m)
     m[o + N_LEVEL] = 0
@@ -207,13 +195,13 @@ def accept(m: Any, ids: Any, what: int, key: int, owner: int, qty: int) -> Any:
     m[o + N_CUM] = 0
     m[o + N_FLAGS] = what & ~KIND_BITS
     m[o + N_OWNER] = owner
-    remember(m, ids, key, o)
+    remember(m, t, key, o)
     m[H_LIVE] += 1
     return o
 
 
 @inline
-def add_extra(m: Any, o: int, extra: int, stop: int, limit: int, time: int) -> None:
+def add_extra(m: Any, o: int, terms: int, extra: int, stop: int, limit: int, time: int) -> None:
     """Give a special order its second node, and its places in the lists."""
     x = take_node(m)
     m[o + N_FLAGS] |= HAS_EXTRA | (x << EXTRA_SHIFT)
@@ -221,185 +209,189 @@ def add_extra(m: Any, o: int, extra: int, stop: int, limit: int, time: int) -> N
     m[x + X_STOP] = stop
     m[x + X_LIMIT] = limit
     m[x + X_TIME] = time
-    kind = type_at(m, o)
     if (m[o + N_FLAGS] >> TIF_SHIFT) & 15 == GTD:
         m[o + N_FLAGS] |= DUE
-        list_append(m, S_DUE, o, X_DUE_NEXT, X_DUE_PREV)
-        m[H_NEXT_EXPIRY] = min(m[H_NEXT_EXPIRY], time)
-    if kind == PEGGED:
-        list_append(m, S_PEGS, o, X_NEXT, X_PREV)
+        list_append(m, S_DUE, o, X_DUE_NEXT)
+        m[H_NEXT_EXPIRY] = lesser(m[H_NEXT_EXPIRY], time)
+    if terms & (PEGS | WAITS):
+        m[H_SPECIAL] += 1
+    if terms & PEGS:
         m[H_PEGS] += 1
-        m[H_SPECIAL] += 1
-    elif waits(kind):
+        list_append(m, S_PEGS, o, X_NEXT)
+    if terms & WAITS:
         m[o + N_FLAGS] |= WAITING
-        m[H_SPECIAL] += 1
-        if kind == TRAILING_STOP:
-            list_append(m, S_TRAIL, o, X_NEXT, X_PREV)
+    if terms & TRAILS:
+        list_append(m, S_TRAIL, o, X_NEXT)
 
 
-@inline
-def wait(m: Any, w: Any, o: int, stop: int) -> None:
+@outline
+def wait(m: Any, t: Any, o: int, stop: int) -> None:
     """Put a stop order where it waits, or, when the last trade triggers it already, into the queue."""
-    side = side_at(m, o)
+    side, last = side_at(m, o), m[H_LAST]
     m[H_FIRST] = NO_PRICE  # what traded before is no concern of this order
-    if reached(m, side, stop):
+    if last != NO_PRICE and (last - stop) * (3 - 2 * side) >= 0:
         enqueue(m, o)
     else:
-        link(m, w, side + 2, stop, o)
+        link(m, t, side + 2, stop, o)
 
 
-@inline
-def refuse(m: Any, out: Any, execution: int, side: int, why: int, key: int, price: int, qty: int) -> Any:
+@outline
+def refuse(m: Any, t: Any, execution: int, side: int, why: int, key: int, price: int, qty: int) -> Any:
     """Report a refusal; nothing is left to do."""
     leaves = qty if execution == EX_CANCEL_REJECTED else 0
-    emit(m, out, execution, side, why, key, 0, price, qty, leaves, 0)
+    what = execution | (side << R_SIDE_SHIFT) | (why << R_REASON_SHIFT)
+    write(m, t, what, key, 0, price, qty, leaves, 0)
     return QUIET
 
 
+@inline
+def objection(m: Any, t: Any, commands: Any, c: int, side: int, kind: int, limit: int, stop: int) -> Any:
+    """What the state of the book has against a new order; GROW_WINDOW when that must grow first to tell."""
+    what, time = commands[c + C_WHAT], commands[c + C_TIME]
+    if (what >> TIF_SHIFT) & 15 == GTD and time <= m[H_NOW]:
+        return WHY_LATE
+    if find(m, t, commands[c + C_ID]) != 0:
+        return WHY_DUPLICATE
+    waits = TERMS[kind] & WAITS
+    if waits and stop == NO_PRICE:
+        return WHY_NO_REFERENCE
+    price = stop if waits else limit
+    if kind != MARKET and price != NO_PRICE:
+        fits = fit(m, price)
+        if fits != FITS:
+            return WHY_SPAN if fits == DENIED else GROW_WINDOW
+        if (what >> INST_SHIFT) & POST_ONLY and not waits and crosses(m, side, limit):
+            return WHY_POST_ONLY
+    return WHY_NONE
+
+
 @outline
-def new_order(m: Any, w: Any, ids: Any, out: Any, commands: Any, c: int) -> Any:
+def new_order(m: Any, t: Any, commands: Any, c: int) -> Any:
     """NEW, in full: an order's node that has to match, QUIET, GROW_ORDERS or GROW_WINDOW."""
-    what, key, qty, price = commands[c + C_WHAT], commands[c + C_ID], commands[c + C_QTY], commands[c + C_PRICE]
-    stop, extra, time = commands[c + C_STOP], commands[c + C_EXTRA], commands[c + C_TIME]
+    what, key, qty = commands[c + C_WHAT], commands[c + C_ID], commands[c + C_QTY]
+    price, stop, extra = commands[c + C_PRICE], commands[c + C_STOP], commands[c + C_EXTRA]
     side, kind = (what >> SIDE_SHIFT) & 15, (what >> TYPE_SHIFT) & 15
-    time_in_force, inst = (what >> TIF_SHIFT) & 15, (what >> INST_SHIFT) & 0xFF
-    why = bad_terms(what, qty, price, stop, extra)
+    terms, limit = TERMS[kind], price
+    why = bad_terms(what, terms, qty, price, stop, extra)
+    if why == WHY_NONE:
+        if m[H_LIVE] >= m[H_ROOM]:
+            return GROW_ORDERS
+        if terms & TRAILS:
+            stop = start_of_trail(m, side, stop, extra)
+        if terms & PEGS:
+            look_at_references(m, t)
+            limit = peg_target(m, side, what >> INST_SHIFT, extra, price)
+        why = objection(m, t, commands, c, side, kind, limit, stop)
+        if why == GROW_WINDOW:
+            return why
     if why != WHY_NONE:
-        return refuse(m, out, EX_REJECTED, side, why, key, price, qty)
-    if m[H_LIVE] >= m[H_ROOM]:
-        return GROW_ORDERS
-    if time_in_force == GTD and time <= m[H_NOW]:
-        return refuse(m, out, EX_REJECTED, side, WHY_LATE, key, price, qty)
-    if find(m, ids, key) != 0:
-        return refuse(m, out, EX_REJECTED, side, WHY_DUPLICATE, key, price, qty)
-    if kind == TRAILING_STOP:
-        stop = start_of_trail(m, side, stop, extra)
-        if stop == NO_PRICE:
-            return refuse(m, out, EX_REJECTED, side, WHY_NO_REFERENCE, key, price, qty)
-    limit = price  # where it will match and rest; NO_PRICE: nowhere yet
-    if kind == PEGGED:
-        m[H_REF_BID] = reference(m, w, BUY)
-        m[H_REF_ASK] = reference(m, w, SELL)
-        limit = peg_target(m, side, inst, extra, price)
-    live_price = stop if waits(kind) else limit
-    if kind != MARKET and live_price != NO_PRICE:
-        fits = fit(m, live_price)
-        if fits == GROW_WINDOW:
-            return GROW_WINDOW
-        if fits == DENIED:
-            return refuse(m, out, EX_REJECTED, side, WHY_SPAN, key, price, qty)
-    if inst & POST_ONLY and not waits(kind) and limit != NO_PRICE and crosses(m, side, limit):
-        return refuse(m, out, EX_REJECTED, side, WHY_POST_ONLY, key, price, qty)
-    return admit(m, w, ids, out, commands, c, limit, stop)
+        return refuse(m, t, EX_REJECTED, side, why, key, price, qty)
+    return admit(m, t, commands, c, side, kind, limit, stop)
 
 
 @inline
-def admit(m: Any, w: Any, ids: Any, out: Any, commands: Any, c: int, limit: int, stop: int) -> Any:
+def admit(m: Any, t: Any, commands: Any, c: int, side: int, kind: int, limit: int, stop: int) -> Any:
     """Take in an order that nothing speaks against."""
-    what, key, qty, owner = commands[c + C_WHAT], commands[c + C_ID], commands[c + C_QTY], commands[c + C_OWNER]
-    side, kind, time_in_force = (what >> SIDE_SHIFT) & 15, (what >> TYPE_SHIFT) & 15, (what >> TIF_SHIFT) & 15
-    price = NO_PRICE if kind in (MARKET, STOP, TRAILING_STOP) else commands[c + C_PRICE]
-    shown_price = limit if kind == PEGGED else price
-    emit(m, out, EX_NEW, side, WHY_NONE, key, stop if waits(kind) else 0, shown_price, qty, qty, 0)
-    working = (3 - 2 * side) * SWEEP if kind == MARKET else limit
-    if time_in_force == FOK and not waits(kind):
-        if not can_fill(m, w, side, working, qty, owner, (what >> STP_SHIFT) & 15):
-            emit(m, out, EX_CANCELED, side, WHY_KILLED, key, 0, price, qty, 0, 0)
-            return QUIET
-    o = accept(m, ids, what, key, owner, qty)
-    if waits(kind) or time_in_force == GTD or kind in (ICEBERG, PEGGED):
-        hidden_or_stop = 0 if kind == ICEBERG else stop
-        add_extra(m, o, commands[c + C_EXTRA], hidden_or_stop, price, commands[c + C_TIME])
-    if waits(kind):
-        wait(m, w, o, stop)
+    what, qty, terms = commands[c + C_WHAT], commands[c + C_QTY], TERMS[kind]
+    worst = commands[c + C_PRICE]
+    if terms & (LIMITED | PEGS) == 0:
+        limit = worst = NO_PRICE
+    o = accept(m, t, what, commands[c + C_ID], commands[c + C_OWNER], qty)
+    report(m, t, o, EX_NEW, WHY_NONE, stop if terms & WAITS else 0, limit, qty, qty)
+    if terms & SPECIAL or (what >> TIF_SHIFT) & 15 == GTD:
+        held = stop if terms & WAITS else 0
+        add_extra(m, o, terms, commands[c + C_EXTRA], held, worst, commands[c + C_TIME])
+    if terms & WAITS:
+        wait(m, t, o, stop)
         return QUIET
-    m[H_LIMIT] = working
-    return o if working != NO_PRICE else QUIET
+    if terms & PEGS and limit == NO_PRICE:
+        return QUIET
+    return begin(m, t, o, (3 - 2 * side) * SWEEP if kind == MARKET else limit)
 
 
 @outline
-def replace_order(m: Any, w: Any, ids: Any, out: Any, commands: Any, c: int) -> Any:
+def refuse_change(m: Any, t: Any, o: int, why: int, price: int) -> Any:
+    """Report that a replace is refused: the order stands as it was."""
+    return refuse(m, t, EX_CANCEL_REJECTED, side_at(m, o), why, m[o + N_KEY], price, open_qty(m, o))
+
+
+@outline
+def replace_order(m: Any, t: Any, commands: Any, c: int) -> Any:
     """REPLACE: an order's node that has to match again, QUIET, or GROW_WINDOW."""
-    key, qty, price, stop = commands[c + C_ID], commands[c + C_QTY], commands[c + C_PRICE], commands[c + C_STOP]
-    o = find(m, ids, key)
+    key, qty = commands[c + C_ID], commands[c + C_QTY]
+    price, stop = commands[c + C_PRICE], commands[c + C_STOP]
+    o = find(m, t, key)
     if o == 0:
-        return refuse(m, out, EX_CANCEL_REJECTED, 0, WHY_UNKNOWN, key, NO_PRICE, 0)
-    leaves, side = open_qty(m, o), side_at(m, o)
-    total = m[o + N_CUM] + leaves
+        return refuse(m, t, EX_CANCEL_REJECTED, 0, WHY_UNKNOWN, key, price, 0)
+    filled, waiting = m[o + N_CUM], m[o + N_FLAGS] & WAITING
     if qty == 0:
-        qty = total
-    why = WHY_NONE
-    if not m[o + N_CUM] < qty <= MAX_QTY:
-        why = WHY_QTY
-    elif (price != NO_PRICE and not priced(price)) or (stop != NO_PRICE and not priced(stop)):
-        why = WHY_PRICE
-    if why != WHY_NONE:
-        return refuse(m, out, EX_CANCEL_REJECTED, side, why, key, price, leaves)
-    if m[o + N_FLAGS] & WAITING:
-        return replace_waiting(m, w, out, o, qty, price, stop)
+        qty = filled + open_qty(m, o)
+    if beyond(qty, filled + 1, MAX_QTY):
+        return refuse_change(m, t, o, WHY_QTY, price)
+    if (unpriced(price) and price != NO_PRICE) or (unpriced(stop) and stop != NO_PRICE):
+        return refuse_change(m, t, o, WHY_PRICE, price)
+    if waiting:
+        return replace_waiting(m, t, o, qty, price, stop)
     if stop != NO_PRICE:
-        return refuse(m, out, EX_CANCEL_REJECTED, side, WHY_COMBINATION, key, price, leaves)
-    return replace_resting(m, w, out, o, qty, price)
+        return refuse_change(m, t, o, WHY_COMBINATION, price)
+    return replace_resting(m, t, o, qty, price)
 
 
 @inline
-def replace_waiting(m: Any, w: Any, out: Any, o: int, qty: int, price: int, stop: int) -> Any:
-    """Replace a stop that has not triggered. It keeps its place unless a price changes or the quantity grows."""
-    x, side, kind, key = extra_at(m, o), side_at(m, o), type_at(m, o), m[o + N_KEY]
-    leaves = m[o + N_LEAVES]
-    if price != NO_PRICE and kind != STOP_LIMIT:
-        return refuse(m, out, EX_CANCEL_REJECTED, side, WHY_COMBINATION, key, price, leaves)
+def replace_waiting(m: Any, t: Any, o: int, qty: int, price: int, stop: int) -> Any:
+    """Replace a stop that has not triggered. Less quantity at the same prices keeps its place."""
+    x, kind = extra_at(m, o), type_at(m, o)
+    limit = m[x + X_LIMIT]
+    if price != NO_PRICE:
+        if kind != STOP_LIMIT:
+            return refuse_change(m, t, o, WHY_COMBINATION, price)
+        limit = price
     if stop == NO_PRICE:
         stop = m[x + X_STOP]
     elif kind == TRAILING_STOP:
-        stop = start_of_trail(m, side, stop, m[x + X_EXTRA])
-    limit = m[x + X_LIMIT] if price == NO_PRICE else price
+        stop = start_of_trail(m, side_at(m, o), stop, m[x + X_EXTRA])
     fits = fit(m, stop)
     if fits == GROW_WINDOW:
         return GROW_WINDOW
     if fits == DENIED:
-        return refuse(m, out, EX_CANCEL_REJECTED, side, WHY_SPAN, key, price, leaves)
-    emit(m, out, EX_REPLACED, side, WHY_NONE, key, stop, limit, qty, qty, 0)
-    if stop == m[x + X_STOP] and limit == m[x + X_LIMIT] and qty <= leaves:
-        m[m[o + N_LEVEL] + L_QTY] += qty - leaves
-        m[o + N_LEAVES] = qty
+        return refuse_change(m, t, o, WHY_SPAN, price)
+    report(m, t, o, EX_REPLACED, WHY_NONE, stop, limit, qty, qty)
+    if stop == m[x + X_STOP] and limit == m[x + X_LIMIT] and qty <= m[o + N_LEAVES]:
+        lose(m, o, m[o + N_LEAVES] - qty)
         return QUIET
-    unlink(m, w, o)
+    unlink(m, t, o)
     m[o + N_LEAVES] = qty
     m[x + X_STOP] = stop
     m[x + X_LIMIT] = limit
-    wait(m, w, o, stop)
+    wait(m, t, o, stop)
     return QUIET
 
 
 @inline
-def replace_resting(m: Any, w: Any, out: Any, o: int, qty: int, price: int) -> Any:
+def replace_resting(m: Any, t: Any, o: int, qty: int, price: int) -> Any:
     """Replace an order in the book, or a parked peg. Less quantity at the same price keeps its place."""
-    side, kind, key, at = side_at(m, o), type_at(m, o), m[o + N_KEY], price_at(m, o)
-    open_now, leaves = open_qty(m, o), qty - m[o + N_CUM]
-    inst = (m[o + N_FLAGS] >> INST_SHIFT) & 0xFF
-    target = at if price == NO_PRICE else price
-    if kind == PEGGED and price != NO_PRICE:
-        target = peg_target(m, side, inst, m[extra_at(m, o) + X_EXTRA], price)
-    fits = fit(m, target) if target != NO_PRICE else FITS
-    if fits == GROW_WINDOW:
-        return GROW_WINDOW
-    why = WHY_NONE
-    if fits == DENIED:
-        why = WHY_SPAN
-    elif inst & POST_ONLY and target != NO_PRICE and crosses(m, side, target):
-        why = WHY_POST_ONLY
-    if why != WHY_NONE:
-        return refuse(m, out, EX_CANCEL_REJECTED, side, why, key, price, open_now)
+    side, kind, at = side_at(m, o), type_at(m, o), price_at(m, o)
+    leaves, inst, target = qty - m[o + N_CUM], m[o + N_FLAGS] >> INST_SHIFT, at
+    if price != NO_PRICE:
+        target = price
+        if kind == PEGGED:
+            target = peg_target(m, side, inst, m[extra_at(m, o) + X_EXTRA], price)
+    if target != NO_PRICE:
+        fits = fit(m, target)
+        if fits == GROW_WINDOW:
+            return GROW_WINDOW
+        if fits == DENIED:
+            return refuse_change(m, t, o, WHY_SPAN, price)
+        if inst & POST_ONLY and crosses(m, side, target):
+            return refuse_change(m, t, o, WHY_POST_ONLY, price)
     if kind == PEGGED and price != NO_PRICE:
         m[extra_at(m, o) + X_LIMIT] = price
-    emit(m, out, EX_REPLACED, side, WHY_NONE, key, 0, target, qty, leaves, 0)
-    if target == at and leaves <= open_now:
-        lose(m, o, open_now - leaves)
+    report(m, t, o, EX_REPLACED, WHY_NONE, 0, target, qty, leaves)
+    if target == at and leaves <= open_qty(m, o):
+        lose(m, o, open_qty(m, o) - leaves)
         return QUIET
     if at != NO_PRICE:
-        unlink(m, w, o)
-        m[o + N_LEVEL] = 0
+        unlink(m, t, o)
     m[o + N_LEAVES] = leaves
     if kind == ICEBERG:
         m[extra_at(m, o) + X_HIDDEN] = 0
@@ -407,12 +399,12 @@ def replace_resting(m: Any, w: Any, out: Any, o: int, qty: int, price: int) -> A
     return o if target != NO_PRICE else QUIET
 
 
-@inline
+@outline
 def lose(m: Any, o: int, qty: int) -> None:
-    """Take quantity from a resting order in its place: from what an iceberg hides first."""
+    """Take quantity from an order in its place: from what an iceberg hides first."""
     if type_at(m, o) == ICEBERG:
         x = extra_at(m, o)
-        hidden = min(qty, m[x + X_HIDDEN])
+        hidden = lesser(qty, m[x + X_HIDDEN])
         m[x + X_HIDDEN] -= hidden
         qty -= hidden
     m[o + N_LEAVES] -= qty

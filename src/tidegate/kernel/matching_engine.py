@@ -13,7 +13,7 @@ from tidegate.kernel.layout import BUY, SELL
 from tidegate.kernel.matching import run
 from tidegate.kernel.matching_layout import COMMAND_WORDS, MAX_SPAN, NO_PRICE, REPORT_WORDS
 from tidegate.kernel.matching_settle import GROW_ORDERS, GROW_WINDOW, QUIET
-from tidegate.kernel.matching_snapshot import SNAPSHOT_WORDS, depth, rehash, snapshot
+from tidegate.kernel.matching_snapshot import SNAPSHOT_WORDS, depth, enter_ids, snapshot
 from tidegate.kernel.matching_state import (
     ASKS,
     BIDS,
@@ -27,21 +27,24 @@ from tidegate.kernel.matching_state import (
     H_COMMAND,
     H_DENIED,
     H_FIRST,
+    H_IDS,
+    H_IDS_MASK,
+    H_IDS_SHIFT,
     H_LAST,
     H_LIVE,
     H_MAP,
     H_NEXT_EXPIRY,
     H_NOW,
     H_OUT,
-    H_REF_ASK,
-    H_REF_BID,
+    H_OUT_FULL,
+    H_REF,
     H_ROOM,
     H_SEQ,
-    H_SHIFT,
     H_SIZE,
     H_TOP,
     H_WANT,
     HEADER_WORDS,
+    MARGIN,
     N_FLAGS,
     N_KEY,
     N_NEXT,
@@ -65,16 +68,11 @@ NODES_PER_ORDER = 3
 """The order, its second node, and a price level of its own."""
 
 
-def _aligned(words: int) -> Words:
-    """Zeroed words that start on a cache line, so that a node is never on two. Pages untouched take no memory."""
+def _zeros(words: int) -> Words:
+    """Zeroed words that start on a cache line, so that no node lies on two. Untouched pages take no memory."""
     raw = np.zeros(words + 8, np.int64)
     skip = -raw.ctypes.data % 64 // 8
     return raw[skip : skip + words]
-
-
-def _table(orders: int) -> Words:
-    """An empty table of ids for this many orders, at most half full."""
-    return np.zeros(1 << max(6, (2 * orders - 1).bit_length()), np.int64)
 
 
 class MatchingEngine:
@@ -88,83 +86,76 @@ class MatchingEngine:
     def __init__(self, orders: int = 1024, reports: int = 8192) -> None:
         if orders < 1 or reports < 16:
             raise ValueError(f"room for {orders} orders and {reports} reports: needs at least 1 and 16")
-        self._m = _aligned(HEADER_WORDS + NODES_PER_ORDER * NODE * orders)
-        self._ids = _table(orders)
-        self._out = np.zeros(reports * REPORT_WORDS, np.int64)
-        self._begin(orders)
-        self._w = self._window(0, MIN_BITS)
-
-    def _begin(self, orders: int) -> None:
-        m = self._m
+        self._m = m = _zeros(HEADER_WORDS + NODES_PER_ORDER * NODE * orders)
+        self._t = _zeros(reports * REPORT_WORDS)
+        self._reports = reports * REPORT_WORDS
         m[H_SEQ] = -1
         m[H_BUMP] = HEADER_WORDS
         m[H_ROOM] = orders
-        m[H_SHIFT] = 31 - (len(self._ids).bit_length() - 1)
+        m[H_OUT_FULL] = self._reports - MARGIN
         m[[H_DENIED, H_LAST, H_FIRST, H_NOW]] = NO_PRICE
-        m[[H_BEST + BIDS, H_REF_BID]] = -FAR
-        m[[H_BEST + ASKS, H_REF_ASK, H_NEXT_EXPIRY]] = FAR
+        m[[H_BEST + BIDS, H_REF + BIDS]] = -FAR
+        m[[H_BEST + ASKS, H_REF + ASKS, H_NEXT_EXPIRY]] = FAR
         m[[S_QUEUE + N_NEXT, S_QUEUE + N_PREV]] = S_QUEUE
         for sentinel in (S_TRAIL, S_PEGS, S_DUE):
             m[sentinel + N_FLAGS] = (sentinel + NODE) << EXTRA_SHIFT
             m[sentinel + NODE + np.array([X_DUE_NEXT, X_DUE_PREV, X_NEXT, X_PREV])] = sentinel
+        self._lay_out(0, MIN_BITS)
 
-    def _window(self, base: int, size: int) -> Words:
-        """A zeroed window array for `size` ticks from `base`, and the header's words that describe it."""
-        m, words = self._m, bitmap_words(size)
+    def _lay_out(self, base: int, size: int) -> None:
+        """Make `t` anew: a window of `size` ticks from `base`, a table of ids for H_ROOM; keep what it holds."""
+        m, old, live = self._m, self._t, self._levels()
+        old_ids = old[m[H_IDS] : m[H_IDS] + m[H_IDS_MASK] + 1] if m[H_IDS] else old[:0]
+        words, at = bitmap_words(size), self._reports
+        slots = 1 << max(6, (2 * int(m[H_ROOM]) - 1).bit_length())
+        self._t = t = _zeros(at + len(PLACES) * (size + words) + slots)
+        t[: m[H_OUT]] = old[: m[H_OUT]]
         m[H_BASE], m[H_SIZE] = base, size
-        for k, place in enumerate(PLACES):
-            m[H_MAP + place] = k * size - base
-            m[H_BITS + place] = len(PLACES) * size + k * words
-        return np.zeros(len(PLACES) * (size + words), np.int64)
+        for place, (prices, levels) in zip(PLACES, live, strict=True):
+            m[H_MAP + place], m[H_BITS + place] = at - base, at + size
+            t[prices + m[H_MAP + place]] = levels
+            self._mark(at + size, size, prices - base)
+            at += size + words
+        m[H_IDS], m[H_IDS_MASK], m[H_IDS_SHIFT] = at, slots - 1, 32 - slots.bit_length()
+        enter_ids(m, t, old_ids)
 
-    def _levels(self) -> dict[int, Words]:
-        """Per place, the offsets of its live levels in the window, ascending."""
-        live = {}
+    def _levels(self) -> list[tuple[Words, Words]]:
+        """Per place, the prices of its live levels, ascending, and their nodes."""
+        m, t, live = self._m, self._t, []
         for place in PLACES:
-            bits = int(self._m[H_BITS + place])
-            leaves = self._w[bits : bits + (int(self._m[H_SIZE]) >> 6)]
-            used = np.flatnonzero(leaves)
-            flags = np.unpackbits(leaves[used].view(np.uint8).reshape(-1, 8), axis=1, bitorder="little")
-            row, bit = np.nonzero(flags)
-            live[place] = used[row] * 64 + bit
+            bits = t[m[H_BITS + place] : m[H_BITS + place] + (m[H_SIZE] >> 6)]
+            used = np.flatnonzero(bits)
+            flags = np.unpackbits(bits[used].view(np.uint8).reshape(-1, 8), axis=1, bitorder="little")
+            word, bit = np.nonzero(flags)
+            prices = used[word] * 64 + bit + m[H_BASE]
+            live.append((prices, t[prices + m[H_MAP + place]]))
         return live
+
+    def _mark(self, bits: int, size: int, offsets: Words) -> None:
+        """Set these bits in an empty bitmap of `t`, on its three levels."""
+        for _ in range(3):
+            np.bitwise_or.at(self._t, bits + (offsets >> 6), np.int64(1) << (offsets & 63))
+            bits, size, offsets = bits + (size >> 6), size >> 6, offsets >> 6
 
     def _grow_window(self) -> None:
         """Move the window so that it holds the wanted price and all live ones, or deny the price."""
-        m, want, base, size = self._m, int(self._m[H_WANT]), int(self._m[H_BASE]), int(self._m[H_SIZE])
-        live = self._levels()
-        ends = [base + int(offsets[k]) for offsets in live.values() if len(offsets) for k in (0, -1)]
-        low, high = min([want, *ends]), max([want, *ends])
-        span = high - low + 1
+        want = int(self._m[H_WANT])
+        prices = np.concatenate([prices for prices, _ in self._levels()] + [np.array([want])])
+        low, span = int(prices.min()), int(prices.max() - prices.min()) + 1
         if span > MAX_SPAN:
-            m[H_DENIED] = want
+            self._m[H_DENIED] = want
             return
-        wanted = min(MAX_SPAN, max(MIN_BITS, 1 << (2 * span - 1).bit_length()))
-        old = self._w
-        self._w = self._window(low - (wanted - span) // 2, wanted)
-        shift = base - int(m[H_BASE])
-        for k, (place, offsets) in enumerate(live.items()):
-            self._w[k * wanted + offsets + shift] = old[k * size + offsets]
-            self._mark(int(m[H_BITS + place]), wanted, offsets + shift)
-
-    def _mark(self, bits: int, size: int, offsets: Words) -> None:
-        """Set these bits in an empty bitmap of the window, on its three levels."""
-        for level_bits in (size, size >> 6, size >> 12):
-            np.bitwise_or.at(self._w, bits + (offsets >> 6), np.int64(1) << (offsets & 63))
-            bits += level_bits >> 6
-            offsets = offsets >> 6
+        size = min(MAX_SPAN, max(MIN_BITS, 1 << (2 * span - 1).bit_length()))
+        self._lay_out(low - (size - span) // 2, size)
 
     def _grow_orders(self) -> None:
-        """Twice the room: nodes keep their offsets, ids are entered anew."""
-        orders = 2 * int(self._m[H_ROOM])
-        bigger = _aligned(HEADER_WORDS + NODES_PER_ORDER * NODE * orders)
-        used = int(self._m[H_BUMP])
-        bigger[:used] = self._m[:used]
-        self._m, old = bigger, self._ids
-        self._ids = _table(orders)
-        bigger[H_ROOM] = orders
-        bigger[H_SHIFT] = 31 - (len(self._ids).bit_length() - 1)
-        rehash(bigger, old, self._ids)
+        """Twice the room for orders; nodes keep their offsets."""
+        m, used = self._m, int(self._m[H_BUMP])
+        orders = 2 * int(m[H_ROOM])
+        self._m = _zeros(HEADER_WORDS + NODES_PER_ORDER * NODE * orders)
+        self._m[:used] = m[:used]
+        self._m[H_ROOM] = orders
+        self._lay_out(int(m[H_BASE]), int(m[H_SIZE]))
 
     def stream(self, commands: npt.ArrayLike) -> Iterator[Words]:
         """Carry out commands, yielding reports in chunks: views that hold until the next is asked for.
@@ -178,7 +169,7 @@ class MatchingEngine:
         flat = rows.reshape(-1)
         self._m[H_COMMAND] = self._m[H_OUT] = 0
         while True:
-            status = run(self._m, self._w, self._ids, self._out, flat)
+            status = run(self._m, self._t, flat)
             if status == GROW_ORDERS:
                 self._grow_orders()
             elif status == GROW_WINDOW:
@@ -187,7 +178,7 @@ class MatchingEngine:
                 used = int(self._m[H_OUT])
                 self._m[H_OUT] = 0
                 if used:
-                    yield self._out[:used].reshape(-1, REPORT_WORDS)
+                    yield self._t[:used].reshape(-1, REPORT_WORDS)
                 if status == QUIET:
                     return
 
@@ -216,12 +207,12 @@ class MatchingEngine:
         if side not in (BUY, SELL):
             raise ValueError(f"side {side} is neither BUY (1) nor SELL (2)")
         rows = np.empty((levels, 3), np.int64)
-        return rows[: depth(self._m, self._w, side, rows)]
+        return rows[: depth(self._m, self._t, side, rows)]
 
     def orders(self) -> Words:
         """Every live order as a row of `matching_snapshot.S_*` words, in the order of `matching_walk`."""
         rows = np.empty((self.live, SNAPSHOT_WORDS), np.int64)
-        snapshot(self._m, self._w, rows)
+        snapshot(self._m, self._t, rows)
         return rows
 
     def _arrivals(self, sentinel: int, after: int) -> Words:

@@ -33,8 +33,8 @@ from tidegate.kernel.matching_state import (
     price_at,
     remember,
     type_at,
+    worse_level,
 )
-from tidegate.kernel.matching_trade import worse_level
 from tidegate.kernel.matching_walk import WALK_ALL, begin_walk, next_order
 
 # One order of a snapshot.
@@ -56,14 +56,15 @@ SNAPSHOT_WORDS = 12
 
 
 @kernel(int64(int64[::1], int64[::1], int64[:, ::1]))
-def snapshot(m: Any, w: Any, rows: Any) -> int:
+def snapshot(m: Any, t: Any, rows: Any) -> int:
     """Write every order in walking order (see `matching_walk`); returns how many. `rows` has one for each."""
     begin_walk(m, WALK_ALL, 0)
     n = 0
-    o = next_order(m, w)
+    o = next_order(m, t)
     while o != 0:
         flags, kind = m[o + N_FLAGS], type_at(m, o)
         waiting = flags & WAITING != 0
+        keeps_extra = kind == ICEBERG or kind == PEGGED or kind == TRAILING_STOP
         x = extra_at(m, o)
         rows[n, S_PLACE] = m[H_WALK_PLACE]
         rows[n, S_ID] = m[o + N_KEY]
@@ -75,16 +76,16 @@ def snapshot(m: Any, w: Any, rows: Any) -> int:
         rows[n, S_CUM] = m[o + N_CUM]
         rows[n, S_STOP] = m[x + X_STOP] if waiting else 0
         rows[n, S_LIMIT] = m[x + X_LIMIT] if waiting or kind == PEGGED else NO_PRICE
-        rows[n, S_EXTRA] = m[x + X_EXTRA] if kind in (ICEBERG, PEGGED, TRAILING_STOP) else 0
+        rows[n, S_EXTRA] = m[x + X_EXTRA] if keeps_extra else 0
         rows[n, S_EXPIRY] = m[x + X_TIME] if (flags >> TIF_SHIFT) & 15 == GTD else 0
         n += 1
-        o = next_order(m, w)
+        o = next_order(m, t)
     m[H_WALK] = 0
     return n
 
 
 @kernel(int64(int64[::1], int64[::1], int64, int64[:, ::1]))
-def depth(m: Any, w: Any, side: int, rows: Any) -> int:
+def depth(m: Any, t: Any, side: int, rows: Any) -> int:
     """Write (price, displayed quantity, orders) of a side's levels from the best; returns how many."""
     level, n = m[H_TOP + side], 0
     while level != 0 and n < len(rows):
@@ -92,14 +93,14 @@ def depth(m: Any, w: Any, side: int, rows: Any) -> int:
         rows[n, 1] = m[level + L_QTY]
         rows[n, 2] = m[level + L_COUNT] & COUNT_BITS
         n += 1
-        level = worse_level(m, w, side, level)
+        level = worse_level(m, t, side, m[level + L_PRICE])
     return n
 
 
 @kernel(void(int64[::1], int64[::1], int64[::1]))
-def rehash(m: Any, old: Any, ids: Any) -> None:
-    """Enter the orders of one table of ids into another, empty one; the header describes the new one."""
+def enter_ids(m: Any, t: Any, old: Any) -> None:
+    """Enter the orders of another table of ids into the empty one that the header describes."""
     for entry in old:
         if entry != 0:
             o = (entry & 0xFFFF_FFFF) << NODE_SHIFT
-            remember(m, ids, m[o + N_KEY], o)
+            remember(m, t, m[o + N_KEY], o)

@@ -158,7 +158,9 @@ def write(
 
 
 @outline
-def report(m: Any, t: Any, o: int, execution: int, why: int, stop: int, price: int, qty: int, leaves: int) -> None:
+def report(
+    m: Any, t: Any, o: int, execution: int, why: int, stop: int, price: int, qty: int, leaves: int
+) -> None:
     """Report on an order: everything but a trade."""
     what = execution | (side_at(m, o) << R_SIDE_SHIFT) | (why << R_REASON_SHIFT)
     write(m, t, what, m[o + N_KEY], stop, price, qty, leaves, 0)
@@ -212,7 +214,8 @@ def remember(m: Any, t: Any, key: int, o: int) -> None:
 @inline
 def forget(m: Any, t: Any, o: int) -> None:
     """Delete the id of an order, moving back the entries that probed past it."""
-    tag, ids, mask, shift = scatter(m[o + N_KEY]), m[H_IDS], m[H_IDS_MASK], m[H_IDS_SHIFT]
+    ids, mask, shift = m[H_IDS], m[H_IDS_MASK], m[H_IDS_SHIFT]
+    tag = scatter(m[o + N_KEY])
     entry = (tag << 32) | (o >> NODE_SHIFT)
     i = tag >> shift
     while t[ids + i] != entry:

@@ -10,6 +10,7 @@ from tidegate.kernel.layout import (
     FOK,
     ICEBERG,
     IOC,
+    LIMIT,
     MARKET,
     PEGGED,
     STP_ALLOW,
@@ -26,6 +27,7 @@ from tidegate.kernel.matching_layout import (
     R_SIDE_SHIFT,
     STP_SHIFT,
     TIF_SHIFT,
+    TYPE_SHIFT,
     WHY_KILLED,
     WHY_REFRESH,
     WHY_REMAINDER,
@@ -77,10 +79,14 @@ from tidegate.kernel.matching_state import (
     write,
 )
 
+# What an order that simply rests looks like: LIMIT, DAY or GTC.
+REST_BITS = (15 << TYPE_SHIFT) | (14 << TIF_SHIFT)
+RESTS = LIMIT << TYPE_SHIFT
+
 
 @outline
 def list_append(m: Any, sentinel: int, o: int, word: int) -> None:
-    """Put an order at the end of a list through second nodes: `word` has the next order, `word + 1` the one before."""
+    """Put an order at the end of a list; its second node links it by `word` (next) and `word + 1` (previous)."""
     last = m[extra_at(m, sentinel) + word + 1]
     m[extra_at(m, o) + word] = sentinel
     m[extra_at(m, o) + word + 1] = last
@@ -90,7 +96,7 @@ def list_append(m: Any, sentinel: int, o: int, word: int) -> None:
 
 @outline
 def list_remove(m: Any, o: int, word: int) -> None:
-    """Take an order out of a list through second nodes."""
+    """Take an order out of a list."""
     after, before = m[extra_at(m, o) + word], m[extra_at(m, o) + word + 1]
     m[extra_at(m, before) + word] = after
     m[extra_at(m, after) + word + 1] = before
@@ -265,7 +271,7 @@ def match(m: Any, t: Any, o: int) -> Any:
     if leaves == 0:
         end_order(m, t, o)
         return True
-    if m[o + N_FLAGS] & NOT_PLAIN != 0:
+    if m[o + N_FLAGS] & REST_BITS != RESTS:
         return come_to_rest(m, t, o, side, leaves)
     link(m, t, side, m[H_LIMIT], o)
     return True
@@ -302,7 +308,8 @@ def can_fill(m: Any, t: Any, o: int) -> Any:
     Hidden quantity comes to the front only after all that is displayed at its price; so an order of one's own
     group that would end the matching ends the count at its place in the queue.
     """
-    side, owner, need, limit = side_at(m, o), guarded(m, o), m[o + N_LEAVES], m[H_LIMIT]
+    side, owner = side_at(m, o), guarded(m, o)
+    need, limit = m[o + N_LEAVES], m[H_LIMIT]
     skips = (m[o + N_FLAGS] >> STP_SHIFT) & 15 == STP_OLDEST
     level = m[H_TOP + 3 - side]
     while level != 0 and takes(side, limit, m[level + L_PRICE]):
@@ -323,7 +330,7 @@ def can_fill(m: Any, t: Any, o: int) -> Any:
 
 @outline
 def begin(m: Any, t: Any, o: int, limit: int) -> Any:
-    """Let an order match at this working price: returns it, or 0 when it was a fill-or-kill that would not fill."""
+    """Let an order match at this working price: returns it, or 0 for a fill-or-kill that would not fill."""
     m[H_LIMIT] = limit
     if (m[o + N_FLAGS] >> TIF_SHIFT) & 15 == FOK and not can_fill(m, t, o):
         drop(m, t, o, WHY_KILLED)

@@ -1,4 +1,4 @@
-"""Walks over all orders of a book in one written order: for mass cancels, the end of the day, and snapshots.
+"""Walks over all orders of a book in one fixed order: for mass cancels, the end of the day, and snapshots.
 
 Bids from the best down, asks from the best up, buy stops from the lowest up, sell stops from the highest down,
 each price in its queue's order; then the pegged orders that have no price, in order of arrival.
@@ -47,7 +47,8 @@ from tidegate.kernel.matching_state import (
     X_NEXT,
     X_TIME,
     extra_at,
-    room,
+    full,
+    lesser,
 )
 from tidegate.kernel.matching_trade import remove
 
@@ -69,26 +70,26 @@ def begin_walk(m: Any, walk: int, owner: int) -> None:
 
 
 @inline
-def next_level(m: Any, w: Any) -> Any:
+def next_level(m: Any, t: Any) -> Any:
     """The next level of the place the walk is in, or 0 when that has no more."""
     place, tick = m[H_WALK_PLACE], m[H_WALK_TICK]
-    if place in (BIDS, SELL_STOPS):
-        tick = bit_prev(w, m[H_BITS + place], m[H_SIZE], tick - 1)
+    if place == BIDS or place == SELL_STOPS:
+        tick = bit_prev(t, m[H_BITS + place], m[H_SIZE], tick - 1)
     else:
-        tick = bit_next(w, m[H_BITS + place], m[H_SIZE], tick + 1)
+        tick = bit_next(t, m[H_BITS + place], m[H_SIZE], tick + 1)
     if tick < 0:
         return 0
     m[H_WALK_TICK] = tick
-    return w[m[H_MAP + place] + m[H_BASE] + tick]
+    return t[m[H_MAP + place] + m[H_BASE] + tick]
 
 
 @outline
-def next_order(m: Any, w: Any) -> Any:
+def next_order(m: Any, t: Any) -> Any:
     """The next order of the walk, or 0 at its end. The order last returned may be gone by then."""
     while m[H_WALK_PLACE] < PARKED:
         o = m[H_WALK_NEXT]
         if o == 0:
-            level = next_level(m, w)
+            level = next_level(m, t)
             m[H_WALK_LEVEL] = level
             if level == 0:
                 place = m[H_WALK_PLACE] + 1
@@ -110,37 +111,37 @@ def next_order(m: Any, w: Any) -> Any:
 
 
 @inline
-def expire_due(m: Any, w: Any, ids: Any, out: Any) -> Any:
-    """Expire the GTD orders that are due, in order of arrival. False when `out` is full."""
+def expire_due(m: Any, t: Any) -> Any:
+    """Expire the GTD orders that are due, in order of arrival. False when there is no room to report."""
     o = m[H_WALK_NEXT]
     while o != S_DUE:
         m[H_WALK_NEXT] = o
-        if not room(m, out):
+        if full(m):
             return False
         follower, expiry = m[extra_at(m, o) + X_DUE_NEXT], m[extra_at(m, o) + X_TIME]
         if expiry <= m[H_NOW]:
-            remove(m, w, ids, out, o, EX_EXPIRED, WHY_EXPIRY)
+            remove(m, t, o, EX_EXPIRED, WHY_EXPIRY)
         else:
-            m[H_NEXT_EXPIRY] = min(m[H_NEXT_EXPIRY], expiry)
+            m[H_NEXT_EXPIRY] = lesser(m[H_NEXT_EXPIRY], expiry)
         o = follower
     m[H_WALK] = 0
     return True
 
 
 @outline
-def walk_on(m: Any, w: Any, ids: Any, out: Any) -> Any:
-    """End the orders the walk under way is for. False when `out` filled up before its end."""
+def walk_on(m: Any, t: Any) -> Any:
+    """End the orders the walk under way is for. False when reports filled up before its end."""
     walk = m[H_WALK]
     if walk == WALK_DUE:
-        return expire_due(m, w, ids, out)
-    while room(m, out):
-        o = next_order(m, w)
+        return expire_due(m, t)
+    while not full(m):
+        o = next_order(m, t)
         if o == 0:
             m[H_WALK] = 0
             return True
         if walk == WALK_DAYS:
             if (m[o + N_FLAGS] >> TIF_SHIFT) & 15 == DAY:
-                remove(m, w, ids, out, o, EX_EXPIRED, WHY_END_OF_DAY)
+                remove(m, t, o, EX_EXPIRED, WHY_END_OF_DAY)
         elif walk == WALK_ALL or m[o + N_OWNER] == m[H_WALK_OWNER]:
-            remove(m, w, ids, out, o, EX_CANCELED, WHY_MASS_CANCEL)
+            remove(m, t, o, EX_CANCELED, WHY_MASS_CANCEL)
     return False

@@ -31,6 +31,7 @@ from tidegate.kernel.book import (
     NO_ASK,
     NO_BID,
     apply_quote,
+    best_from,
     clear_book,
     copy_levels,
     in_window,
@@ -116,6 +117,7 @@ from tidegate.kernel.local import (
     is_final,
     known,
     next_due,
+    pay_funding,
     report_to,
     sample_marks,
     show,
@@ -126,9 +128,10 @@ from tidegate.kernel.wake import wake
 from tidegate.kernel.words import copy_words
 from tidegate.model.event import Flag, Kind
 
-_DELTA, _QUOTE, _TRADE, _BEGIN, _END, _STATUS = (
-    int(k) for k in (Kind.DELTA, Kind.QUOTE, Kind.TRADE, Kind.SNAPSHOT_BEGIN, Kind.SNAPSHOT_END, Kind.STATUS)
+_DELTA, _QUOTE, _TRADE, _BEGIN, _END = (
+    int(k) for k in (Kind.DELTA, Kind.QUOTE, Kind.TRADE, Kind.SNAPSHOT_BEGIN, Kind.SNAPSHOT_END)
 )
+_STATUS, _FUNDING = int(Kind.STATUS), int(Kind.FUNDING)
 _LAST, _ORDER, _GAP = int(Flag.LAST), int(Flag.ORDER), int(Flag.GAP)
 _ROOM = 1024
 
@@ -270,6 +273,8 @@ def _local_step(e: Any, row: Any, here: int) -> int:
     elif kind == _END:
         e.book[b, B_USABLE] = 1
         woken, column = WAKE_BOOK, G_BOOK
+    elif kind == _FUNDING:
+        pay_funding(e, i, row[3], row[1])
     e.book[b, B_TS] = row[1]
     if woken >= 0 and (e.inst[i, I_SUBS] >> woken) & 1 != 0:
         copy_words(e.cur, 0, row, 8)
@@ -372,14 +377,14 @@ def _room(e: Any) -> int:
 
 @inline
 def _replay(e: Any, events: Any, order: Any, n: int, horizon: int, here: int) -> int:
-    s = e.s
+    s, nx = e.s, len(order)
     status = _room(e)
     if status != DONE:
         return status
     while True:
         x, l = s[S_X], s[S_L]  # noqa: E741
-        at = order[x] if x < n else np.int64(0)
-        tx = events[at, 0] if x < n else np.int64(NEVER)
+        at = order[x] if x < nx else np.int64(0)
+        tx = events[at, 0] if x < nx else np.int64(NEVER)
         tl = events[l, 1] if l < n else np.int64(NEVER)
         ta = s[S_NEXT]
         if tx <= ta and tx <= tl:
@@ -426,7 +431,7 @@ def replay(table: Any, events: Any, order: Any, n: int, horizon: int) -> int:
     """Run until time passes `horizon` or Python is needed; why it came back (`kernel.engine.DONE` …).
 
     `table` is the address of the engine's table (`kernel.state.table`). `events` are `n` records sorted by
-    receive time, `order` their numbers sorted by exchange time. Nothing later than `horizon` happens: records
+    receive time, `order` the numbers of those the exchange has yet to see, sorted by exchange time. Nothing later than `horizon` happens: records
     beyond it may still be missing.
     """
     return _replay(engine_at(table), events, order, n, horizon, table)
@@ -442,3 +447,29 @@ def move_books(table: Any, geometry: Any, new_levels: Any, new_bits: Any) -> Non
                 e, b, geometry[b, 0], geometry[b, 1], geometry[b, 2], geometry[b, 3],
                 geometry[b, 4], new_levels, new_bits,
             )  # fmt: skip
+
+
+@kernel(types.void(types.int64))
+def send_inbox(table: Any) -> None:
+    """Send what Python strategies wrote into the inbox outside the replay."""
+    drain_inbox(engine_at(table))
+
+
+@kernel(types.int64(types.int64, types.int64, types.int64, types.int64))
+def local_level(table: Any, i: int, side: int, price: int) -> int:
+    """Size at a price of the local book of instrument `i`, lots."""
+    return level_size(engine_at(table), 2 * i + 1, side, price)
+
+
+@kernel(types.int64(types.int64, types.int64, types.int64, _ROWS))
+def local_depth(table: Any, i: int, side: int, out: Any) -> int:
+    """Fill `out` rows with (price, size) of one side of the local book, best first; how many there were."""
+    e = engine_at(table)
+    b = 2 * i + 1
+    price = e.book[b, B_BID] if side == 1 else e.book[b, B_ASK]
+    count = 0
+    while count < len(out) and price != NO_BID and price != NO_ASK:
+        out[count, 0], out[count, 1] = price, level_size(e, b, side, price)
+        count += 1
+        price = best_from(e, b, side, price - 1 if side == 1 else price + 1)
+    return count

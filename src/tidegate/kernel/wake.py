@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from typing import Any
 
 from llvmlite import ir
@@ -58,15 +58,20 @@ call3: Callable[..., int] = _call3 if JIT else _plain_call3
 class PythonCall:
     """A Python function a kernel can call, and the exception it raised, if any.
 
-    The exception cannot pass through the kernel: it is kept, the kernel stops, and the caller re-raises it.
+    The kernel's call becomes `function(argument)`; when that left something in `queue`, `after()` follows. An
+    exception cannot pass through the kernel: it is kept, the kernel stops, and the caller re-raises it.
     """
 
-    def __init__(self, function: Callable[[int], object]) -> None:
+    def __init__(
+        self, function: Callable[[Any], object], argument: Any, queue: Sized, after: Callable[[], object]
+    ) -> None:
         self.error: BaseException | None = None
 
-        def guarded(argument: int) -> int:
+        def guarded(_kind: int) -> int:
             try:
                 function(argument)
+                if queue:
+                    after()
                 return 0
             except BaseException as error:
                 self.error = error

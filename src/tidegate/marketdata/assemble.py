@@ -1,15 +1,16 @@
 """From a connection's messages to one clean stream of an instrument: chain proven, clock mended, in order.
 
-- **Order.** Receive time, then source order. A snapshot goes where it arrived; the diffs that came before it but
-  follow it in sequence (Binance's buffering rule) come right after it, at its receive time, so that a reader
-  who applies records as they come has the book. Diffs from before the first snapshot that it already holds are
-  dropped and counted. After a gap diffs are handed on as they come, the first flagged GAP.
-- **Receive time** is the recorder's, with its clock's offset taken out. Where it runs backwards it is held at the
-  highest seen; that is counted.
+- **Order.** Receive time, then source order. A snapshot goes where it arrived; the diffs that came before it
+  but follow it in sequence (Binance's buffering rule) come right after it, at its receive time, so that a
+  reader who applies records as they come has the book. Diffs from before the first snapshot that it already
+  holds are dropped and counted. After a gap diffs are handed on as they come, the first flagged GAP.
+- **Receive time** is the recorder's, with its clock's offset taken out. Where it runs backwards it is held at
+  the highest seen; that is counted.
 - **Exchange time** is the transaction time `T` where the frame has one, else the event time `E`. A spot
-  bookTicker and a spot snapshot have neither: their time is estimated as receive time less the stream's typical
-  latency, kept between the `E` of the depth diffs whose ids enclose theirs, rising with the id, and flagged
-  ESTIMATED_TIME. A stamp later than the receive time is wrong: it is set to that, flagged and counted.
+  bookTicker and a spot snapshot have neither: their time is estimated as receive time less the stream's
+  typical latency, kept between the `E` of the depth diffs whose ids enclose theirs, rising with the id, and
+  flagged ESTIMATED_TIME. A stamp later than the receive time is wrong: it is set to that, flagged and
+  counted.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tidegate.kernel.jit import inline, kernel
-from tidegate.marketdata.binance_scan import (
+from tidegate.marketdata.binance_shapes import (
     DEPTH,
     M_EVENT,
     M_FIRST,
@@ -54,7 +55,7 @@ _GAP, _ESTIMATED = int(Flag.GAP) << FLAGS_SHIFT, int(Flag.ESTIMATED_TIME) << FLA
 
 
 @inline
-def _estimate(recv: int, update: int, enclosing: Any, state: Any) -> int:
+def _estimate(recv: int, update: int, enclosing: Any, state: Any) -> Any:
     """When the exchange made update `update` that reached us at `recv`: see the module's text."""
     n, d = len(enclosing), state[A_PLACE]
     while d < n and enclosing[d, 0] < update:
@@ -83,8 +84,8 @@ def emit(
 ) -> int:  # fmt: skip
     """Write the events of the messages that pass, with mended times, to `out`; returns how many.
 
-    `row` is where the first message's events start in `rows`. A replay of held diffs is the same: their receive
-    times lie before A_RECV, and are lifted to it.
+    `row` is where the first message's events start in `rows`. A replay of held diffs is the same: their
+    receive times lie before A_RECV, and are lifted to it.
     """
     n = 0
     for i in range(start, stop):
@@ -131,8 +132,10 @@ def emit(
 
 
 @kernel("int64(int64[:,::1], int64[::1])", nogil=True)
-def backwards(messages: Any, state: Any) -> int:
-    """Count the messages received before the one they follow: (A_BACKWARDS, the largest step in A_BACK_MOST)."""
+def backwards(messages: Any, state: Any) -> Any:
+    """Count the messages received before the one they follow: (A_BACKWARDS, the largest step in A_BACK_MOST).
+    Count the messages received before the one they follow: (A_BACKWARDS, the largest step in A_BACK_MOST).
+    """
     for i in range(len(messages)):
         step = state[A_RAW] - messages[i, M_RECV]
         if step > 0:
@@ -164,14 +167,14 @@ class ExchangeTimes:
             timed = messages[(messages[:, M_KIND] == kind) & (messages[:, M_EVENT] > 0)]
             stamp = np.where(timed[:, M_TRADED] > 0, timed[:, M_TRADED], timed[:, M_EVENT])
             offset = np.interp(timed[:, M_RECV] - knots[0, 0], knots[:, 0] - knots[0, 0], knots[:, 1])
-            delays.counts += Delays.of(timed[:, M_RECV] - stamp - np.rint(offset).astype(np.int64)).counts
+            delays.add(timed[:, M_RECV] - stamp - np.rint(offset).astype(np.int64))
 
     @property
     def typical(self) -> int:
         """The median latency of trades (a bookTicker's path and pace), else of depth, else 0; ns."""
         if self._typical is None:
             counted = [d for d in (self._delays[TRADE], self._delays[DEPTH]) if d.count]
-            self._typical = Delays(counted[0].counts, 0, 1 << 62).quantile(0.5) if counted else 0
+            self._typical = max(counted[0].quantile(0.5), 0) if counted else 0
         return self._typical
 
     def enclosing(self) -> Words:
@@ -223,7 +226,9 @@ class Assembler:
         self._state[A_KNOT] = 0
 
     def feed(self, messages: Words, rows: Words) -> Iterator[Events]:
-        """Some messages and their events (as `binance_frames.Batch` has them) to finished events, in chunks."""
+        """Some messages and their events (as `binance_frames.Batch` has them) to finished events, in chunks.
+        Some messages and their events (as `binance_frames.Batch` has them) to finished events, in chunks.
+        """
         self._state[A_TYPICAL] = self._times.typical
         enclosing = self._times.enclosing()
         backwards(messages, self._state)
@@ -267,7 +272,14 @@ class Assembler:
         return found
 
     def _emit(
-        self, messages: Words, verdicts: npt.NDArray[np.uint8], i: int, j: int, rows: Words, row: int, enclosing: Words
+        self,
+        messages: Words,
+        verdicts: npt.NDArray[np.uint8],
+        i: int,
+        j: int,
+        rows: Words,
+        row: int,
+        enclosing: Words,
     ) -> Events:
         out = np.empty((int(messages[i:j, M_ROWS].sum()), 8), np.int64)
         n = emit(
@@ -307,5 +319,6 @@ class Assembler:
             expected = int(messages[i + earlier[-1], M_LAST]) if len(earlier) else before
             found = int(messages[k, M_PREV if self.chain.futures else M_FIRST])
             ts = self._clock.correct(int(messages[k, M_RECV]))
-            self.gaps.append(Gap(self._source, int(messages[k, M_LINE]), ts, expected + (not self.chain.futures), found))
-
+            self.gaps.append(
+                Gap(self._source, int(messages[k, M_LINE]), ts, expected + (not self.chain.futures), found)
+            )

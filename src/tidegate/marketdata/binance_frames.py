@@ -1,9 +1,9 @@
 """Binance frames to market events: the one parser of recorded captures and of live connections.
 
-No I/O and no clock: bytes and receive times in; events, message headers and refusals out. Nearly every frame is
-read by the compiled scan; the rest one by one by the slow reader, which either takes a frame or says why not.
-The events' times are still the exchange's own (0 where a frame has none) and the recorder's; `assemble` proves
-the chain and mends the clock.
+No I/O and no clock: bytes and receive times in; events, message headers and refusals out. Nearly every frame
+is read by the compiled scan; the rest one by one by the slow reader, which either takes a frame or says why
+not. The events' times are still the exchange's own (0 where a frame has none) and the recorder's; `assemble`
+proves the chain and mends the clock.
 """
 
 from __future__ import annotations
@@ -17,11 +17,10 @@ import numpy as np
 import numpy.typing as npt
 
 from tidegate.marketdata.binance_instruments import Directory
-from tidegate.marketdata.binance_scan import (
-    FULL,
+from tidegate.marketdata.binance_scan import FULL, ODD, scan
+from tidegate.marketdata.binance_shapes import (
     MESSAGE_WORDS,
     NOBODY,
-    ODD,
     S_HINT,
     S_LINE,
     S_MESSAGES,
@@ -34,7 +33,6 @@ from tidegate.marketdata.binance_scan import (
     SNAPSHOT,
     STATE_WORDS,
     instrument_table,
-    scan,
 )
 from tidegate.marketdata.binance_slow import Frame, Reason, Refused, read_frame, split_line
 from tidegate.model.event import Events, Words, from_words
@@ -58,7 +56,9 @@ class Quarantined:
 
 @dataclass
 class Batch:
-    """What some consecutive frames held: `events` in source order, a header of each message (`binance_scan`)."""
+    """What some consecutive frames held: `events` in source order, a header of each message (`binance_scan`).
+    What some consecutive frames held: `events` in source order, a header of each message (`binance_scan`).
+    """
 
     rows: Words
     messages: Words
@@ -118,15 +118,20 @@ class FrameParser:
     def read_frames(self, frames: Sequence[bytes], recv: Sequence[int], owner: int = NOBODY) -> Batch:
         """Frames of a live connection and when each was received, ns. The batch owns its memory.
 
-        `owner` is the instrument whose REST snapshot was asked for, where a frame is one that names no symbol.
+        `owner` is the instrument whose REST snapshot was asked for, where a frame is one that names no
+        symbol.
         """
         if len(frames) != len(recv):
             raise ValueError(f"{len(frames)} frames with {len(recv)} receive times")
         if owner != NOBODY:
             self._state[S_OWNER] = owner
-        buffer = np.frombuffer(bytearray(b"\n".join(f.replace(b"\n", b" ") for f in frames) + b"\n"), np.uint8)
+        buffer = np.frombuffer(
+            bytearray(b"\n".join(f.replace(b"\n", b" ") for f in frames) + b"\n"), np.uint8
+        )
         self._state[S_LINE] = 0
-        times = np.array([*recv, 0], np.int64)  # one more, for an array without entries means lines with times
+        times = np.array(
+            [*recv, 0], np.int64
+        )  # one more, for an array without entries means lines with times
         parts = [
             Batch(b.rows.copy(), b.messages.copy(), b.quarantined)
             for b in self._read(buffer, len(buffer) if len(frames) else 0, times)
@@ -134,13 +139,17 @@ class FrameParser:
         if len(parts) == 1:
             return parts[0]
         rows = np.concatenate([b.rows for b in parts]) if parts else np.zeros((0, 8), np.int64)
-        messages = np.concatenate([b.messages for b in parts]) if parts else np.zeros((0, MESSAGE_WORDS), np.int64)
+        messages = (
+            np.concatenate([b.messages for b in parts]) if parts else np.zeros((0, MESSAGE_WORDS), np.int64)
+        )
         return Batch(rows, messages, [q for b in parts for q in b.quarantined])
 
     def cut_short(self, rest: bytes) -> Quarantined:
         """The refusal of a last line that has no end: the file stops in its middle."""
         self._state[S_LINE] += 1
-        return Quarantined(self.lines, 0, Reason.CUT_SHORT, f"the file ends {len(rest)} bytes into the line", rest)
+        return Quarantined(
+            self.lines, 0, Reason.CUT_SHORT, f"the file ends {len(rest)} bytes into the line", rest
+        )
 
     def _read(self, buffer: Buffer, stop: int, recvs: Words) -> Iterator[Batch]:
         state, position = self._state, 0
@@ -217,4 +226,3 @@ class FrameParser:
             if frame.kind:
                 ahead.add(frame.instrument)
         return ahead.pop() if len(ahead) == 1 else (SEVERAL if ahead else NOBODY)
-

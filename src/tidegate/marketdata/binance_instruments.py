@@ -1,7 +1,8 @@
 """The Binance markets that captures hold: instruments as listed in August 2024, and how frames name them.
 
-Grids, limits and fees are those of Binance's `exchangeInfo` and fee schedule (VIP 0) at that time; margins are
-those of the first leverage bracket. A capture of other symbols brings definitions of its own (`--instruments`).
+Grids, limits and fees are those of Binance's `exchangeInfo` and fee schedule (VIP 0) at that time; margins
+are those of the first leverage bracket. A capture of other symbols brings definitions of its own
+(`--instruments`).
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ def market_of(instrument: Instrument) -> Market:
     try:
         return VENUES[instrument.venue]
     except KeyError:
-        raise ValueError(f"{instrument.id} is not a Binance instrument; venues: {', '.join(VENUES)}") from None
+        raise ValueError(
+            f"{instrument.id} is not a Binance instrument; venues: {', '.join(VENUES)}"
+        ) from None
 
 
 def _spot(base: str, lot: str, max_qty: str) -> Instrument:
@@ -89,7 +92,9 @@ class Directory:
         for number, (item, market) in enumerate(zip(self.instruments, self.markets, strict=True)):
             key = (item.symbol, market.futures)
             if key in self._number:
-                raise ValueError(f"{item.id} and {self.instruments[self._number[key]].id} have the same frames")
+                raise ValueError(
+                    f"{item.id} and {self.instruments[self._number[key]].id} have the same frames"
+                )
             self._number[key] = number
 
     def find(self, symbol: str, futures: bool) -> int:

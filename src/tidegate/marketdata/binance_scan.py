@@ -1,24 +1,10 @@
 """The compiled reader of Binance frames: bytes in, market events and message headers out.
 
-It knows exactly the frames that Binance's combined streams send (`@depth`, `@bookTicker`, `@trade`) and the REST
-depth snapshot, without white space or escapes, keys in any order but `s` and the times before the levels. A
-line that differs in any way, or holds a value that is off its grid, stops the scan: `binance_slow` reads that
-one and says what is wrong with it. So this file never has to explain, and the slow one never has to be fast.
-
-A message header is one row of `messages` (int64):
-
-| column       | depth    | bookTicker | trade | snapshot       |
-|--------------|----------|------------|-------|----------------|
-| M_LINE       | number of the line in its file, or of the frame in its batch, from 1 ||||
-| M_KIND       | DEPTH    | TICKER     | TRADE | SNAPSHOT       |
-| M_INSTRUMENT | number in the directory                  ||||
-| M_RECV       | receive time as recorded, ns             ||||
-| M_EVENT      | `E`, ns; 0 where the frame has none      ||||
-| M_TRADED     | `T`, ns; 0 where the frame has none      ||||
-| M_FIRST      | `U`      | `u`        | `t`   | `lastUpdateId` |
-| M_LAST       | `u`      | `u`        | `t`   | `lastUpdateId` |
-| M_PREV       | `pu`, or −1 | −1      | −1    | −1             |
-| M_ROWS       | events the message made; they follow one another in `rows` ||||
+It knows exactly the frames that Binance's combined streams send (`@depth`, `@bookTicker`, `@trade`) and the
+REST depth snapshot, without white space or escapes, keys in any order but `s` and the times before the
+levels. A line that differs in any way, or holds a value that is off its grid, stops the scan: `binance_slow`
+reads that one and says what is wrong with it. So this file never has to explain, and the slow one never has
+to be fast.
 """
 
 from __future__ import annotations
@@ -29,26 +15,80 @@ import numpy as np
 
 from tidegate.kernel.jit import inline, kernel
 from tidegate.kernel.layout import BUY, SELL
-from tidegate.marketdata.binance_instruments import Directory, Market
+from tidegate.marketdata.binance_shapes import (
+    DEPTH,
+    I_LOT_DECIMALS,
+    I_LOT_NUM,
+    I_MARKET,
+    I_TICK_DECIMALS,
+    I_TICK_NUM,
+    K_A,
+    K_ASKS,
+    K_B,
+    K_BSZ,
+    K_E,
+    K_ID,
+    K_M,
+    K_P,
+    K_PU,
+    K_Q,
+    K_S,
+    K_SYMBOL,
+    K_T,
+    K_TYPE,
+    K_U,
+    K_U1,
+    K_UPDATE,
+    K_X,
+    M_EVENT,
+    M_FIRST,
+    M_INSTRUMENT,
+    M_KIND,
+    M_LAST,
+    M_LINE,
+    M_PREV,
+    M_RECV,
+    M_ROWS,
+    M_TRADED,
+    MAX_MS,
+    MIN_RECV,
+    NOBODY,
+    S_HINT,
+    S_LINE,
+    S_MESSAGES,
+    S_OFF_LOT,
+    S_OWNER,
+    S_POS,
+    S_ROWS,
+    SEVERAL,
+    SHAPES,
+    SHORT,
+    SNAPSHOT,
+    STATE_WORDS,
+    TICKER,
+    TRADE,
+    V_BOOL,
+    V_INTEGER,
+    V_LEVELS,
+    V_STRING,
+    VALUES,
+)
 from tidegate.marketdata.binance_text import (
-    AT,
-    CLOSE_LIST,
     CLOSE_OBJECT,
     COLON,
     COMMA,
     NEWLINE,
-    NINE,
     OPEN_LIST,
     OPEN_OBJECT,
     QUOTE,
     SPACE,
-    ZERO,
     integer,
     literal,
     skip_string,
     steps,
     text,
 )
+from tidegate.marketdata.binance_tokens import find_instrument, long_key, read_levels, stream_kind
 from tidegate.model.event import (
     FLAGS_SHIFT,
     KIND_SHIFT,
@@ -63,180 +103,33 @@ from tidegate.model.event import (
     TS_RECV,
     Flag,
     Kind,
-    Words,
 )
 from tidegate.model.time import MS
-
-(M_LINE, M_KIND, M_INSTRUMENT, M_RECV, M_EVENT, M_TRADED, M_FIRST, M_LAST, M_PREV, M_ROWS) = range(10)
-MESSAGE_WORDS = 10
-DEPTH, TICKER, TRADE, SNAPSHOT = 1, 2, 3, 4
 
 DONE, FULL, ODD = 0, 1, 2
 """Why a scan ended: all read, no room for the next message, a line for the slow reader."""
 
-(S_POS, S_LINE, S_ROWS, S_MESSAGES, S_OWNER, S_HINT, S_OFF_LOT) = range(7)
-STATE_WORDS = 8
-SCRATCH_WORDS = 32
-NOBODY, SEVERAL = -1, -2
-"""S_OWNER: the one instrument a connection has shown so far; whose a snapshot without a symbol is."""
-
-# Columns of the table of instruments: the symbol's bytes, its market, its grids as num × 10^-decimals.
-(I_NAME, I_NAME2, I_NAME3, I_MARKET, I_TICK_DECIMALS, I_TICK_NUM, I_LOT_DECIMALS, I_LOT_NUM) = range(8)
-MAX_SYMBOL = 24
-
-MAX_MS, MIN_RECV = 9_000_000_000_000, 1_000_000_000_000_000_000
-"""Exchange times are ms (before the year 2255), receive times ns (after 2001): another unit is odd."""
 _LAST = int(Flag.LAST) << FLAGS_SHIFT
 _DELTA, _QUOTE, _TRADE = (int(k) << KIND_SHIFT for k in (Kind.DELTA, Kind.QUOTE, Kind.TRADE))
 _BEGIN, _END = int(Kind.SNAPSHOT_BEGIN) << KIND_SHIFT, int(Kind.SNAPSHOT_END) << KIND_SHIFT
 _BUY, _SELL = BUY << SIDE_SHIFT, SELL << SIDE_SHIFT
-_SPOT = int(Market.SPOT)
 
-_STREAM, _DATA = text('{"stream":"'), text('","data":{')
-_AT_DEPTH, _AT_TICKER, _AT_TRADE = text("@depth"), text("@bookTicker"), text("@trade")
+_STREAM = text('{"stream":"')
 _IS_DEPTH, _IS_TICKER, _IS_TRADE = text('depthUpdate"'), text('bookTicker"'), text('trade"')
 _PUBLIC_TRADE, _TRUE, _FALSE = text('MARKET"'), text("true"), text("false")
 
-_KEYS = ("e", "E", "T", "s", "ps", "U", "u", "pu", "b", "a", "B", "A", "t", "p", "q", "X", "m", "M",
-         "lastUpdateId", "symbol", "pair", "bids", "asks")  # fmt: skip
-(K_TYPE, K_E, K_T, K_S, K_PS, K_U1, K_U, K_PU, K_B, K_A, K_BSZ, K_ASZ, K_ID, K_P, K_Q, K_X, K_M, K_BEST,
- K_UPDATE, K_SYMBOL, K_PAIR, K_BIDS, K_ASKS) = range(len(_KEYS))  # fmt: skip
-V_INTEGER, V_STRING, V_BOOL, V_LEVELS = 1, 2, 4, 8
-_VALUES = np.array([2, 1, 1, 2, 2, 1, 1, 1, 0, 0, 2, 2, 1, 2, 2, 2, 4, 4, 1, 2, 2, 8, 8], np.int64)
-"""The kind of value each key has; `b` and `a` are levels in a depth frame and prices in a ticker."""
-
-
-def _mask(keys: str) -> int:
-    return sum(1 << _KEYS.index(key) for key in keys.split())
-
-
-_SHORT = np.full(256, -1, np.int64)
-for _number, _name in enumerate(_KEYS):
-    if len(_name) == 1:
-        _SHORT[ord(_name)] = _number
-_SHAPES = np.array([
-    [_mask("e E s U u b a"), _mask("e E T s U u pu b a"), _mask("e E T s ps U u pu b a")],
-    [_mask("u s b B a A"), _mask("e u s b B a A T E"), _mask("u e s ps b B a A T E")],
-    [_mask("e E s t p q T m M"), _mask("e E T s t p q X m"), _mask("e E T s t p q X m")],
-    [_mask("lastUpdateId bids asks"), _mask("lastUpdateId E T bids asks"),
-     _mask("lastUpdateId E T symbol pair bids asks")],
-])  # fmt: skip
-"""The keys a frame has, by kind − 1 and market: a frame of another shape is not ours to guess at."""
-_PS, _PU, _UPDATE = text('ps"'), text('pu"'), text('lastUpdateId"')
-_SYMBOL, _PAIR, _BIDS, _ASKS = text('symbol"'), text('pair"'), text('bids"'), text('asks"')
-
-
-def symbol_words(symbol: str) -> list[int]:
-    """A symbol's bytes as three int64 words, which is how the scan compares it."""
-    raw = symbol.encode()
-    if len(raw) > MAX_SYMBOL:
-        raise ValueError(f"symbol {symbol!r} is longer than {MAX_SYMBOL} bytes")
-    return [int.from_bytes(raw[i : i + 8], "little") for i in (0, 8, 16)]
-
-
-def instrument_table(directory: Directory) -> Words:
-    """The directory as the scan reads it, one row an instrument."""
-    table = np.zeros((len(directory.instruments), 8), np.int64)
-    for row, item, market in zip(table, directory.instruments, directory.markets, strict=True):
-        row[:4] = *symbol_words(item.symbol), market
-        for column, grid in ((I_TICK_DECIMALS, item.tick), (I_LOT_DECIMALS, item.lot)):
-            decimals = max(0, -int(grid.as_tuple().exponent))
-            row[column : column + 2] = decimals, int(grid.scaleb(decimals))
-    return table
-
 
 @inline
-def _find(buf: Any, begin: int, futures: Any, table: Any, hint: int) -> int:
-    """The instrument whose symbol is the string at `begin`, on spot or on futures; −1 when it is unknown."""
-    w0 = w1 = w2 = np.int64(0)
-    i = 0
-    while buf[begin + i] != QUOTE:
-        byte = np.int64(buf[begin + i]) << np.int64(8 * (i & 7))
-        if i < 8:
-            w0 |= byte
-        elif i < 16:
-            w1 |= byte
-        elif i < MAX_SYMBOL:
-            w2 |= byte
-        else:
-            return -1
-        i += 1
-    for k in range(-1, len(table)):
-        i = hint if k < 0 else k
-        if table[i, I_NAME] == w0 and table[i, I_NAME2] == w1 and table[i, I_NAME3] == w2:
-            if (table[i, I_MARKET] != _SPOT) == futures:
-                return i
-    return -1
-
-
-@inline
-def _whose(buf: Any, kind: int, seen: int, value: Any, table: Any, state: Any) -> int:
+def _whose(buf: Any, kind: int, seen: int, value: Any, table: Any, state: Any) -> Any:
     """The instrument of a frame, by its symbol and by what only a futures frame has; −1 when unknown."""
     if kind == SNAPSHOT:
         if not (seen >> K_SYMBOL) & 1:
             return state[S_OWNER]
-        return _find(buf, value[K_SYMBOL], True, table, state[S_HINT])
+        return find_instrument(buf, value[K_SYMBOL], True, table, state[S_HINT])
     if not (seen >> K_S) & 1:
         return -1
     futures = (seen >> (K_X if kind == TRADE else K_T)) & 1
-    return _find(buf, value[K_S], futures != 0, table, state[S_HINT])
-
-
-@inline
-def _levels(buf: Any, p: int, table: Any, who: int, meta: int, rows: Any, n: int, state: Any) -> Any:
-    """Price levels after their opening bracket: (position after the closing one, rows).
-
-    The position is −1 for anything odd and −2 when the rows are full. A size is floored to whole lots.
-    """
-    tick_decimals, tick = table[who, I_TICK_DECIMALS], table[who, I_TICK_NUM]
-    lot_decimals, lot = table[who, I_LOT_DECIMALS], table[who, I_LOT_NUM]
-    if buf[p] == CLOSE_LIST:
-        return p + 1, n
-    while True:
-        if buf[p] != OPEN_LIST or buf[p + 1] != QUOTE:
-            return -1, n
-        price, off_tick, p = steps(buf, p + 2, tick_decimals, tick)
-        if p < 0 or off_tick or price == 0 or buf[p] != COMMA or buf[p + 1] != QUOTE:
-            return -1, n
-        size, off_lot, p = steps(buf, p + 2, lot_decimals, lot)
-        if p < 0 or buf[p] != CLOSE_LIST:
-            return -1, n
-        if n >= len(rows):
-            return -2, n
-        if off_lot:
-            state[S_OFF_LOT] += 1
-        rows[n, PRICE] = price
-        rows[n, SIZE] = size
-        rows[n, PRICE2] = 0
-        rows[n, SIZE2] = 0
-        rows[n, META] = meta | who
-        n += 1
-        p += 1
-        if buf[p] == COMMA:
-            p += 1
-        elif buf[p] == CLOSE_LIST:
-            return p + 1, n
-        else:
-            return -1, n
-
-
-@inline
-def _long_key(buf: Any, p: int) -> Any:
-    """A key of more than one letter after its opening quote: (number, position after its closing quote)."""
-    first, second = buf[p], buf[p + 1]
-    if first == 112 and second == 115:
-        return K_PS, literal(buf, p, _PS)
-    if first == 112 and second == 117:
-        return K_PU, literal(buf, p, _PU)
-    if first == 112:
-        return K_PAIR, literal(buf, p, _PAIR)
-    if first == 108:
-        return K_UPDATE, literal(buf, p, _UPDATE)
-    if first == 115:
-        return K_SYMBOL, literal(buf, p, _SYMBOL)
-    if first == 98:
-        return K_BIDS, literal(buf, p, _BIDS)
-    return K_ASKS, literal(buf, p, _ASKS)
+    return find_instrument(buf, value[K_S], futures != 0, table, state[S_HINT])
 
 
 @inline
@@ -251,15 +144,15 @@ def _object(buf: Any, p: int, kind: int, table: Any, rows: Any, n: int, state: A
         if buf[p] != QUOTE:
             return -1, n, seen, who
         if buf[p + 2] == QUOTE:
-            key = _SHORT[buf[p + 1]]
+            key = SHORT[buf[p + 1]]
             p += 3
         else:
-            key, p = _long_key(buf, p + 1)
+            key, p = long_key(buf, p + 1)
         if p < 0 or key < 0 or (seen >> key) & 1 or buf[p] != COLON:
             return -1, n, seen, who
         seen |= 1 << key
         p += 1
-        wanted = _VALUES[key]
+        wanted = VALUES[key]
         if wanted == 0:
             wanted = V_STRING if kind == TICKER else V_LEVELS
         if wanted == V_INTEGER:
@@ -278,8 +171,8 @@ def _object(buf: Any, p: int, kind: int, table: Any, rows: Any, n: int, state: A
                 who = _whose(buf, kind, seen, value, table, state)
             if who < 0 or buf[p] != OPEN_LIST or kind == TRADE:
                 return -1, n, seen, who
-            side = _SELL if key == K_A or key == K_ASKS else _BUY
-            p, n = _levels(buf, p + 1, table, who, _DELTA | side, rows, n, state)
+            side = _SELL if key in (K_A, K_ASKS) else _BUY
+            p, n = read_levels(buf, p + 1, table, who, _DELTA | side, rows, n, state)
         if p < 0:
             return p, n, seen, who
         if buf[p] == COMMA:
@@ -321,7 +214,9 @@ def _touch_or_trade(buf: Any, kind: int, table: Any, who: int, rows: Any, n: int
 
 
 @inline
-def _frame(buf: Any, p: int, kind: int, recv: int, table: Any, rows: Any, n: int, message: Any, state: Any) -> Any:
+def _frame(
+    buf: Any, p: int, kind: int, recv: int, table: Any, rows: Any, n: int, message: Any, state: Any
+) -> Any:
     """A frame's data after its opening brace, into rows and a header: (position after it, rows)."""
     first = n
     value = state[STATE_WORDS:]
@@ -331,7 +226,7 @@ def _frame(buf: Any, p: int, kind: int, recv: int, table: Any, rows: Any, n: int
         if n >= len(rows):
             return -2, first
     p, n, seen, who = _object(buf, p, kind, table, rows, n, state)
-    if p < 0 or who < 0 or seen != _SHAPES[kind - 1, table[who, I_MARKET]]:
+    if p < 0 or who < 0 or seen != SHAPES[kind - 1, table[who, I_MARKET]]:
         state[S_OFF_LOT] = off_lot
         return (p if p < 0 else -1), first
     fits = 1
@@ -382,32 +277,13 @@ def _frame(buf: Any, p: int, kind: int, recv: int, table: Any, rows: Any, n: int
     return p, n
 
 
-@inline
-def _stream(buf: Any, p: int) -> Any:
-    """A stream's name up to its data: (position after `"data":{`, kind)."""
-    while buf[p] != AT:
-        if buf[p] == QUOTE or buf[p] == NEWLINE:
-            return -1, 0
-        p += 1
-    kind, q = DEPTH, literal(buf, p, _AT_DEPTH)
-    if q > 0 and buf[q] == AT:
-        q += 1
-        while ZERO <= buf[q] <= NINE or buf[q] == 109 or buf[q] == 115:  # 0ms, 100ms
-            q += 1
-    elif q < 0:
-        kind, q = TICKER, literal(buf, p, _AT_TICKER)
-        if q < 0:
-            kind, q = TRADE, literal(buf, p, _AT_TRADE)
-            if q < 0:
-                return -1, 0
-    return literal(buf, q, _DATA), kind
-
-
 @kernel(
     "int64(uint8[::1], int64, int64, int64[::1], int64[:,::1], int64[:,::1], int64[:,::1], int64[::1])",
     nogil=True,
 )
-def scan(buf: Any, start: int, stop: int, recvs: Any, table: Any, rows: Any, messages: Any, state: Any) -> int:
+def scan(
+    buf: Any, start: int, stop: int, recvs: Any, table: Any, rows: Any, messages: Any, state: Any
+) -> int:
     """Read the lines of `buf[start:stop]`, which ends with a newline, until one is odd or the room is used.
 
     Lines are `<receive ns> <frame>`; with `recvs` they are bare frames and those are their receive times.
@@ -429,7 +305,7 @@ def scan(buf: Any, start: int, stop: int, recvs: Any, table: Any, rows: Any, mes
         if q >= 0:
             body = literal(buf, q, _STREAM)
             if body > 0:
-                q, kind = _stream(buf, body)
+                q, kind = stream_kind(buf, body)
             else:
                 q = q + 1 if buf[q] == OPEN_OBJECT else -1
         k = n

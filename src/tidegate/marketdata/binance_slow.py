@@ -1,8 +1,8 @@
 """The slow, complete reader of one Binance frame: JSON parsed whole, decimals exact, every refusal explained.
 
 It reads what the compiled scan hands over: frames of the known shapes that are written differently (other
-spacing, extra keys, an empty side of the book), replies that carry no market data, and everything that is wrong.
-A frame is taken whole or refused whole; nothing in it is repaired.
+spacing, extra keys, an empty side of the book), replies that carry no market data, and everything that is
+wrong. A frame is taken whole or refused whole; nothing in it is repaired.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import orjson
 
 from tidegate.errors import nearest
 from tidegate.marketdata.binance_instruments import Directory, Market
-from tidegate.marketdata.binance_scan import DEPTH, MAX_MS, MIN_RECV, NOBODY, SNAPSHOT, TICKER, TRADE
+from tidegate.marketdata.binance_shapes import DEPTH, MAX_MS, MIN_RECV, NOBODY, SNAPSHOT, TICKER, TRADE
 from tidegate.model.event import Flag, Kind, meta
 from tidegate.model.instrument import Instrument
 from tidegate.model.order import Side
@@ -44,7 +44,9 @@ class Reason(StrEnum):
 
 
 class Refused(Exception):
-    """A frame that cannot be taken: the reason, and one line of detail with the value and what was expected."""
+    """A frame that cannot be taken: the reason, and one line of detail with the value and what was expected.
+    A frame that cannot be taken: the reason, and one line of detail with the value and what was expected.
+    """
 
     def __init__(self, reason: Reason, detail: str) -> None:
         super().__init__(f"{reason}: {detail}")
@@ -96,7 +98,9 @@ def read_frame(raw: bytes, recv: int, directory: Directory, owner: int) -> Frame
     if "stream" not in frame:
         if "id" in frame and ("result" in frame or "error" in frame):
             return Frame(skipped="control reply")
-        raise Refused(Reason.MALFORMED, f"neither a combined-stream frame nor a snapshot; keys: {_keys(frame)}")
+        raise Refused(
+            Reason.MALFORMED, f"neither a combined-stream frame nor a snapshot; keys: {_keys(frame)}"
+        )
     kind = _text(frame, "stream").partition("@")[2]
     data = frame.get("data")
     if not isinstance(data, dict):
@@ -180,7 +184,9 @@ def _price(item: Instrument, text: Any) -> int:
 
 
 def _size(item: Instrument, text: Any, zero: bool) -> tuple[int, bool]:
-    """(whole lots, whether something finer than a lot was left over); `zero` says whether 0 means something."""
+    """(whole lots, whether something finer than a lot was left over); `zero` says whether 0 means something.
+    (whole lots, whether something finer than a lot was left over); `zero` says whether 0 means something.
+    """
     if not isinstance(text, str):
         raise Refused(Reason.BAD_SIZE, f"{item.id}: {text!r:.40} is not decimal text")
     try:
@@ -190,7 +196,9 @@ def _size(item: Instrument, text: Any, zero: bool) -> tuple[int, bool]:
     ratio = Fraction(value) / Fraction(item.lot)
     lots = ratio.numerator // ratio.denominator
     if value < 0 or (value == 0 and not zero) or lots > _MAX:
-        raise Refused(Reason.BAD_SIZE, f"{item.id}: size {text}, must be {'0 or above' if zero else 'above 0'}")
+        raise Refused(
+            Reason.BAD_SIZE, f"{item.id}: size {text}, must be {'0 or above' if zero else 'above 0'}"
+        )
     return lots, ratio.denominator != 1
 
 

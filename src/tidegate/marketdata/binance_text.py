@@ -36,7 +36,8 @@ def literal(buf: Any, p: int, wanted: Any) -> int:
 @inline
 def integer(buf: Any, p: int) -> Any:
     """A JSON integer ≥ 0: (value, position after it); the position is −1 for anything else."""
-    value, begin = 0, p
+    value: Any = 0
+    begin = p
     while ZERO <= buf[p] <= NINE:
         value = value * 10 + (np.int64(buf[p]) - ZERO)
         p += 1
@@ -51,10 +52,11 @@ def integer(buf: Any, p: int) -> Any:
 def steps(buf: Any, p: int, decimals: int, num: int) -> Any:
     """Quoted decimal text after its opening quote, in steps of num × 10^−decimals, exactly.
 
-    Returns (whole steps, whether something finer was left over, position after the closing quote); the position
-    is −1 for text that has a sign or an exponent, or may not fit.
+    Returns (whole steps, whether something finer was left over, position after the closing quote); the
+    position is −1 for text that has a sign or an exponent, or may not fit.
     """
-    value, begin = 0, p
+    value: Any = 0
+    begin = p
     while ZERO <= buf[p] <= NINE:
         value = value * 10 + (np.int64(buf[p]) - ZERO)
         p += 1

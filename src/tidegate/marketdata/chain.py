@@ -11,10 +11,10 @@ diff before it (`pu`). A snapshot carries the id it stands at (L).
 | repeated      | u = last u: dropped              | u = last u: dropped                          |
 | gap           | anything else: the book is unusable until the next snapshot joins the chain  ||
 
-Sources: Binance spot API, "How to manage a local order book correctly"; USDⓈ-M and COIN-M futures API, the page
-of the same name. (`pu = L` proves the same as the documented `U ≤ L ≤ u`: nothing lies between.) A snapshot that
-arrives while the chain is whole is not needed and does not touch the book. Quotes and trades have no chain;
-their order and the trades' ids are counted.
+Sources: Binance spot API, "How to manage a local order book correctly"; USDⓈ-M and COIN-M futures API, the
+page of the same name. (`pu = L` proves the same as the documented `U ≤ L ≤ u`: nothing lies between.) A
+snapshot that arrives while the chain is whole is not needed and does not touch the book. Quotes and trades
+have no chain; their order and the trades' ids are counted.
 """
 
 from __future__ import annotations
@@ -25,18 +25,20 @@ import numpy as np
 import numpy.typing as npt
 
 from tidegate.kernel.jit import kernel
-from tidegate.marketdata.binance_scan import DEPTH, M_FIRST, M_KIND, M_LAST, M_PREV, SNAPSHOT, TICKER
+from tidegate.marketdata.binance_shapes import DEPTH, M_FIRST, M_KIND, M_LAST, M_PREV, SNAPSHOT, TICKER
 from tidegate.model.event import Words
 
 EMPTY, JOINING, WHOLE, BROKEN = 0, 1, 2, 3
-"""A chain's phase: before the first snapshot; between a snapshot and the diff that joins it; proven; after a gap."""
+"""A chain's phase: before the first snapshot; between a snapshot and the diff that joins it; proven; after a
+gap.
+"""
 
 PASS, OLD, REPEATED, HELD, GAP, ADRIFT, REDUNDANT, NEEDED = range(8)
 """A verdict on one message.
 
-PASS: next in order. OLD, REPEATED: dropped by rule. HELD: a diff before the first snapshot, kept for it. GAP: the
-diff that broke the chain. ADRIFT: a diff after it. REDUNDANT: a snapshot while the chain is whole. NEEDED: a
-snapshot to take (`Chain.take`).
+PASS: next in order. OLD, REPEATED: dropped by rule. HELD: a diff before the first snapshot, kept for it. GAP:
+the diff that broke the chain. ADRIFT: a diff after it. REDUNDANT: a snapshot while the chain is whole.
+NEEDED: a snapshot to take (`Chain.take`).
 """
 PASSES = (PASS, GAP, ADRIFT)
 """Verdicts whose messages are market data to hand on."""
@@ -101,7 +103,9 @@ def prove(futures: int, messages: Any, start: int, stop: int, state: Any, verdic
 
 
 class Chain:
-    """One instrument's chain: `prove` runs until it meets a snapshot it needs; `take` sets the chain on it."""
+    """One instrument's chain: `prove` runs until it meets a snapshot it needs; `take` sets the chain on it.
+    One instrument's chain: `prove` runs until it meets a snapshot it needs; `take` sets the chain on it.
+    """
 
     def __init__(self, futures: bool) -> None:
         self.futures = futures

@@ -1,30 +1,32 @@
 """The recorder's clock against the exchange's: estimated from what every frame says, and taken out.
 
-A frame that the exchange stamped E and the recorder stamped R shows lag = R − E = latency + offset. Latency has
-a floor and offset moves slowly, so the lower envelope of the lags is the offset plus the smallest latency. One
-recorder clock stamps all files of a session: the envelope is taken over all their streams together.
+A frame that the exchange stamped E and the recorder stamped R shows lag = R − E = latency + offset. Latency
+has a floor and offset moves slowly, so the lower envelope of the lags is the offset plus the smallest
+latency. One recorder clock stamps all files of a session: the envelope is taken over all their streams
+together.
 
-1. The least lag of every second is kept (`LagMinima`); a stamp that lies far below its neighbours is wrong and
-   left out.
-2. Drift: the straight line under all minima that lies closest to them (Moon, Skelly & Towsley, "Estimation and
-   Removal of Clock Skew from Network Delay Measurements", INFOCOM 1999): the edge of the lower convex hull over
-   the mean time.
-3. What the line leaves: the highest curve under the minima that bends by at most `slack_ppm` (a crystal's rate
-   moves that slowly with temperature; a quiet network does not look like drift).
+1. The least lag of every second is kept (`LagMinima`); a stamp that lies far below its neighbours is wrong
+   and left out.
+2. Drift: the straight line under all minima that lies closest to them (Moon, Skelly & Towsley, "Estimation
+   and Removal of Clock Skew from Network Delay Measurements", INFOCOM 1999): the edge of the lower convex
+   hull over the mean time.
+3. What the line leaves: the highest curve under the minima that bends by at most `slack_ppm` (a crystal's
+   rate moves that slowly with temperature; a quiet network does not look like drift).
 4. The smallest latency itself cannot be known from one-way stamps. It is assumed: `floor`, 0.5 ms, what a
-   recorder in the exchange's own region sees. Every latency is right up to that constant and to the exchange's
-   own stamps, which are whole ms.
+   recorder in the exchange's own region sees. Every latency is right up to that constant and to the
+   exchange's own stamps, which are whole ms.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from tidegate.kernel.jit import inline
-from tidegate.marketdata.binance_scan import M_EVENT, M_KIND, M_RECV, M_TRADED, SNAPSHOT
+from tidegate.marketdata.binance_shapes import M_EVENT, M_KIND, M_RECV, M_TRADED, SNAPSHOT
 from tidegate.model.event import Words
 from tidegate.model.time import MS, SECOND, US
 
@@ -49,20 +51,20 @@ class LagMinima:
         if not len(recv):
             return
         lag, window = recv - stamp[timed], recv // WINDOW
-        order = np.lexsort((lag, window))
-        window, recv, lag = window[order], recv[order], lag[order]
-        first = np.flatnonzero(np.diff(window, prepend=window[0] - 1))
-        for w, t, least in zip(window[first].tolist(), recv[first].tolist(), lag[first].tolist(), strict=True):
-            known = self._least.get(w)
-            if known is None or least < known[1]:
-                self._least[w] = (t, least)
+        starts = [0, *(np.flatnonzero(np.diff(window)) + 1).tolist(), len(window)]
+        for i, j in pairwise(starts):
+            k = i + int(np.argmin(lag[i:j]))
+            self._keep(int(window[k]), (int(recv[k]), int(lag[k])))
 
     def merge(self, other: LagMinima) -> None:
         """Take in another file's minima."""
         for window, point in other._least.items():
-            known = self._least.get(window)
-            if known is None or point[1] < known[1]:
-                self._least[window] = point
+            self._keep(window, point)
+
+    def _keep(self, window: int, point: tuple[int, int]) -> None:
+        known = self._least.get(window)
+        if known is None or point[1] < known[1]:
+            self._least[window] = point
 
     def points(self) -> tuple[Words, Words]:
         """(recorder times, least lags), by time."""
@@ -139,7 +141,7 @@ def _line_below(t: Any, lag: Any) -> tuple[float, float]:
             hull.pop()
         hull.append(i)
     middle = float(t.mean())
-    for a, b in zip(hull, hull[1:], strict=False):
+    for a, b in pairwise(hull):
         if t[b] >= middle:
             slope = float((lag[b] - lag[a]) / (t[b] - t[a]))
             return slope, float(lag[a] - slope * t[a])
@@ -157,5 +159,6 @@ def offset_at(knots: Any, k: int, recv: int) -> Any:
     if k + 1 >= n or recv < knots[k, 0]:
         return knots[k, 1], k
     span, rise = knots[k + 1, 0] - knots[k, 0], knots[k + 1, 1] - knots[k, 1]
-    # Part × rise fits: sessions have no pause above a minute (6e10 ns), and a rise above 1e8 ns is no clock's.
+    # Part × rise fits: sessions have no pause above a minute (6e10 ns), and a rise above 1e8 ns is no
+    # clock's.
     return knots[k, 1] + (recv - knots[k, 0]) * rise // span, k

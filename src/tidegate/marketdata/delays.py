@@ -1,12 +1,11 @@
 """Latency distributions, counted in buckets of constant relative width: bounded memory, no sample kept.
 
-Values below 64 ns have a bucket each; above, every doubling is divided into 64, so a quantile is right to 0.8 %.
-The scheme is that of HdrHistogram (G. Tene).
+Values below 64 ns have a bucket each; above, every doubling is divided into 64, so a quantile is right to 0.8
+%. The scheme is that of HdrHistogram (G. Tene).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -16,11 +15,12 @@ from tidegate.kernel.jit import inline
 from tidegate.model.event import Words
 
 BUCKETS = 64 * 58
+LIMITS = (*(m * 10**e for e in range(3, 10) for m in (1, 2, 5)), 2**62)
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 0.999)
 
 
 @inline
-def bucket(value: int) -> int:
+def bucket(value: int) -> Any:
     """The bucket of a latency ≥ 0 ns."""
     shift = max(0, msb(value | 127) - 6)
     return (value >> np.int64(shift)) + 64 * shift
@@ -41,19 +41,19 @@ class Delays:
         self.least = least
         self.most = most
 
-    @classmethod
-    def of(cls, values: Iterable[int] | Words) -> Delays:
-        """The distribution of some latencies, ns."""
-        array = np.asarray(values if isinstance(values, np.ndarray) else list(values), np.int64)
-        delays = cls()
-        if len(array):
-            delays.least, delays.most = int(array.min()), int(array.max())
-            positive = np.maximum(array, 0)
-            shift = np.maximum(0, np.frexp(positive.astype(np.float64))[1] - 7).astype(np.int64)
-            # A value that rounds up to the next power of two as a float is one doubling too high.
-            shift -= (positive >> shift < 64) & (shift > 0)
-            np.add.at(delays.counts, (positive >> shift) + 64 * shift, 1)
-        return delays
+    def add(self, values: Words) -> None:
+        """Count some latencies, ns; one below 0 counts as 0, and shows as the least."""
+        if not len(values):
+            return
+        least, most = int(values.min()), int(values.max())
+        self.least, self.most = (
+            (min(self.least, least), max(self.most, most)) if self.count else (least, most)
+        )
+        positive = np.maximum(values, 0)
+        shift = np.maximum(0, np.frexp(positive.astype(np.float64))[1] - 7).astype(np.int64)
+        # A value that a float rounds up to the next power of two is taken for one doubling too high.
+        shift -= (positive >> shift < 64) & (shift > 0)
+        self.counts += np.bincount((positive >> shift) + 64 * shift, minlength=BUCKETS)
 
     @property
     def count(self) -> int:
@@ -68,6 +68,16 @@ class Delays:
         number = int(np.searchsorted(np.cumsum(self.counts), max(1, np.ceil(q * total))))
         low, high = edges(number)
         return min(max((low + high) // 2, self.least), self.most)
+
+    def histogram(self, limits: tuple[int, ...] = LIMITS) -> list[tuple[int, float]]:
+        """(upper limit in ns, share of the latencies up to it and above the limit before), without empty
+        ends.
+        """
+        middles = np.array([sum(edges(number)) // 2 for number in range(BUCKETS)])
+        place = np.searchsorted(np.array(limits), middles)
+        shares = np.bincount(place, self.counts, len(limits) + 1)[: len(limits)] / max(self.count, 1)
+        used = np.flatnonzero(shares)
+        return [(limits[i], float(shares[i])) for i in range(used[0], used[-1] + 1)] if len(used) else []
 
     def summary(self) -> dict[str, int]:
         """Count, extremes and quantiles, ns: `{"count": …, "min": …, "p1": …, …, "max": …}`."""

@@ -97,7 +97,9 @@ def words(events: Events) -> Words:
 
 
 def from_words(rows: Words) -> Events:
-    """The inverse of `words`, sharing memory."""
+    """The inverse of `words`, sharing memory where the rows are contiguous."""
+    if rows.dtype != np.int64 or rows.ndim != 2 or rows.shape[1] != 8:
+        raise ValueError(f"expected int64 rows of 8 words, got {rows.dtype} of shape {rows.shape}")
     return np.ascontiguousarray(rows).view(EVENT).reshape(len(rows))
 
 

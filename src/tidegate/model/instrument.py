@@ -10,7 +10,11 @@ from functools import cached_property
 import msgspec
 
 from tidegate.model import money
-from tidegate.model.scale import ScaleError, round_half_even, to_steps
+from tidegate.model.scale import ScaleError, from_steps, round_half_even, to_steps
+
+_NOT_NEGATIVE = (
+    "min_qty", "max_qty", "min_notional", "initial_margin", "maintenance_margin", "pool_fee", "expiry",
+)  # fmt: skip
 
 
 class InstrumentKind(StrEnum):
@@ -68,10 +72,23 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """An AMM pool's swap fee, a fraction of what is paid in."""
 
     def __post_init__(self) -> None:
+        for name in ("symbol", "venue", "base", "quote"):
+            if not getattr(self, name):
+                raise ValueError(f"instrument {self.id}: {name} is empty")
+        for name in self.__struct_fields__:
+            value = getattr(self, name)
+            if isinstance(value, Decimal) and not value.is_finite():
+                raise ValueError(f"instrument {self.id}: {name} is {value}, not a finite number")
         for name in ("tick", "lot", "multiplier"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"instrument {self.id}: {name} is {getattr(self, name)}, must be above 0")
-        if self.kind is InstrumentKind.OPTION and (self.right is None or not self.expiry):
+        for name in _NOT_NEGATIVE:
+            if getattr(self, name) < 0:
+                raise ValueError(f"instrument {self.id}: {name} is {getattr(self, name)}, must not be below 0")
+        if 0 < self.max_qty < self.min_qty:
+            raise ValueError(f"instrument {self.id}: max_qty {self.max_qty} is below min_qty {self.min_qty}")
+        strikeless = self.strike <= 0 and not self.negative_prices
+        if self.kind is InstrumentKind.OPTION and (self.right is None or not self.expiry or strikeless):
             raise ValueError(f"instrument {self.id}: an option needs right, strike and expiry")
         if self.kind is InstrumentKind.FUTURE and not self.expiry:
             raise ValueError(f"instrument {self.id}: a future needs an expiry")
@@ -111,11 +128,11 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     def price(self, ticks: int) -> Decimal:
         """Ticks to a decimal price."""
-        return ticks * self.tick
+        return from_steps(ticks, self.tick)
 
     def qty(self, lots: int) -> Decimal:
         """Lots to a decimal quantity."""
-        return lots * self.lot
+        return from_steps(lots, self.lot)
 
     @cached_property
     def value_ratio(self) -> tuple[int, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from tidegate.model.scale import plain, to_steps
+from tidegate.model.scale import EXACT, plain, to_steps
 
 DEFAULT_DECIMALS = 8
 _DECIMALS = {"USD": 8, "EUR": 8, "JPY": 6, "BTC": 10, "ETH": 12}
@@ -28,7 +28,7 @@ def to_units(text: str | int | Decimal, currency: str) -> int:
 
 def from_units(units: int, currency: str) -> Decimal:
     """Minor units to a decimal amount."""
-    return Decimal(units).scaleb(-decimals(currency))
+    return EXACT.scaleb(Decimal(int(units)), -decimals(currency))
 
 
 def show(units: int, currency: str, places: int | None = None) -> str:

@@ -6,6 +6,8 @@ import time
 from datetime import UTC, datetime
 from typing import Protocol
 
+from tidegate.model.scale import decimal
+
 US, MS, SECOND = 1_000, 1_000_000, 1_000_000_000
 MINUTE, HOUR, DAY = 60 * SECOND, 3600 * SECOND, 86_400 * SECOND
 _UNITS = {"ns": 1, "us": US, "µs": US, "ms": MS, "s": SECOND, "m": MINUTE, "min": MINUTE, "h": HOUR, "d": DAY}
@@ -48,7 +50,7 @@ def duration(text: str | int) -> int:
     number = text.strip().rstrip("abcdefghijklmnopqrstuvwxyzµ")
     suffix = text.strip()[len(number) :]
     try:
-        return round(float(number) * _UNITS[suffix])
+        return round(decimal(number.strip()) * _UNITS[suffix.strip()])
     except (KeyError, ValueError):
         raise ValueError(f"{text!r} is not a duration; write one like 250us, 100ms, 1.5s, 1m") from None
 
@@ -66,7 +68,7 @@ def day(ts: int) -> str:
 
 def parse(text: str) -> int:
     """ISO 8601 (UTC unless it says otherwise) to nanoseconds; keeps all nine digits."""
-    base, dot, rest = text.partition(".")
+    base, dot, rest = text.replace(",", ".").partition(".")
     digits = rest[: len(rest) - len(rest.lstrip("0123456789"))] if dot else ""
     zone = rest[len(digits) :] if dot else ""
     moment = datetime.fromisoformat(base + zone)

@@ -23,7 +23,7 @@ QUARTERS = ("none ahead", "first quarter", "second quarter", "third quarter", "l
 
 
 def attribution(rows: tuple[tuple[str, Attribution], ...], unit: str) -> Figure | None:
-    """Stacked bars of what each strategy's P&L is made of, and a mark at the net. Unrated rows are left out."""
+    """Stacked bars of the parts of each strategy's P&L, with a mark at the net; unrated rows are left out."""
     whole = [(name, parts) for name, parts in rows if parts.spread is not None]
     if not whole:
         return None

@@ -167,7 +167,8 @@ def _fill_traces(summary: RunSummary, data: RunData, code: int) -> tuple[list[di
                     "showlegend": bool(first), "x": times(fills.ts[own]), "y": pack(fills.price[own]),
                     "customdata": pack(fills.qty[own]),
                     "marker": {
-                        "symbol": symbol, "size": size, "color": colour(s), "opacity": 0.85 if kind == "scatter" else 0.7,
+                        "symbol": symbol, "size": size, "color": colour(s),
+                        "opacity": 0.85 if kind == "scatter" else 0.7,
                         "line": {"width": edge, "color": "@paper"},
                     },
                     "hovertemplate": "%{x|%H:%M:%S.%L}<br>" + word[:-1]

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
-from tidegate.model.time import HOUR, MINUTE, MS, SECOND, US
+from tidegate.model.time import DAY, HOUR, MINUTE, MS, SECOND, US
 
 NONE = "–"
 MINUS = "−"
@@ -68,9 +68,10 @@ def duration(ns: float | None, trim: bool = True) -> str:
         scale = {"ns": 1, "µs": US, "ms": MS, "s": SECOND}[name]
         if ns < unit:
             return f"{significant(ns / scale, 3, trim)} {name}"
-    for large, big, small, little in ((MINUTE, "min", SECOND, "s"), (HOUR, "h", MINUTE, "min")):
-        if ns < 60 * large:
-            return _two(round(ns / small), 60, big, little)
+    if ns < HOUR:
+        return _two(round(ns / SECOND), 60, "min", "s")
+    if ns < DAY:
+        return _two(round(ns / MINUTE), 60, "h", "min")
     return _two(round(ns / HOUR), 24, "d", "h")
 
 

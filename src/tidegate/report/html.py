@@ -63,7 +63,8 @@ def render(tables: RunTables) -> str:
             '<meta name="color-scheme" content="light dark">',
             f"<title>{esc(title)}</title><style>{STYLE}</style></head><body><main>",
             body,
-            "<noscript><p class='empty'>The pictures need JavaScript; the tables do not.</p></noscript></main>",
+            "<noscript><p class='empty'>The pictures need JavaScript; the tables do not.</p></noscript>",
+            "</main>",
             f'<script type="application/json" id="figures">{script_json(figures)}</script>',
             f"<script>{get_plotlyjs()}</script><script>{SCRIPT}</script></body></html>\n",
         )

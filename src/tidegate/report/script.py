@@ -60,7 +60,10 @@ SCRIPT = r"""
     const base = {
       paper_bgcolor: css("paper"), plot_bgcolor: css("paper"), font, margin: { l: 70, r: 12, t: 44, b: 40 },
       separators: ".,", dragmode: "zoom", hoverdistance: 30,
-      legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", traceorder: "normal", font: { ...font, color: css("ink") } },
+      legend: {
+        orientation: "h", x: 0, y: 1.02, yanchor: "bottom", traceorder: "normal",
+        font: { ...font, color: css("ink") },
+      },
       hoverlabel: {
         bgcolor: css("tint"), bordercolor: css("rule"), font: { ...font, color: css("ink") }, namelength: 40,
       },
@@ -91,7 +94,9 @@ SCRIPT = r"""
   const choose = (name, n) => {
     chosen[name] = n;
     for (const bar of document.querySelectorAll(`.tabs[data-for="${name}"]`)) {
-      for (const button of bar.children) button.setAttribute("aria-selected", button.dataset.tab === String(n));
+      for (const button of bar.children) {
+        button.setAttribute("aria-selected", button.dataset.tab === String(n));
+      }
       for (const note of bar.parentElement.querySelectorAll(".caption")) {
         note.classList.toggle("shown", note.dataset.caption === String(n));
       }

@@ -14,6 +14,7 @@ from tidegate.report.format import (
     clock,
     count,
     duration,
+    moment,
     money_decimals,
     number,
     percent,
@@ -29,8 +30,9 @@ Row = list[str | Cell]
 def costs_section(summary: RunSummary) -> str:
     """Fees, slippage and spreads."""
     lead = (
-        "What trading cost, in basis points of value; positive is a cost, negative an earning. Against mid: the "
-        "price paid beside the mid at the fill. Against arrival: beside the mid when the order was decided."
+        "What trading cost, in basis points of value; positive is a cost, negative an earning. "
+        "Against mid: the price paid beside the mid at the fill. Against arrival: beside the "
+        "mid when the order was decided."
     )
     if not summary.total.fills:
         return section("costs", "Cost of trading", lead, empty("No fills."))
@@ -47,13 +49,13 @@ def costs_section(summary: RunSummary) -> str:
     ]
     if missing:
         notes.append(
-            f"{plural(summary.costs.no_mid, 'fill')} without a mid and {plural(summary.costs.no_arrival, 'fill')} "
-            "without an arrival mid are left out of those means."
+            f"{plural(summary.costs.no_mid, 'fill')} without a mid and "
+            f"{plural(summary.costs.no_arrival, 'fill')} without an arrival mid are left out of those means."
         )
     if summary.unrated:
         notes.append(
-            f"The run gives no rate to {unit(summary)} for {', '.join(summary.unrated)}: amounts that need it "
-            "are left blank."
+            f"The run gives no rate to {unit(summary)} for {', '.join(summary.unrated)}: amounts that "
+            "need it are left blank."
         )
     head = _cost_head(summary)
     total = _cost_cells([label("Total"), label("")], summary.costs, summary)
@@ -89,8 +91,9 @@ def _cost_cells(first: Row, row: CostRow, summary: RunSummary) -> Row:
 def markouts_section(summary: RunSummary, figures: Figures) -> str:
     """What fills were worth some time later."""
     lead = (
-        "What a fill had gained on its own price some time later, before fees, in basis points. A maker that is "
-        "picked off starts above zero and falls; a taker that was right starts below and rises."
+        "What a fill had gained on its own price some time later, before fees, in basis points. "
+        "A maker that is picked off starts above zero and falls; a taker that was right starts below "
+        "and rises."
     )
     figure = pictures.markouts(summary)
     if figure is None:
@@ -116,7 +119,8 @@ def markouts_section(summary: RunSummary, figures: Figures) -> str:
     return section(
         "markouts", "Markouts", lead, plot("markouts", 380, notes), table(head, rows),
         paragraph(
-            "Mean, bps ± one standard error; below it the fills that have a price this long after them.", "note"
+            "Mean, bps ± one standard error; below it the fills that have a price this long after them.",
+            "note",
         ),
     )  # fmt: skip
 
@@ -132,8 +136,8 @@ def _markout_cell(markout: Markout) -> Cell:
 def orders_section(summary: RunSummary, figures: Figures) -> str:
     """What became of orders, and what the queue did to those that rested."""
     lead = (
-        "What became of orders that were sent. The queue-fill ratio is filled over submitted quantity of orders "
-        "that joined a queue; time to fill runs from the venue's acknowledgement to the first fill."
+        "What became of orders that were sent. The queue-fill ratio is filled over submitted quantity of "
+        "orders that joined a queue; time to fill runs from the venue's acknowledgement to the first fill."
     )
     orders = summary.orders
     if not orders.total.sent:
@@ -162,7 +166,8 @@ def orders_section(summary: RunSummary, figures: Figures) -> str:
 
 _FLOW_HEAD: Row = [
     "Sent", "With a fill", Cell("Fill ratio", "", "by quantity"), "Rested", "Queue-fill ratio",
-    Cell("Time to fill", "", "median of orders that filled"), Cell("p90", "", "nine in ten filled sooner"), "Cancelled", "Rejected",
+    Cell("Time to fill", "", "median of orders that filled"),
+    Cell("p90", "", "nine in ten filled sooner"), "Cancelled", "Rejected",
     Cell("Orders / fill", "", "orders sent over fills"),
 ]  # fmt: skip
 
@@ -170,8 +175,9 @@ _FLOW_HEAD: Row = [
 def _flow_cells(first: Row, flow: FlowRow) -> Row:
     return [
         *first, count(flow.sent), count(flow.filled), percent(flow.fill_ratio), count(flow.resting),
-        percent(flow.queue_fill_ratio), duration(flow.median_to_fill, trim=False), duration(flow.p90_to_fill, trim=False), count(flow.cancelled),
-        count(flow.rejected), number(flow.order_to_trade, 1),
+        percent(flow.queue_fill_ratio), duration(flow.median_to_fill, trim=False),
+        duration(flow.p90_to_fill, trim=False), count(flow.cancelled), count(flow.rejected),
+        number(flow.order_to_trade, 1),
     ]  # fmt: skip
 
 
@@ -203,7 +209,7 @@ def _queue(summary: RunSummary, figures: Figures) -> list[str]:
 
 def denials_section(summary: RunSummary, figures: Figures) -> str:
     """What the risk gate refused."""
-    lead = "Requests that the risk gate refused, by the control that refused them. None of these reached a venue."
+    lead = "Requests that the risk gate refused, by the control that did. None of them reached a venue."
     figure = pictures.denials(summary)
     if figure is None:
         return section("denials", "Denials", lead, empty("The risk gate denied nothing."))
@@ -243,8 +249,8 @@ def _denials_table(summary: RunSummary, denials: tuple[DenialRow, ...]) -> str:
 def latency_section(summary: RunSummary, data: RunData, figures: Figures) -> str:
     """How long messages took."""
     lead = (
-        "How long messages took. The picture shows the share of messages that took at least so long, both axes "
-        "logarithmic: each step down is one more nine, and a bend to the right is a tail."
+        "How long messages took. The picture shows the share of messages that took at least so long, "
+        "both axes logarithmic: each step down is one more nine, and a bend to the right is a tail."
     )
     if not summary.latency:
         return section("latency", "Latency", lead, empty("No latency was sampled."))

@@ -84,7 +84,7 @@ def _cards(summary: RunSummary) -> list[tuple[str, str, str, str]]:
     fee_bps = f"{number(costs.fee_bps, 2)} bps of turnover" if costs.fee_bps is not None else "of fills"
     times = f"{number(total.turnover / capital, 1)} × capital" if capital and total.turnover else ""
     return [
-        ("Net P&L", f"{number(total.net, places, plus=True)}", "bad" if total.net < 0 else "", f"{base} · {bps}"),
+        ("Net P&L", number(total.net, places, plus=True), "bad" if total.net < 0 else "", f"{base} · {bps}"),
         ("Max drawdown", number(deep.depth, places) if deep else NONE, "",
          f"{base} · {duration(deep.longest_ns)} under water" if deep else "no equity"),
         ("Fees", number(total.fees, places), "", f"{base} · {fee_bps}"),
@@ -175,9 +175,10 @@ def _trading_table(summary: RunSummary) -> str:
     def cells(row: StrategyRow, first: Cell) -> list[str | Cell]:
         trip = row.trips
         return [
-            first, number(row.turnover, 0), count(row.fills), percent(row.maker_share, 0), count(trip.closings),
-            percent(trip.hit_rate), number(trip.average_gain, places), number(trip.average_loss, places),
-            number(trip.profit_factor, 2), duration(trip.holding_ns, trim=False),
+            first, number(row.turnover, 0), count(row.fills), percent(row.maker_share, 0),
+            count(trip.closings), percent(trip.hit_rate), number(trip.average_gain, places),
+            number(trip.average_loss, places), number(trip.profit_factor, 2),
+            duration(trip.holding_ns, trim=False),
             number(row.mean_gross, 0), number(row.peak_gross, 0),
         ]  # fmt: skip
 
@@ -218,7 +219,8 @@ def _ratio_table(summary: RunSummary) -> str:
             return [first, *([NONE] * 7)]
         places = 2 if abs(ratio.high - ratio.low) < 50 else 0
         return [
-            first, number(ratio.annual, places), f"{number(ratio.low, places)} to {number(ratio.high, places)}",
+            first, number(ratio.annual, places),
+            f"{number(ratio.low, places)} to {number(ratio.high, places)}",
             percent(ratio.psr), number(row.sortino, places), number(ratio.per_period, 4),
             number(ratio.skew, 2), number(ratio.kurtosis, 1),
         ]  # fmt: skip
@@ -237,8 +239,9 @@ def _ratio_table(summary: RunSummary) -> str:
 def attribution_section(summary: RunSummary, figures: Figures) -> str:
     """Net P&L by strategy and instrument, and in parts."""
     lead = (
-        "Which strategy earned in which instrument; then each net P&L in its parts. Spread is what fills gained "
-        "against mid, adverse selection how mid moved in the 10 s after them, holding all that came later."
+        "Which strategy earned in which instrument; then each net P&L in its parts. Spread is what fills "
+        "gained against mid, adverse selection how mid moved in the 10 s after them, holding all "
+        "that came later."
     )
     if not summary.positions:
         return section("attribution", "Where it came from", lead, empty("No positions were opened."))
@@ -285,8 +288,8 @@ def _details(summary: RunSummary) -> str:
     places = money_decimals(row.net for row in summary.positions)
     several = len(summary.names.accounts) > 1
     head_cells: list[str | Cell] = [
-        "Strategy", *([Cell("Account", "text")] if several else []), Cell("Instrument", "text"), "Final position",
-        "Exposure", "Realised", "Unrealised", "Fees", "Funding", "Net P&L", "Fills",
+        "Strategy", *([Cell("Account", "text")] if several else []), Cell("Instrument", "text"),
+        "Final position", "Exposure", "Realised", "Unrealised", "Fees", "Funding", "Net P&L", "Fills",
     ]  # fmt: skip
     place = {name: n for n, name in enumerate(summary.names.strategies)}
     rows: list[list[str | Cell]] = [
@@ -363,6 +366,6 @@ def _fills_note(fills: int, drawn: int) -> str:
     if drawn == fills:
         return f"All {plural(fills, 'fill')} are drawn."
     return (
-        f"{count(drawn)} of {count(fills)} fills are drawn: the largest in each small cell of time and price. "
-        "Tables count all of them."
+        f"{count(drawn)} of {count(fills)} fills are drawn: the largest in each small cell of time and "
+        "price. Tables count all of them."
     )

@@ -29,7 +29,8 @@ def warnings(summary: RunSummary) -> str:
         f"{esc(check.first_break)}</li>"
         for check in broken
     )
-    return f'<div class="banner soft" role="alert"><strong>The books do not agree.</strong><ul>{lines}</ul></div>'
+    title = "<strong>The books do not agree.</strong>"
+    return f'<div class="banner soft" role="alert">{title}<ul>{lines}</ul></div>'
 
 
 def run_section(summary: RunSummary, info: dict[str, Any]) -> str:

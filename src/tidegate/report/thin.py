@@ -45,20 +45,23 @@ def cloud(series: Ints, x: Ints, y: Floats, weight: Floats, points: int) -> Ints
     n = len(x)
     if n <= points:
         return np.arange(n)
+    across, up = _scaled(x.astype(np.float64)), _scaled(y)
     columns, rows = 1600, 400
-    heaviest = np.argsort(-weight, kind="stable")
+    kept = np.argsort(-weight, kind="stable")
     while True:
-        key = (series * rows + _cell(y, rows)) * columns + _cell(x.astype(np.float64), columns)
-        _, first = np.unique(key[heaviest], return_index=True)
-        kept: Ints = np.sort(heaviest[first])
+        # The heaviest of a coarse cell was the heaviest of its fine one: only the kept need be looked at.
+        key = (series[kept] * rows + (up[kept] * rows).astype(np.int64)) * columns
+        _, first = np.unique(key + (across[kept] * columns).astype(np.int64), return_index=True)
+        kept = kept[np.sort(first)]
         if len(kept) <= points:
-            return kept
+            return np.sort(kept)
         if columns * rows <= 4:
-            return kept[np.linspace(0, len(kept) - 1, points).astype(np.int64)]
+            return np.sort(kept)[np.linspace(0, len(kept) - 1, points).astype(np.int64)]
         columns, rows = max(columns * 3 // 4, 2), max(rows * 3 // 4, 2)
 
 
-def _cell(values: Floats, cells: int) -> Ints:
+def _scaled(values: Floats) -> Floats:
+    """The values from 0 up to just below 1."""
     low, high = float(values.min()), float(values.max())
-    scaled = (values - low) / ((high - low) or 1.0) * cells
-    return np.minimum(scaled.astype(np.int64), cells - 1)
+    scaled: Floats = (values - low) / ((high - low) or 1.0)
+    return np.minimum(scaled, 1 - 1e-12)

@@ -30,7 +30,11 @@ class Reason(IntEnum):
     UNKNOWN_ACCOUNT = codes.UNKNOWN_ACCOUNT, 1, "The account's number is not in the scope table"
     UNKNOWN_STRATEGY = codes.UNKNOWN_STRATEGY, 1, "The strategy's number is not in the scope table"
     ACCOUNT_NOT_PERMITTED = codes.ACCOUNT_NOT_PERMITTED, 1, "The strategy may not trade on this account"
-    INSTRUMENT_NOT_PERMITTED = codes.INSTRUMENT_NOT_PERMITTED, 1, "The instrument is on no allow-list that applies"
+    INSTRUMENT_NOT_PERMITTED = (
+        codes.INSTRUMENT_NOT_PERMITTED,
+        1,
+        "The instrument is on no allow-list that applies",
+    )
     SIDE_NOT_PERMITTED = codes.SIDE_NOT_PERMITTED, 1, "This side may not be traded"
     ORD_TYPE_NOT_PERMITTED = codes.ORD_TYPE_NOT_PERMITTED, 1, "This order type may not be used"
     TIF_NOT_PERMITTED = codes.TIF_NOT_PERMITTED, 1, "This time in force may not be used"
@@ -39,7 +43,11 @@ class Reason(IntEnum):
     INVALID_SIDE = codes.INVALID_SIDE, 3, "The side is neither buy nor sell"
     INVALID_ORD_TYPE = codes.INVALID_ORD_TYPE, 3, "Unknown order type"
     INVALID_TIF = codes.INVALID_TIF, 3, "This time in force does not go with the order type"
-    INVALID_QTY = codes.INVALID_QTY, 3, "The quantity is not above 0, or a replace asks for no more than has filled"
+    INVALID_QTY = (
+        codes.INVALID_QTY,
+        3,
+        "The quantity is not above 0, or a replace asks for no more than has filled",
+    )
     BELOW_MIN_QTY = codes.BELOW_MIN_QTY, 3, "The quantity is below the instrument's minimum"
     ABOVE_MAX_QTY = codes.ABOVE_MAX_QTY, 3, "The quantity is above the instrument's maximum"
     BELOW_MIN_NOTIONAL = codes.BELOW_MIN_NOTIONAL, 3, "Price × quantity is below the instrument's minimum"
@@ -57,7 +65,11 @@ class Reason(IntEnum):
     MAX_PARENT_VALUE = codes.MAX_PARENT_VALUE, 6, "The value of the parent or basket is above its limit"
     PRICE_COLLAR = codes.PRICE_COLLAR, 7, "The price is too far from the reference"
     NO_REFERENCE = codes.NO_REFERENCE, 7, "There is no reference to value or collar the order by"
-    DYNAMIC_COLLAR = codes.DYNAMIC_COLLAR, 8, "The price is further through the touch than volatility explains"
+    DYNAMIC_COLLAR = (
+        codes.DYNAMIC_COLLAR,
+        8,
+        "The price is further through the touch than volatility explains",
+    )
     PERIOD_COLLAR = codes.PERIOD_COLLAR, 9, "Own aggressive fills have moved the price too far in the window"
     MARKET_DATA_MISSING = codes.MARKET_DATA_MISSING, 10, "No two-sided reference price is known"
     MARKET_DATA_CROSSED = codes.MARKET_DATA_CROSSED, 10, "The reference's bid is above its ask"
@@ -81,7 +93,11 @@ class Reason(IntEnum):
     SCOPE_REDUCE_ONLY = codes.SCOPE_REDUCE_ONLY, 27, "The scope only reduces, and this order does not"
     SCOPE_CANCEL_ONLY = codes.SCOPE_CANCEL_ONLY, 27, "The scope only cancels"
     SCOPE_KILLED = codes.SCOPE_KILLED, 27, "The scope is killed"
-    REDUCE_ONLY_EXCEEDED = codes.REDUCE_ONLY_EXCEEDED, 27, "A reduce-only order is larger than what is left to reduce"
+    REDUCE_ONLY_EXCEEDED = (
+        codes.REDUCE_ONLY_EXCEEDED,
+        27,
+        "A reduce-only order is larger than what is left to reduce",
+    )
     NO_LIMIT = codes.NO_LIMIT, 30, "No limit is set for a control that needs one"
 
     WOULD_CROSS = 201, 0, "A post-only order would trade on arrival"

@@ -1,6 +1,7 @@
 """A raw capture file as blocks of whole lines: gzip or plain, in bounded memory, as far as it can be read.
 
-A gzip stream that is cut short or damaged gives every whole line before the damage, then says where it stopped.
+A gzip stream that is cut short or damaged gives every whole line before the damage, then says where it
+stopped.
 """
 
 from __future__ import annotations
@@ -46,10 +47,10 @@ class Capture:
         """(buffer, stop): `buffer[:stop]` is whole lines; the next block overwrites it."""
         buffer, filled = np.zeros(2 * BLOCK_BYTES, np.uint8), 0
         for piece in self._pieces():
-            if filled + len(piece) > len(buffer):
+            while filled + len(piece) > len(buffer):
                 if len(buffer) > MAX_LINE:
-                    self.damage = f"no line end within {MAX_LINE >> 20} MiB: not a capture"
-                    break
+                    self.damage = f"no line end within {MAX_LINE >> 10} KiB: not a capture"
+                    return
                 buffer = np.concatenate([buffer, np.zeros_like(buffer)])
             buffer[filled : filled + len(piece)] = np.frombuffer(piece, np.uint8)
             cut = piece.rfind(b"\n")
@@ -81,7 +82,9 @@ class Capture:
             try:
                 yield inflate.decompress(data, BLOCK_BYTES)
             except zlib.error as error:
-                self.damage = f"gzip is damaged within the {READ_BYTES >> 10} KiB before byte {self.size}: {error}"
+                self.damage = (
+                    f"gzip is damaged within the {READ_BYTES >> 10} KiB before byte {self.size}: {error}"
+                )
                 return
             data = inflate.unconsumed_tail or inflate.unused_data
             if inflate.eof:  # gzip files may be appended to one another

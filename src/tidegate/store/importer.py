@@ -6,8 +6,8 @@
 4. Rename the finished parts in. Until then the lake has not changed; whatever stops an import earlier (a full
    disk, Ctrl-C) leaves nothing behind.
 
-Importing the same captures again replaces their parts with the same. Captures that overlap what the lake holds
-from other captures are refused unless told to replace it.
+Importing the same captures again replaces their parts with the same. Captures that overlap what the lake
+holds from other captures are refused unless told to replace it.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from itertools import pairwise
 from pathlib import Path
 
 import tidegate
@@ -45,8 +46,8 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def import_captures(
-    paths: list[Path], lake: Path, directory: Directory | None = None, *, floor: int = FLOOR, replace: bool = False,
-    workers: int = 0, progress: Progress | None = None,
+    paths: list[Path], lake: Path, directory: Directory | None = None, *, floor: int = FLOOR, replace: bool =
+    False, workers: int = 0, progress: Progress | None = None,
 ) -> ImportReport:  # fmt: skip
     """Read captures (files, or folders of them) into the lake. See the module's text.
 
@@ -85,8 +86,8 @@ def import_captures(
                 ) from None
             raise
     return ImportReport(
-        lake=str(lake), sources=[item.report for item in parsed], clocks=[report for _, _, report in sessions],
-        streams=sorted((item.report for item in written), key=lambda report: report.instrument),
+        lake=str(lake), sources=[item.report for item in parsed], clocks=[report for _, _, report in
+        sessions], streams=sorted((item.report for item in written), key=lambda report: report.instrument),
         seconds=time.perf_counter() - started, replaced=[str(part.path.relative_to(lake)) for part in gone],
     )  # fmt: skip
 
@@ -206,9 +207,11 @@ def _jobs(
     for number, found in sorted(spools.items()):
         instrument = directory.instruments[number]
         found.sort(key=lambda entry: entry[0].first_recv)
-        for (a, _, _), (b, _, _) in zip(found, found[1:], strict=False):
+        for (a, _, _), (b, _, _) in pairwise(found):
             if b.first_recv < a.last_recv:
-                raise UserError(f"{a.source} and {b.source} both hold {instrument.id} at the same time; import one")
+                raise UserError(
+                    f"{a.source} and {b.source} both hold {instrument.id} at the same time; import one"
+                )
         sources = [Source(item.report.name, item.report.sha256, item.report.lines) for _, _, item in found]
         digest = hashlib.sha256("".join(source.sha256 for source in sources).encode()).hexdigest()
         spooled = [(spool, clock) for spool, clock, _ in found]
@@ -234,13 +237,16 @@ def _superseded(lake: Path, jobs: list[Job], replace: bool) -> list[Part]:
             if info.last_recv < first or info.first_recv > last:
                 grids = [(item.tick, item.lot) for item in (info.instrument, job.instrument)]
                 if grids[0] != grids[1]:
-                    raise UserError(f"{lake} holds {job.instrument.id} with another tick or lot; use another --lake")
+                    raise UserError(
+                        f"{lake} holds {job.instrument.id} with another tick or lot; use another --lake"
+                    )
             elif replace or mine.issuperset(source.sha256 for source in info.sources):
                 gone.append(part)
             else:
                 raise UserError(
-                    f"{lake} already holds {job.instrument.id} from {iso(info.first_recv)} to {iso(info.last_recv)} "
-                    f"(of {info.sources[0].name}); add --replace to take its place, or choose another --lake"
+                    f"{lake} already holds {job.instrument.id} of {info.sources[0].name}, "
+                    f"{iso(info.first_recv)} to {iso(info.last_recv)}; "
+                    "add --replace to take its place, or choose another --lake"
                 )
     return gone
 

@@ -5,7 +5,8 @@
     lake/.incoming/…            an import at work; nothing reads it
 
 Parts are written beside the glob and renamed in, so a reader sees whole parts only, and any number of readers
-may read while one import writes. Any Parquet engine reads it too (`instrument` and `day` are Hive partitions).
+may read while one import writes. Any Parquet engine reads it too (`instrument` and `day` are Hive
+partitions).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -43,7 +45,9 @@ class Part(NamedTuple):
 
 
 class Lake:
-    """A lake for reading. Footers are read once, when something first asks; a lake that grows is opened anew."""
+    """A lake for reading. Footers are read once, when something first asks; a lake that grows is opened anew.
+    A lake for reading. Footers are read once, when something first asks; a lake that grows is opened anew.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
@@ -53,11 +57,14 @@ class Lake:
     def manifest(self) -> dict[str, list[Part]]:
         """Every part by instrument id, in receive order.
 
-        Raises `UserError` when there is no lake, or when parts of one instrument overlap in time or differ in grid.
+        Raises `UserError` when there is no lake, or when parts of one instrument overlap in time or differ in
+        grid.
         """
         if self._manifest is None:
             if not self.path.is_dir():
-                raise UserError(f"no lake at {self.path}; make one: tidegate data import CAPTURES --lake {self.path}")
+                raise UserError(
+                    f"no lake at {self.path}; make one: tidegate data import CAPTURES --lake {self.path}"
+                )
             found: dict[str, list[Part]] = {}
             for path in sorted(self.path.glob(PARTS_GLOB)):
                 part = Part(path, read_info(path))
@@ -97,8 +104,8 @@ class Lake:
     ) -> Iterator[Events]:
         """The instrument's events with start ≤ ts_recv < end, in receive order, in chunks of ≤ 65,536.
 
-        The instrument column is 0. `kinds` keeps only those kinds. Memory is bounded by a few chunks, whatever
-        the length: the next are decoded while one is worked on.
+        The instrument column is 0. `kinds` keeps only those kinds. Memory is bounded by a few chunks,
+        whatever the length: the next are decoded while one is worked on.
         """
         parts = [
             p.path for p in self.parts(instrument_id) if p.info.last_recv >= start and p.info.first_recv < end
@@ -109,7 +116,7 @@ class Lake:
 
 def _check(parts: list[Part]) -> None:
     """Parts of one instrument follow one another and share one grid."""
-    for earlier, later in zip(parts, parts[1:], strict=False):
+    for earlier, later in pairwise(parts):
         a, b = earlier.info, later.info
         if b.first_recv < a.last_recv:
             raise UserError(
@@ -117,7 +124,9 @@ def _check(parts: list[Part]) -> None:
                 "delete one of them or import into a new lake"
             )
         if (a.instrument.tick, a.instrument.lot) != (b.instrument.tick, b.instrument.lot):
-            raise UserError(f"{later.path} has another tick or lot than {earlier.path}; keep them in two lakes")
+            raise UserError(
+                f"{later.path} has another tick or lot than {earlier.path}; keep them in two lakes"
+            )
 
 
 def _chunks(

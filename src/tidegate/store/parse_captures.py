@@ -44,7 +44,9 @@ class Parsed:
 
 
 class Quarantine:
-    """Refused lines of one capture, a JSON object a line: file, line, receive time, reason, detail, raw text."""
+    """Refused lines of one capture, a JSON object a line: file, line, receive time, reason, detail, raw text.
+    Refused lines of one capture, a JSON object a line: file, line, receive time, reason, detail, raw text.
+    """
 
     def __init__(self, path: Path, source: str) -> None:
         self.path = path
@@ -69,11 +71,15 @@ class Quarantine:
 
     def refusals(self) -> list[Refusals]:
         """Counts and examples by reason, the most frequent first."""
-        return [Refusals(reason, count, self._examples[reason]) for reason, count in self.counts.most_common()]
+        return [
+            Refusals(reason, count, self._examples[reason]) for reason, count in self.counts.most_common()
+        ]
 
 
 def capture_files(paths: list[Path]) -> list[Path]:
-    """The files named, and those in the folders named; raises `UserError` for what is not there or named twice."""
+    """The files named, and those in the folders named; raises `UserError` for what is not there or named
+    twice.
+    """
     found: list[Path] = []
     for path in paths:
         if path.is_dir():
@@ -99,7 +105,8 @@ def parse_captures(
     with ThreadPoolExecutor(workers, thread_name_prefix="parse") as pool:
         order = sorted(range(len(files)), key=lambda i: -files[i].stat().st_size)
         jobs = {
-            i: pool.submit(_parse, files[i], directory, folder / f"capture-{i}", progress, stop) for i in order
+            i: pool.submit(_parse, files[i], directory, folder / f"capture-{i}", progress, stop)
+            for i in order
         }
         try:
             return [jobs[i].result() for i in range(len(files))]

@@ -1,9 +1,12 @@
-"""One Parquet file of the lake: written whole beside the glob, read by row groups, described in its footer."""
+"""One Parquet file of the lake: written whole beside the glob, read by row groups, described in its footer.
+One Parquet file of the lake: written whole beside the glob, read by row groups, described in its footer.
+"""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -12,9 +15,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tidegate.errors import UserError
-from tidegate.model.event import FLAGS_SHIFT, KIND_SHIFT, META, TS_EVENT, TS_RECV, Events, Flag, Kind, words
+from tidegate.model.event import (
+    FLAGS_SHIFT,
+    KIND_SHIFT,
+    META,
+    TS_EVENT,
+    TS_RECV,
+    Events,
+    Flag,
+    Kind,
+    Words,
+    words,
+)
 from tidegate.model.instrument import Instrument
-from tidegate.store.schema import ROW_GROUP, SCHEMA, WRITER_OPTIONS, to_events, to_table, without_instrument
+from tidegate.store.schema import LOW_32, ROW_GROUP, SCHEMA, WRITER_OPTIONS, to_events, to_table
 
 FORMAT = 1
 METADATA_KEY = b"tidegate"
@@ -39,7 +53,9 @@ class Clock(msgspec.Struct, frozen=True):
 
 
 class PartInfo(msgspec.Struct, kw_only=True):
-    """A part's footer. Times in ns; `sha256` is that of its events as 64-byte records, instrument number 0."""
+    """A part's footer. Times in ns; `sha256` is that of its events as 64-byte records, instrument number 0.
+    A part's footer. Times in ns; `sha256` is that of its events as 64-byte records, instrument number 0.
+    """
 
     format: int = FORMAT
     instrument: Instrument
@@ -70,9 +86,48 @@ def read_info(path: Path) -> PartInfo:
         metadata = pq.read_metadata(path).metadata or {}
         return msgspec.json.decode(metadata[METADATA_KEY], type=PartInfo)
     except (OSError, pa.ArrowInvalid) as error:
-        raise UserError(f"{path} is not a readable Parquet file ({error}); delete it and import again") from None
+        raise UserError(
+            f"{path} is not a readable Parquet file ({error}); delete it and import again"
+        ) from None
     except (KeyError, msgspec.MsgspecError) as error:
-        raise UserError(f"{path} was not written by tidegate ({error}); keep other files out of the lake") from None
+        raise UserError(
+            f"{path} was not written by tidegate ({error}); keep other files out of the lake"
+        ) from None
+
+
+class Tally:
+    """What a footer says of its rows, kept while they pass: by the writer, and again by whoever verifies."""
+
+    def __init__(self, info: PartInfo) -> None:
+        self.info = info
+        self._kinds = np.zeros(256, np.int64)
+        self._digest = hashlib.sha256()
+
+    def add(self, rows: Words) -> None:
+        """Take in the next rows (not none), their instrument number 0."""
+        info = self.info
+        recv, event = rows[:, TS_RECV], rows[:, TS_EVENT]
+        delay = recv - event
+        if not info.rows:
+            info.first_recv, info.first_event = int(recv[0]), int(event[0])
+            info.min_delay = info.max_delay = int(delay[0])
+        info.rows += len(rows)
+        info.last_recv = int(recv[-1])
+        info.first_event = min(info.first_event, int(event.min()))
+        info.last_event = max(info.last_event, int(event.max()))
+        info.min_delay = min(info.min_delay, int(delay.min()))
+        info.max_delay = max(info.max_delay, int(delay.max()))
+        kinds = rows[:, META] >> KIND_SHIFT & 0xFF
+        self._kinds += np.bincount(kinds, minlength=256)
+        info.gaps += int(np.count_nonzero(rows[:, META] >> FLAGS_SHIFT & int(Flag.GAP)))
+        info.snapshots += recv[kinds == int(Kind.SNAPSHOT_BEGIN)].tolist()
+        self._digest.update(rows.data)
+
+    def close(self) -> PartInfo:
+        """The footer, complete."""
+        self.info.kinds = {kind.name: int(self._kinds[kind]) for kind in Kind if self._kinds[kind]}
+        self.info.sha256 = self._digest.hexdigest()
+        return self.info
 
 
 class PartWriter:
@@ -80,13 +135,11 @@ class PartWriter:
 
     def __init__(self, path: Path, info: PartInfo) -> None:
         self.path = path
-        self.info = info
         path.parent.mkdir(parents=True, exist_ok=True)
         self._writer = pq.ParquetWriter(path, SCHEMA, **WRITER_OPTIONS)
         self._buffer = np.zeros((ROW_GROUP, 8), np.int64)
         self._filled = 0
-        self._kinds = np.zeros(16, np.int64)
-        self._digest = hashlib.sha256()
+        self._tally = Tally(info)
 
     def write(self, events: Events) -> None:
         """Add some events."""
@@ -102,51 +155,29 @@ class PartWriter:
     def close(self) -> PartInfo:
         """Write what is left and the footer."""
         self._flush()
-        info = self.info
-        info.kinds = {kind.name: int(self._kinds[kind]) for kind in Kind if self._kinds[kind]}
-        info.sha256 = self._digest.hexdigest()
+        info = self._tally.close()
         self._writer.add_key_value_metadata({METADATA_KEY: msgspec.json.encode(info)})
         self._writer.close()
         return info
 
     def abandon(self) -> None:
-        """Close the file without a footer of ours; its folder is deleted by whoever gave up."""
-        self._writer.close()
+        """Let go of a file that will not be finished; its folder is deleted by whoever gave up."""
+        with suppress(OSError):
+            self._writer.close()
 
     def _flush(self) -> None:
-        if not self._filled:
-            return
-        rows, info = without_instrument(self._buffer[: self._filled]), self.info
-        recv, event = rows[:, TS_RECV], rows[:, TS_EVENT]
-        delay = recv - event
-        if not info.rows:
-            info.first_recv, info.first_event, info.min_delay = int(recv[0]), int(event[0]), int(delay[0])
-            info.max_delay = info.min_delay
-        info.rows += len(rows)
-        info.last_recv = int(recv[-1])
-        info.first_event = min(info.first_event, int(event.min()))
-        info.last_event = max(info.last_event, int(event.max()))
-        info.min_delay = min(info.min_delay, int(delay.min()))
-        info.max_delay = max(info.max_delay, int(delay.max()))
-        self._kinds += np.bincount(rows[:, META] >> KIND_SHIFT & 0xFF, minlength=16)
-        info.gaps += int(np.count_nonzero(rows[:, META] >> FLAGS_SHIFT & int(Flag.GAP)))
-        begins = (rows[:, META] >> KIND_SHIFT & 0xFF) == int(Kind.SNAPSHOT_BEGIN)
-        info.snapshots += recv[begins].tolist()
-        self._digest.update(rows)
-        self._writer.write_table(to_table(rows), row_group_size=ROW_GROUP)
-        self._filled = 0
-
-
-def content_hash(chunks: Iterator[Events]) -> str:
-    """The sha256 that a part with these events has."""
-    digest = hashlib.sha256()
-    for events in chunks:
-        digest.update(without_instrument(words(events)))
-    return digest.hexdigest()
+        if self._filled:
+            rows = self._buffer[: self._filled]
+            rows[:, META] &= ~LOW_32  # the instrument's number means nothing outside its run
+            self._tally.add(rows)
+            self._writer.write_table(to_table(rows), row_group_size=ROW_GROUP)
+            self._filled = 0
 
 
 def read_groups(path: Path, start: int = 0, end: int = 2**63 - 1) -> Iterator[Events]:
-    """A part's events, a row group (≤ 65,536 rows) at a time; groups outside start ≤ ts_recv < end are not read."""
+    """A part's events, a row group (≤ 65,536 rows) at a time; groups outside start ≤ ts_recv < end are not
+    read.
+    """
     with pq.ParquetFile(path, memory_map=True) as file:
         column = SCHEMA.get_field_index("ts_recv")
         for number in range(file.num_row_groups):

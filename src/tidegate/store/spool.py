@@ -1,7 +1,7 @@
 """Parsed messages of one capture and instrument, set aside on disk until the clock is known.
 
-The offset of the recorder's clock is known only when the whole session has been read, and captures may be larger
-than memory: so what the parser makes is laid down as it is, and read again in order.
+The offset of the recorder's clock is known only when the whole session has been read, and captures may be
+larger than memory: so what the parser makes is laid down as it is, and read again in order.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import BinaryIO
 import numpy as np
 
 from tidegate.marketdata.binance_frames import Batch
-from tidegate.marketdata.binance_scan import M_INSTRUMENT, M_RECV, M_ROWS, MESSAGE_WORDS
+from tidegate.marketdata.binance_shapes import M_INSTRUMENT, M_RECV, M_ROWS, MESSAGE_WORDS
 from tidegate.model.event import Words
 
 CHUNK_MESSAGES = 16_384

@@ -1,4 +1,6 @@
-"""The second pass of an import: one instrument's messages, proven and mended, into the day parts of the lake."""
+"""The second pass of an import: one instrument's messages, proven and mended, into the day parts of the lake.
+The second pass of an import: one instrument's messages, proven and mended, into the day parts of the lake.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,14 @@ import numpy as np
 
 from tidegate.marketdata.assemble import Assembler, ExchangeTimes
 from tidegate.marketdata.binance_instruments import market_of
-from tidegate.marketdata.chain import C_LATE_QUOTES, C_LATE_TRADES, C_MISSING_TRADES, C_OLD, C_REDUNDANT, C_REPEATED
+from tidegate.marketdata.chain import (
+    C_LATE_QUOTES,
+    C_LATE_TRADES,
+    C_MISSING_TRADES,
+    C_OLD,
+    C_REDUNDANT,
+    C_REPEATED,
+)
 from tidegate.marketdata.clock import ClockFit
 from tidegate.marketdata.touch_audit import TouchAudit
 from tidegate.model.event import Events
@@ -26,7 +35,9 @@ from tidegate.store.spool import Spool
 
 @dataclass
 class Job:
-    """What one instrument's stream is made from: its spools in receive order, each with its session's clock."""
+    """What one instrument's stream is made from: its spools in receive order, each with its session's clock.
+    What one instrument's stream is made from: its spools in receive order, each with its session's clock.
+    """
 
     instrument: Instrument
     spools: Sequence[tuple[Spool, ClockFit]]

@@ -1,0 +1,310 @@
+"""The run's configuration: one TOML file, typed, checked, and turned into a run.
+
+Sections: `[run]`, `[data]`, `[rates]`, `[venues.NAME]`, `[accounts.NAME]`, `[strategies.NAME]`, `[risk…]`
+(`risk.limits`). An unknown key or a wrong type is one line that names the file, the place and the nearest key.
+`docs/configuration.md` describes every key.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import tomllib
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tidegate.errors import UserError, nearest
+from tidegate.model.time import duration, parse
+from tidegate.risk.limits import Limits
+from tidegate.risk.scopes import Account, ScopeTable, StrategyScope
+
+
+class RunSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[run]`: what the run is called, its base currency and how it is sampled."""
+
+    name: str = "backtest"
+    base_currency: str = "USDT"
+    sample: str = "1s"
+    seed: int = 1
+
+
+class DataSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[data]`: the lake, the instruments (numbered in this order) and the period, ISO 8601 in UTC."""
+
+    lake: str
+    instruments: tuple[str, ...]
+    start: str = ""
+    end: str = ""
+
+
+class VenueSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[venues.NAME]`: how the simulated venue fills and how far away it is (docs/simulation.md).
+
+    A latency is a duration, a list of durations to draw from, or the name of a text file with one per line.
+    """
+
+    fill_model: str = "partial"
+    queue_model: str = "power"
+    queue_exponent: float = 2.0
+    entry_latency: str | list[str] = "2ms"
+    response_latency: str | list[str] = "2ms"
+    extra_feed_latency: str = "0ms"
+    maker_fee: Decimal | None = None
+    taker_fee: Decimal | None = None
+
+
+class AccountSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[accounts.NAME]`: capital in the base currency, desk, and group for self-match prevention."""
+
+    capital: Decimal
+    desk: str = ""
+    group: str = ""
+
+
+class StrategySection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[strategies.NAME]`: its class (a name of the library, `module:Class` or `file.py:Class`) and parameters."""
+
+    type: str
+    account: str
+    params: dict[str, Any] = {}
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One run, as its file says."""
+
+    data: DataSection
+    accounts: dict[str, AccountSection]
+    strategies: dict[str, StrategySection]
+    run: RunSection = RunSection()
+    venues: dict[str, VenueSection] = {}
+    rates: dict[str, str | float] = {}
+    risk: dict[str, Any] = {}
+    desks: tuple[str, ...] = ()
+
+
+LIBRARY = {
+    "avellaneda_stoikov": "AvellanedaStoikov",
+    "glft": "Glft",
+    "basis_arbitrage": "BasisArbitrage",
+    "ema_cross": "EmaCross",
+    "pair_reversion": "PairReversion",
+    "imbalance": "Imbalance",
+    "compiled_maker": "CompiledMaker",
+}
+"""Strategies of `strategy.library`: module, which is also the name in a configuration → class."""
+
+
+def load(path: Path, overrides: dict[str, Any] | None = None) -> Config:
+    """Read and check a configuration; `overrides` are dotted keys and values put over the file's."""
+    try:
+        data = tomllib.loads(path.read_text())
+    except OSError as error:
+        raise UserError(f"cannot read configuration {path}: {error.strerror}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"{path}: not valid TOML: {error}") from None
+    for key, value in (overrides or {}).items():
+        _override(data, key, value)
+    check_keys(data, Config, str(path))
+    try:
+        config = msgspec.convert(data, Config)
+    except msgspec.ValidationError as error:
+        raise UserError(f"{path}: {error}") from None
+    for name, strategy in config.strategies.items():
+        if strategy.account not in config.accounts:
+            hint = nearest(strategy.account, config.accounts)
+            raise UserError(f"{path}: strategies.{name}.account: unknown account {strategy.account!r}{hint}")
+    return config
+
+
+def _override(data: dict[str, Any], key: str, value: Any) -> None:
+    *path, last = key.split(".")
+    here = data
+    for part in path:
+        here = here.setdefault(part, {})
+        if not isinstance(here, dict):
+            raise UserError(f"cannot set {key}: {part} is not a table")
+    here[last] = value
+
+
+def check_keys(data: Any, kind: Any, where: str) -> None:
+    """Refuse keys that `kind` does not have, naming the nearest that it has."""
+    if not isinstance(data, dict) or not (isinstance(kind, type) and issubclass(kind, msgspec.Struct)):
+        return
+    fields = {field.name: field.type for field in msgspec.structs.fields(kind)}
+    for key, value in data.items():
+        if key not in fields:
+            raise UserError(f"{where}: unknown key {key!r}{nearest(key, fields)}")
+        inner = getattr(fields[key], "__args__", None)
+        if isinstance(value, dict) and inner and getattr(fields[key], "__origin__", None) is dict:
+            for name, item in value.items():
+                check_keys(item, inner[1], f"{where}: {key}.{name}")
+        else:
+            check_keys(value, fields[key], f"{where}: {key}")
+
+
+def strategy_class(name: str, base: Path) -> Any:
+    """The class behind a strategy's `type`: a library name, `module:Class`, or `file.py:Class` beside the file."""
+    from tidegate.strategy.strategy import Strategy
+
+    if ":" in name:
+        module_name, _, class_name = name.partition(":")
+        module = _user_module(module_name, base)
+    elif name in LIBRARY:
+        module, class_name = importlib.import_module(f"tidegate.strategy.library.{name}"), LIBRARY[name]
+    else:
+        hint = nearest(name, LIBRARY)
+        raise UserError(f"unknown strategy type {name!r}{hint} (or write module:Class, or file.py:Class)")
+    found = getattr(module, class_name, None)
+    if not (isinstance(found, type) and issubclass(found, Strategy)):
+        raise UserError(f"strategy type {name!r}: {class_name} is not a Strategy of that module")
+    return found
+
+
+def _user_module(name: str, base: Path) -> Any:
+    if not name.endswith(".py"):
+        try:
+            return importlib.import_module(name)
+        except ImportError as error:
+            raise UserError(f"strategy module {name!r} cannot be imported: {error}") from None
+    path = (base / name).resolve()
+    spec = importlib.util.spec_from_file_location(path.stem, path) if path.is_file() else None
+    if spec is None or spec.loader is None:
+        raise UserError(f"strategy file {path} does not exist")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def scopes_of(config: Config) -> ScopeTable:
+    """The scope table: accounts and strategies numbered in the file's order."""
+    desks = dict.fromkeys([*config.desks, *(a.desk for a in config.accounts.values() if a.desk)])
+    accounts = [Account(name=n, desk=a.desk, group=a.group, capital=a.capital) for n, a in config.accounts.items()]
+    strategies = [StrategyScope(name=n, accounts=(s.account,)) for n, s in config.strategies.items()]
+    return ScopeTable(accounts, strategies, list(desks))
+
+
+def build_strategies(config: Config, where: str, base: Path) -> Iterator[Any]:
+    """The strategies with their parameters checked, numbered in the file's order."""
+    accounts = list(config.accounts)
+    for number, (name, section) in enumerate(config.strategies.items()):
+        kind = strategy_class(section.type, base)
+        at = f"{where}: strategies.{name}.params"
+        check_keys(section.params, kind.Params, at)
+        try:
+            params = msgspec.convert(section.params, kind.Params)
+        except (msgspec.ValidationError, ValueError) as error:
+            raise UserError(f"{at}: {error}") from None
+        yield kind(name, number, accounts.index(section.account), params)
+
+
+def latencies(value: str | list[str], where: str, base: Path) -> tuple[int, ...]:
+    """A latency setting as samples in ns."""
+    try:
+        if isinstance(value, str) and (base / value).is_file():
+            value = (base / value).read_text().split()
+        samples = [duration(item) for item in ([value] if isinstance(value, str) else value)]
+    except ValueError as error:
+        raise UserError(f"{where}: {error}") from None
+    if not samples or min(samples) < 0:
+        raise UserError(f"{where}: needs at least one latency, none below 0")
+    return tuple(samples)
+
+
+def backtest(config: Config, path: Path) -> Any:
+    """The `sim.backtest.Setup` of a configuration read from `path`."""
+    from tidegate.model.instrument import Universe
+    from tidegate.sim.backtest import Setup
+    from tidegate.sim.engine import VenueModel
+    from tidegate.sim.stream import Source
+    from tidegate.store.lake import FOREVER, Lake
+
+    where, base = str(path), path.parent
+    lake = Lake(base / config.data.lake)
+    start, end = (
+        _moment(text, f"{where}: data.{name}", default)
+        for name, text, default in (("start", config.data.start, 0), ("end", config.data.end, FOREVER))
+    )
+    known = {item.id: item for item in lake.instruments()}
+    instruments = []
+    for name in config.data.instruments:
+        if name not in known:
+            raise UserError(f"{where}: data.instruments: {lake.path} holds no {name!r}{nearest(name, known)}")
+        instruments.append(_with_fees(known[name], config.venues))
+    names = dict.fromkeys(item.venue for item in instruments)
+    for name in config.venues:
+        if name not in names:
+            raise UserError(f"{where}: venues.{name}: no instrument trades there{nearest(name, names)}")
+    universe = Universe(instruments)
+    venues = {}
+    extra = {}
+    for name in names:
+        section = config.venues.get(name, VenueSection())
+        at = f"{where}: venues.{name}"
+        _one_of(section.fill_model, ("no_partial", "partial"), f"{at}.fill_model")
+        from tidegate.kernel.queue import QUEUE_MODELS
+
+        _one_of(section.queue_model, tuple(QUEUE_MODELS), f"{at}.queue_model")
+        venues[name] = VenueModel(
+            fill=section.fill_model,
+            queue=section.queue_model,
+            queue_exponent=section.queue_exponent,
+            entry_latency=latencies(section.entry_latency, f"{at}.entry_latency", base),
+            response_latency=latencies(section.response_latency, f"{at}.response_latency", base),
+        )
+        extra[name] = latencies(section.extra_feed_latency, f"{at}.extra_feed_latency", base)[0]
+    sources = [
+        Source(
+            lake.open(item.id, start, end),
+            number,
+            max_delay=lake.max_delay(item.id),
+            extra_latency=extra[item.venue],
+        )
+        for number, item in enumerate(instruments)
+    ]
+    rates: dict[str, str | Decimal] = {}
+    for currency, rate in config.rates.items():
+        if isinstance(rate, str) and rate not in universe.index:
+            hint = nearest(rate, universe.index)
+            raise UserError(f"{where}: rates.{currency}: unknown instrument {rate!r}{hint}")
+        rates[currency] = rate if isinstance(rate, str) else Decimal(str(rate))
+    data_key = [[p.path.name for p in lake.parts(item.id)] for item in instruments]
+    return Setup(
+        universe=universe,
+        sources=sources,
+        venues=venues,
+        scopes=scopes_of(config),
+        limits=Limits.load(config.risk, f"{where}: risk"),
+        strategies=list(build_strategies(config, where, base)),
+        base_currency=config.run.base_currency,
+        rates=rates,
+        sample=latencies(config.run.sample, f"{where}: run.sample", base)[0],
+        seed=config.run.seed,
+        name=config.run.name,
+        key=repr((msgspec.to_builtins(config, str_keys=True), data_key)),
+    )
+
+
+def _one_of(value: str, known: tuple[str, ...], where: str) -> None:
+    if value not in known:
+        raise UserError(f"{where}: unknown model {value!r}{nearest(value, known)}")
+
+
+def _moment(text: str, where: str, default: int) -> int:
+    if not text:
+        return default
+    try:
+        return parse(text)
+    except ValueError:
+        raise UserError(f"{where}: {text!r} is not a time; write 2024-08-08T23:55:00") from None
+
+
+def _with_fees(item: Any, venues: dict[str, VenueSection]) -> Any:
+    section = venues.get(item.venue)
+    if section is None:
+        return item
+    changed = {n: v for n in ("maker_fee", "taker_fee") if (v := getattr(section, n)) is not None}
+    return msgspec.structs.replace(item, **changed) if changed else item

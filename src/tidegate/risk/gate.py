@@ -1,0 +1,226 @@
+"""The gate as the order manager's lane holds it: one object over the kernels' arrays.
+
+A call packs the order into a scratch row and one command into another, and plays it (`kernel.gate_play`): about
+a microsecond and a half, whatever the controls. A compiled strategy's orders pass the same kernels inside the
+replay loop, over the same `state`.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+
+import numpy as np
+
+from tidegate.kernel import gate_play as play
+from tidegate.kernel.gate_play import gate_play
+from tidegate.kernel.gate_state import L_ID, MUTABLE, GateState
+from tidegate.kernel.layout import O_CHARGE, ORDER_WORDS
+from tidegate.model.instrument import Universe
+from tidegate.model.order import Order
+from tidegate.model.time import MINUTE
+from tidegate.risk.build import build
+from tidegate.risk.limits import Limits
+from tidegate.risk.reasons import Reason, describe
+from tidegate.risk.scopes import ScopeTable, State
+
+_ROW = struct.Struct("24q")
+_FIGURES = 5
+
+
+class Gate:
+    """Every control on every order; state is a fold over the calls, with no clock and no I/O.
+
+    `fx` gives each settlement currency's rate to `base_currency`: a number, or the id of an instrument whose
+    marks move it (until its first mark, orders that settle there are refused with NO_FX_RATE). At most
+    `open_orders` are open at once. `day_start` is the UTC time of day, ns, at which a new day begins for losses
+    and traded value; `volatility_memory`, ns, is what control 8 remembers.
+
+    After a check, `limit`, `value`, `scope`, `control` and `warnings` say what was compared.
+    """
+
+    def __init__(
+        self,
+        universe: Universe,
+        scopes: ScopeTable,
+        limits: Limits,
+        *,
+        base_currency: str = "USDT",
+        fx: Mapping[str, str | Decimal] | None = None,
+        open_orders: int = 4096,
+        day_start: int = 0,
+        volatility_memory: int = MINUTE,
+    ) -> None:
+        self.universe, self.scopes, self.base_currency = universe, scopes, base_currency
+        self.state: GateState = build(
+            universe, scopes, limits, base_currency, fx or {}, open_orders, day_start, volatility_memory
+        )
+        self._orders = np.zeros((1, ORDER_WORDS), np.int64)
+        self._command = np.zeros((1, play.COMMAND_WORDS), np.int64)
+        # Scalars go through memoryviews: a third of the cost of indexing an array.
+        self._row = self._orders.data.cast("B").cast("q")
+        self._cmd = self._command.data.cast("B").cast("q")
+        self._figures = self._cmd[play.FIGURES :]
+        self._slot: dict[int, int] = {}
+
+    @property
+    def limit(self) -> int:
+        """The limit that the last denial compared with, in its control's unit (`risk.controls`)."""
+        return self._figures[1]
+
+    @property
+    def value(self) -> int:
+        """The value that was compared."""
+        return self._figures[2]
+
+    @property
+    def scope(self) -> int:
+        """The scope whose limit it was."""
+        return self._figures[3]
+
+    @property
+    def control(self) -> int:
+        """The control that spoke."""
+        return self._figures[4]
+
+    @property
+    def warnings(self) -> int:
+        """Soft limits passed by the last check, one bit (1 << control) each, denied or not."""
+        return self._figures[_FIGURES]
+
+    def explain(self) -> str:
+        """The last denial in one line: reason, figures, scope."""
+        text = describe(self._figures[0])
+        if self._figures[0] == Reason.NO_LIMIT:
+            return f"{text}: control {self.limit} at {self.scopes.label(self.scope)}"
+        return f"{text}: {self.value} against {self.limit} at {self.scopes.label(self.scope)}"
+
+    def _pack(self, order: Order, bid: int = 0, ask: int = 0, seen: int = 0) -> None:
+        number = order.cl_ord_id
+        _ROW.pack_into(
+            self._row, 0, number, 0, order.account, order.strategy, order.instrument, order.side, order.ord_type,
+            order.time_in_force, order.exec_inst, order.qty, order.price, order.stop_price, order.display_qty,
+            order.offset, order.expire_ts, order.status, order.leaves_qty, order.cum_qty, 0,
+            bid, ask, seen, order.cmd_id, self._slot.get(number, 0),
+        )  # fmt: skip
+
+    def _play(self) -> None:
+        gate_play(*self.state, self._orders, self._command)
+
+    def _settle(self, number: int) -> None:
+        if not self._row[O_CHARGE]:
+            self._slot.pop(number, None)
+
+    def check(self, order: Order, ref_bid: int, ref_ask: int, ref_ts: int, ts: int) -> int:
+        """Judge a new order against the touch its sender saw (ticks; `ref_ts` 0 for none): 0 and it is charged,
+        or the reason it is refused."""
+        self._pack(order, ref_bid, ref_ask, ref_ts)
+        cmd = self._cmd
+        cmd[0], cmd[1], cmd[2] = play.CHECK, 0, ts
+        self._play()
+        reason = self._figures[0]
+        if not reason:
+            self._slot[order.cl_ord_id] = self._row[O_CHARGE]
+        return reason
+
+    def check_replace(
+        self, order: Order, new_qty: int, new_price: int, ref_bid: int, ref_ask: int, ref_ts: int, ts: int
+    ) -> int:
+        """Judge a change of total quantity and price (0 keeps): 0 and the worse of both forms is charged."""
+        self._pack(order)
+        cmd = self._cmd
+        cmd[0], cmd[1], cmd[2], cmd[3] = play.CHECK_REPLACE, 0, new_qty, new_price
+        cmd[4], cmd[5], cmd[6], cmd[7] = ref_bid, ref_ask, ref_ts, ts
+        self._play()
+        return self._figures[0]
+
+    def replaced(self, order: Order, new_qty: int, new_price: int, ts: int) -> None:
+        """The venue's word: the order has this total quantity and price now."""
+        self._act(order, play.REPLACED, new_qty, new_price, ts)
+
+    def replace_rejected(self, order: Order, new_qty: int, new_price: int, ts: int) -> None:
+        """The change is off: what it charged above the order is released."""
+        self._act(order, play.REPLACE_REJECTED, new_qty, new_price, ts)
+
+    def check_cancel(self, order: Order, ts: int) -> int:
+        """0, or why no cancel may be sent now: only the cancels' own throttle can say so."""
+        self._act(order, play.CANCEL_CHECK, ts)
+        return self._figures[0]
+
+    def check_parent(self, legs: Sequence[Order], refs: Sequence[tuple[int, int, int]], ts: int) -> int:
+        """Control 6 for a parent before slicing, or a basket: 0, or the reason. Nothing is charged.
+
+        `refs` has (bid, ask, time) for each leg. A parent is a basket of one.
+        """
+        rows = np.zeros((len(legs), ORDER_WORDS), np.int64)
+        for row, leg, ref in zip(rows, legs, refs, strict=True):
+            self._pack(leg, *ref)
+            row[:] = self._orders[0]
+        cmd = self._cmd
+        cmd[0], cmd[1], cmd[2], cmd[3] = play.CHECK_PARENT, 0, len(legs), ts
+        gate_play(*self.state, rows, self._command)
+        return self._figures[0]
+
+    def fill(self, order: Order, qty: int, price: int, fee: int, ts: int) -> None:
+        """A fill, told before the order's own fields change; the fee in the settlement currency's minor units."""
+        self._act(order, play.FILL, qty, price, fee, ts)
+
+    def unfill(self, order: Order, qty: int, price: int, fee: int, ts: int) -> None:
+        """A busted fill: the position goes back, what is open stays."""
+        self._act(order, play.BOOK, -qty, price, -fee, ts)
+
+    def book(self, order: Order, qty: int, price: int, fee: int, ts: int) -> None:
+        """A fill that moves the position alone, such as the corrected half of a trade correction."""
+        self._act(order, play.BOOK, qty, price, fee, ts)
+
+    def release(self, order: Order, qty: int, ts: int) -> None:
+        """`qty` open lots will not trade: rejected, canceled or expired."""
+        self._act(order, play.RELEASE, qty, ts)
+
+    def _act(self, order: Order, operation: int, a: int, b: int = 0, c: int = 0, d: int = 0) -> None:
+        self._pack(order)
+        cmd = self._cmd
+        cmd[0], cmd[1], cmd[2], cmd[3], cmd[4], cmd[5] = operation, 0, a, b, c, d
+        self._play()
+        self._settle(order.cl_ord_id)
+
+    def _tell(self, operation: int, row: int, a: int, b: int, c: int) -> None:
+        cmd = self._cmd
+        cmd[0], cmd[1], cmd[2], cmd[3], cmd[4] = operation, row, a, b, c
+        self._play()
+
+    def mark(self, instrument: int, bid: int, ask: int, ts: int) -> None:
+        """A sampled touch (ticks): revalues, and judges the loss limits."""
+        self._tell(play.MARK, instrument, bid, ask, ts)
+
+    def funding(self, instrument: int, rate: int, price: int, ts: int) -> None:
+        """A funding payment on every position: `rate` × 1e-8 of the value at `price` (ticks)."""
+        self._tell(play.FUNDING, instrument, rate, price, ts)
+
+    def set_state(self, scope: int, state: State | int, ts: int) -> None:
+        """People, or the halt service, set a scope's state."""
+        self._tell(play.SET_STATE, scope, int(state), ts, 0)
+
+    def scope_state(self, scope: int) -> State:
+        """A scope's own state; an order is judged by the most severe on its chain."""
+        return State(int(self.state.scope[scope, 0]))
+
+    def state_bytes(self) -> bytes:
+        """All that calls have changed, canonically: the arrays of `MUTABLE` one after another."""
+        return b"".join(getattr(self.state, name).tobytes() for name in MUTABLE)
+
+    def load(self, data: bytes) -> None:
+        """The inverse of `state_bytes`, for a gate built from the same universe, scopes and limits."""
+        size = sum(getattr(self.state, name).nbytes for name in MUTABLE)
+        if len(data) != size:
+            raise ValueError(
+                f"gate snapshot has {len(data)} bytes, this gate's state has {size}: built differently?"
+            )
+        offset = 0
+        for name in MUTABLE:
+            array = getattr(self.state, name)
+            array[:] = np.frombuffer(data, array.dtype, array.size, offset).reshape(array.shape)
+            offset += array.nbytes
+        used = np.flatnonzero(self.state.slot[1:, L_ID]) + 1
+        self._slot = {int(self.state.slot[h, L_ID]): int(h) for h in used}

@@ -1,0 +1,133 @@
+"""What a run leaves behind: its log of messages, hashed as it grows, and the rows the report's tables are made of."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import msgspec
+import numpy as np
+
+from tidegate.kernel import engine as k
+from tidegate.model.event import Words
+from tidegate.model.messages import Message, NewOrder, OrderEvent
+from tidegate.model.order import ExecType, OrdStatus
+
+_BATCH = 4096
+Sink = Callable[[list[Message]], None]
+
+
+@dataclass(slots=True)
+class OrderRow:
+    """One order's row in the making: what was asked, and what became of it."""
+
+    command: NewOrder
+    cl_ord_id: int
+    ts_ack: int = 0
+    ts_done: int = 0
+    cum_qty: int = 0
+    cum_value: int = 0
+    status: OrdStatus = OrdStatus.PENDING_NEW
+    reason: int = 0
+    queue_ahead: int = -1
+
+
+@dataclass(slots=True)
+class FillRow:
+    """One fill, with the exchange's touch of its moment."""
+
+    event: OrderEvent
+    ts_venue: int
+    bid: int
+    ask: int
+
+
+@dataclass
+class Recorder:
+    """Collects a run. `sink`, when given, receives every message in batches (the Parquet of all events).
+
+    `keep` retains the messages for a second fold (`sim.audit`); without it memory stays flat but for the tables.
+    """
+
+    sink: Sink | None = None
+    keep: bool = False
+    kept: list[tuple[int, Message]] = field(default_factory=list)
+    orders: dict[int, OrderRow] = field(default_factory=dict)
+    fills: list[FillRow] = field(default_factory=list)
+    denials: list[OrderEvent] = field(default_factory=list)
+    marks: list[Words] = field(default_factory=list)
+    """(time, instrument, bid, ask) as sampled."""
+    rows: list[Words] = field(default_factory=list)
+    queue_ahead: int = -1
+    fill_touch: tuple[int, int] = (0, 0)
+    ts_venue: int = 0
+    drained: int = 0
+    """Journal rows taken off the kernel before the current ones."""
+    messages: int = 0
+
+    def __post_init__(self) -> None:
+        self._batch: list[Message] = []
+        self._asked: dict[int, NewOrder] = {}
+        self._hash = hashlib.sha256()
+        self._encode = msgspec.msgpack.Encoder().encode
+
+    def command(self, message: Message, journal_rows: int) -> None:
+        """A message that enters a lane, `journal_rows` rows into the kernel's current journal."""
+        if type(message) is NewOrder:
+            self._asked[message.cmd_id] = message
+        if self.keep:
+            self.kept.append((self.drained + journal_rows, message))
+        self._add(message)
+
+    def event(self, event: OrderEvent) -> None:
+        """An order event that left a lane."""
+        self._add(event)
+        row = self.orders.get(event.cl_ord_id)
+        if row is None:
+            asked = self._asked.pop(event.cmd_id, None)
+            if asked is None:
+                return
+            row = self.orders[event.cl_ord_id] = OrderRow(asked, event.cl_ord_id)
+        row.status, row.cum_qty = event.status, event.cum_qty
+        if event.reason:
+            row.reason = event.reason
+        kind = event.exec_type
+        if kind is ExecType.TRADE:
+            row.cum_value += event.last_qty * event.last_px
+            self.fills.append(FillRow(event, self.ts_venue, *self.fill_touch))
+        elif kind is ExecType.NEW:
+            row.ts_ack, row.queue_ahead = event.ts, self.queue_ahead
+        if event.status >= OrdStatus.FILLED:
+            row.ts_done = event.ts
+            if event.status is OrdStatus.DENIED:
+                self.denials.append(event)
+
+    def journal(self, rows: Words) -> None:
+        """Journal rows the kernel has written: marks are kept compactly, the rest is for `sim.audit`."""
+        marks = rows[rows[:, 0] == k.J_MARK]
+        if len(marks):
+            self.marks.append(np.ascontiguousarray(marks[:, 1:5]))
+        self._hash.update(rows.tobytes())
+        if self.keep:
+            self.rows.append(rows)
+        self.drained += len(rows)
+
+    def _add(self, message: Message) -> None:
+        self._batch.append(message)
+        if len(self._batch) >= _BATCH:
+            self.flush()
+
+    def flush(self) -> None:
+        """Hash, and hand to the sink, what has gathered."""
+        if self._batch:
+            self.messages += len(self._batch)
+            self._hash.update(self._encode(self._batch))
+            if self.sink is not None:
+                self.sink(self._batch)
+            self._batch = []
+
+    def digest(self) -> bytes:
+        """SHA-256 over every message and mark so far."""
+        self.flush()
+        return self._hash.digest()

@@ -1,8 +1,8 @@
 """What one message costs the order manager's lane, gate and ledger left out (no-ops) and left in.
 
-Two lives of an order, each many times over: filled in two parts, and replaced, then cancelled. Messages are made
-beforehand; the figure is the time in `Lane.apply` alone, best of several rounds. Goal: 5 µs a message on average
-without the gate.
+Two lives of an order, each many times over: filled in two parts, and replaced, then cancelled. Messages are
+made beforehand; the figure is the time in `Lane.apply` alone, best of several rounds. Goal: 5 µs a message on
+average without the gate.
 
     python benchmarks/bench_lane.py [--orders 20000] [--rounds 5]
 """
@@ -67,7 +67,13 @@ class NoLedger:
 def universe() -> Universe:
     kind = InstrumentKind.PERPETUAL
     item = Instrument(
-        symbol="BTCUSDT", venue="X", kind=kind, base="BTC", quote="USDT", tick=Decimal("0.1"), lot=Decimal("0.001")
+        symbol="BTCUSDT",
+        venue="X",
+        kind=kind,
+        base="BTC",
+        quote="USDT",
+        tick=Decimal("0.1"),
+        lot=Decimal("0.001"),
     )
     return Universe([item])
 
@@ -87,12 +93,12 @@ def filled(n: int) -> list[Message]:
         new(ts, n),
         Report(ts + STEP, key, ExecType.NEW, ts_venue=said),
         Report(
-            ts + 2 * STEP, key, ExecType.TRADE, ts_venue=said, exec_id=2 * n, last_qty=4, last_px=600_000, fee=5,
-            maker=True, cum_qty=4, leaves_qty=6,
+            ts + 2 * STEP, key, ExecType.TRADE, ts_venue=said, exec_id=2 * n, last_qty=4, last_px=600_000,
+            fee=5, maker=True, cum_qty=4, leaves_qty=6,
         ),
         Report(
-            ts + 3 * STEP, key, ExecType.TRADE, ts_venue=said, exec_id=2 * n + 1, last_qty=6, last_px=600_000, fee=5,
-            maker=True, cum_qty=10, leaves_qty=0,
+            ts + 3 * STEP, key, ExecType.TRADE, ts_venue=said, exec_id=2 * n + 1, last_qty=6, last_px=600_000,
+            fee=5, maker=True, cum_qty=10, leaves_qty=0,
         ),
     ]  # fmt: skip
 

@@ -88,7 +88,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 LIBRARY = {
     "avellaneda_stoikov": "AvellanedaStoikov",
-    "glft": "Glft",
+    "glft": "GLFT",
     "basis_arbitrage": "BasisArbitrage",
     "ema_cross": "EmaCross",
     "pair_reversion": "PairReversion",
@@ -262,6 +262,7 @@ def backtest(config: Config, path: Path) -> Any:
             number,
             max_delay=lake.max_delay(item.id),
             extra_latency=extra[item.venue],
+            expected=sum(part.info.rows for part in lake.parts(item.id)),
         )
         for number, item in enumerate(instruments)
     ]

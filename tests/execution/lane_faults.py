@@ -1,7 +1,8 @@
-"""A lane, a venue, and between them a network that duplicates, reorders and drops; and a process that crashes.
+"""A lane, a venue, a network between them that duplicates, reorders and drops; a process that crashes.
 
 Everything the tests can do to a lane is a method of `FaultyWorld`, and what must hold is `holds` (after every
-step) and `settle_and_agree` (once the network has healed). Hypothesis drives it, and so do seeded random runs.
+step) and `settle_and_agree` (once the network has healed). Hypothesis drives it, and so do seeded random
+runs.
 
 A request older than the reconciliation window is lost for good: that is what the window means.
 """
@@ -41,7 +42,9 @@ def counting_parts() -> tuple[Gate, Ledger]:
 
 
 class FaultyWorld:
-    """Commands, a venue, a bad network, crashes. `pick` chooses among what there is, modulo how much there is."""
+    """Commands, a venue, a bad network, crashes. `pick` chooses among what there is, modulo how much there
+    is.
+    """
 
     def __init__(self, tells: bool = True, parts: Parts = counting_parts) -> None:
         self.parts = parts
@@ -80,7 +83,11 @@ class FaultyWorld:
 
     def listen(self, event: OrderEvent) -> None:
         """Fold order events as a strategy would: terminal is final, and fills add up."""
-        if not event.cl_ord_id or not event.cmd_id or event.reason in (Reason.ORPHAN_REPORT, Reason.MALFORMED_REPORT):
+        if (
+            not event.cl_ord_id
+            or not event.cmd_id
+            or event.reason in (Reason.ORPHAN_REPORT, Reason.MALFORMED_REPORT)
+        ):
             return  # of no order the lane holds, and not applied
         key, last = event.cl_ord_id, self.told.get(event.cl_ord_id)
         if last is not None:
@@ -88,7 +95,9 @@ class FaultyWorld:
             if last.status.terminal:
                 assert event.status is last.status, "a terminal status changed"
         self.told[key] = event
-        sign = {ExecType.TRADE: 1, ExecType.TRADE_CORRECT: 1, ExecType.TRADE_CANCEL: -1}.get(event.exec_type, 0)
+        sign = {ExecType.TRADE: 1, ExecType.TRADE_CORRECT: 1, ExecType.TRADE_CANCEL: -1}.get(
+            event.exec_type, 0
+        )
         self.filled[key] = self.filled.get(key, 0) + sign * event.last_qty
 
     def tick(self) -> None:
@@ -107,7 +116,7 @@ class FaultyWorld:
         self.cmd += 1
         self.venue.reject_next = reject
         expire = self.now + 50 * MS if tif is TimeInForce.GTD else 0
-        more = dict(time_in_force=tif, instrument=instrument, expire_ts=expire)
+        more = {"time_in_force": tif, "instrument": instrument, "expire_ts": expire}
         self.step(new(self.cmd, qty, price, side, self.now, **more), lost)
 
     def submit_linked(self, pick: int, qty: int, group: int, kind: int) -> None:
@@ -116,11 +125,11 @@ class FaultyWorld:
         parent = self.command(pick) if kind and self.cmd else 0
         oco = kind != 1
         self.cmd += 1
-        more = dict(
-            parent_cmd_id=parent, link_group=group + 1 if oco else 0,
-            contingency=Contingency.OCO if oco else Contingency.OTO,
-            time_in_force=TimeInForce.IOC if pick % 3 == 0 else TimeInForce.GTC,
-        )  # fmt: skip
+        more = {
+            "parent_cmd_id": parent, "link_group": group + 1 if oco else 0,
+            "contingency": Contingency.OCO if oco else Contingency.OTO,
+            "time_in_force": TimeInForce.IOC if pick % 3 == 0 else TimeInForce.GTC,
+        }  # fmt: skip
         self.step(new(self.cmd, qty, 105, Side.SELL, self.now, **more))
 
     def bracket(self, qty: int, first: int) -> None:
@@ -130,7 +139,7 @@ class FaultyWorld:
         group = 100 + entry
         for price in (105, 95):
             self.cmd += 1
-            more = dict(parent_cmd_id=entry, link_group=group, contingency=Contingency.OCO)
+            more = {"parent_cmd_id": entry, "link_group": group, "contingency": Contingency.OCO}
             self.step(new(self.cmd, qty, price, Side.SELL, self.now, **more))
         if self.requests and first:
             self.request(len(self.requests) - 1, "d")
@@ -217,7 +226,9 @@ class FaultyWorld:
         if fills:
             key, exec_id = fills[pick % len(fills)]
             venue = self.venue
-            report = venue.bust(key, exec_id, self.now) if bust else venue.correct(key, exec_id, price, self.now)
+            report = (
+                venue.bust(key, exec_id, self.now) if bust else venue.correct(key, exec_id, price, self.now)
+            )
             self.reports.append(report)
 
     # The network: d delivers, x drops, c delivers and keeps a copy in flight.
@@ -263,7 +274,7 @@ class FaultyWorld:
         self.snapshots.append((len(self.log), self.lane.snapshot()))
 
     def crash(self, pick: int, gone: bool) -> None:
-        """Come back from the whole log, or from a snapshot and what followed: the same state, nothing sent again.
+        """Come back from the whole log, or from a snapshot and what followed: the same, nothing sent again.
 
         `gone`: what the last step sent did not leave the process.
         """
@@ -305,7 +316,9 @@ class FaultyWorld:
                     assert total == ledger.positions.get(n, 0)
 
     def settle_and_agree(self) -> None:
-        """The network heals: the lane comes to hold the venue's truth, and lets go of everything when told to."""
+        """The network heals: the lane comes to hold the venue's truth, and lets go of everything when told
+        to.
+        """
         self.settle()
         self.agree()
         self.now += MS
@@ -358,7 +371,9 @@ class FaultyWorld:
             self.covered()
 
     def covered(self) -> None:
-        """Every child that is not over for good covers what its parent filled, as far as gate and venue allow."""
+        """Every child that is not over for good covers what its parent filled, as far as gate and venue
+        allow.
+        """
         state = self.lane.state
         for parent_id, links in state.links.items():
             parent = self.lane.order(parent_id)

@@ -1,8 +1,8 @@
-"""A small world for a lane: a gate that counts, a ledger that sums, and a venue with a book of its own orders.
+"""A small world for a lane: a gate that counts, a ledger that sums, a venue with a book of its orders.
 
-The venue is a real exchange in little: it holds the true state of every order it was sent, answers requests and
-reports what happens, in its own time. What the network then does to requests and reports (duplicates, reorders,
-drops) is the tests' business.
+The venue is a real exchange in little: it holds the true state of every order it was sent, answers requests
+and reports what happens, in its own time. What the network then does to requests and reports (duplicates,
+reorders, drops) is the tests' business.
 """
 
 from __future__ import annotations
@@ -155,7 +155,9 @@ class SummingLedger:
         self.funded += 1
 
     def state_bytes(self) -> bytes:
-        return msgspec.msgpack.encode([sorted(self.positions.items()), sorted(self.fills.items()), self.funded])
+        return msgspec.msgpack.encode(
+            [sorted(self.positions.items()), sorted(self.fills.items()), self.funded]
+        )
 
     def load(self, data: bytes) -> None:
         positions, fills, self.funded = msgspec.msgpack.decode(data)
@@ -168,9 +170,13 @@ def lane(settings: Settings = SETTINGS, max_qty: int = 1 << 40, number: int = 3)
 
 
 def new(cmd_id: int, qty: int = 10, price: int = 100, side: Side = Side.BUY, ts: int = 1, **more) -> NewOrder:
-    defaults = dict(
-        account=1, strategy=2, instrument=0, ord_type=OrdType.LIMIT, time_in_force=TimeInForce.GTC
-    )
+    defaults = {
+        "account": 1,
+        "strategy": 2,
+        "instrument": 0,
+        "ord_type": OrdType.LIMIT,
+        "time_in_force": TimeInForce.GTC,
+    }
     return NewOrder(ts=ts, cmd_id=cmd_id, side=side, qty=qty, price=price, **{**defaults, **more})
 
 
@@ -217,7 +223,7 @@ class Venue:
 
     def report(self, key: int, exec_type: ExecType, now: int, **more) -> Report:
         order = self.orders.get(key)
-        told = dict(cum_qty=order.cum, leaves_qty=order.leaves) if order and self.tells else {}
+        told = {"cum_qty": order.cum, "leaves_qty": order.leaves} if order and self.tells else {}
         r = Report(ts=now, cl_ord_id=key, exec_type=exec_type, ts_venue=now, **{**told, **more})
         if order and exec_type in (ExecType.TRADE, ExecType.TRADE_CANCEL, ExecType.TRADE_CORRECT):
             order.history.append(r)
@@ -260,7 +266,9 @@ class Venue:
     def _refuse(self, key: int, now: int, qty: int = 0, price: int = 0) -> Report:
         order = self.orders.get(key)
         status = order.status if order and self.tells else OrdStatus.CREATED
-        return self.report(key, ExecType.CANCEL_REJECTED, now, qty=qty, price=price, status=status, reason=203)
+        return self.report(
+            key, ExecType.CANCEL_REJECTED, now, qty=qty, price=price, status=status, reason=203
+        )
 
     def status(self, key: int, now: int) -> list[Report]:
         """The answer to a status request: all fills and busts again, then how the order stands."""
@@ -308,8 +316,8 @@ class Venue:
         self.exec_ids += 1
         order.fills[self.exec_ids] = (qty, price, fee)
         return self.report(
-            key, ExecType.TRADE_CORRECT, now, exec_id=self.exec_ids, ref_exec_id=exec_id, last_qty=qty, last_px=price,
-            fee=fee,
+            key, ExecType.TRADE_CORRECT, now, exec_id=self.exec_ids, ref_exec_id=exec_id, last_qty=qty,
+            last_px=price, fee=fee,
         )  # fmt: skip
 
     def end(self, key: int, exec_type: ExecType, now: int) -> Report:

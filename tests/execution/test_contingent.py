@@ -47,8 +47,10 @@ class Desk:
 
     def bracket(self, qty: int = 10) -> None:
         """An entry with take-profit 2 and stop 3."""
-        oco = dict(contingency=Contingency.OCO, link_group=5)
-        self.entry(qty, c2=dict(price=110, **oco), c3=dict(price=0, ord_type=OrdType.STOP, stop_price=90, **oco))
+        oco = {"contingency": Contingency.OCO, "link_group": 5}
+        self.entry(
+            qty, c2=dict(price=110, **oco), c3=dict(price=0, ord_type=OrdType.STOP, stop_price=90, **oco)
+        )
 
     def order(self, cmd_id: int):
         return self.lane.by_command(cmd_id)
@@ -154,7 +156,7 @@ def test_a_child_waits_uncharged_until_its_parent_fills():
 
 def test_a_child_grows_by_a_replace_as_its_parent_fills():
     desk = Desk()
-    desk.entry(c2=dict(price=110))
+    desk.entry(c2={"price": 110})
     desk.fill(1, 4)
     assert sends(desk.fill(1, 3)) == [], "not before the child is acknowledged"
     (sent,) = sends(desk.ack(2), SendReplace)
@@ -168,7 +170,7 @@ def test_a_child_grows_by_a_replace_as_its_parent_fills():
 
 def test_a_childs_quantity_is_in_proportion_to_its_parents():
     desk = Desk()
-    desk.entry(10, c2=dict(qty=25))
+    desk.entry(10, c2={"qty": 25})
     assert sends(desk.fill(1, 3), SendNew)[0].qty == 7, "25 × 3 ÷ 10, rounded down"
     desk.ack(2)
     assert sends(desk.fill(1, 7), SendReplace)[0].qty == 25
@@ -176,14 +178,14 @@ def test_a_childs_quantity_is_in_proportion_to_its_parents():
 
 def test_a_fill_too_small_for_one_lot_of_the_child_releases_nothing():
     desk = Desk()
-    desk.entry(10, c2=dict(qty=1))
+    desk.entry(10, c2={"qty": 1})
     assert sends(desk.fill(1, 9)) == []
     assert sends(desk.fill(1, 1), SendNew)[0].qty == 1
 
 
 def test_a_child_that_has_filled_is_followed_by_another_for_the_rest():
     desk = Desk()
-    desk.entry(c2=dict(price=110))
+    desk.entry(c2={"price": 110})
     desk.fill(1, 4)
     first = desk.order(2)
     desk.ack(2)
@@ -199,7 +201,7 @@ def test_a_child_that_has_filled_is_followed_by_another_for_the_rest():
 
 def test_an_order_that_follows_has_the_price_last_replaced():
     desk = Desk()
-    desk.entry(c2=dict(price=110))
+    desk.entry(c2={"price": 110})
     desk.fill(1, 4)
     desk.ack(2)
     desk.apply(ReplaceOrder(desk.ts, 2, price=108))
@@ -210,7 +212,7 @@ def test_an_order_that_follows_has_the_price_last_replaced():
 
 def test_every_fill_of_a_parent_has_its_own_immediate_hedge():
     desk = Desk()
-    desk.entry(c2=dict(ord_type=OrdType.MARKET, price=0, time_in_force=TimeInForce.IOC))
+    desk.entry(c2={"ord_type": OrdType.MARKET, "price": 0, "time_in_force": TimeInForce.IOC})
     hedged = []
     for qty in (4, 5, 1):
         (sent,) = sends(desk.fill(1, qty), SendNew)
@@ -283,7 +285,7 @@ def test_a_child_its_owner_cancelled_is_not_released_and_what_fills_is_told_as_u
 
 def test_a_child_the_gate_denies_is_over_for_good():
     desk = Desk(max_qty=10)
-    desk.entry(c2=dict(qty=30))
+    desk.entry(c2={"qty": 30})
     out = desk.fill(1, 4)
     assert [event.status.name for event in events(out)] == ["PARTIALLY_FILLED", "DENIED"]
     assert events(desk.fill(1, 4))[-1].reason == Reason.UNCOVERED
@@ -291,7 +293,7 @@ def test_a_child_the_gate_denies_is_over_for_good():
 
 def test_a_growth_the_gate_refuses_is_told_once_and_tried_at_every_tick():
     desk = Desk(max_qty=10)
-    desk.entry(c2=dict(qty=20))
+    desk.entry(c2={"qty": 20})
     desk.fill(1, 4)
     told = events(desk.ack(2) + desk.fill(1, 4))
     assert (told[-1].exec_type, told[-1].limit, told[-1].value) == (ExecType.CANCEL_REJECTED, 10, 16)
@@ -323,7 +325,7 @@ def test_a_child_is_judged_by_the_last_mark_in_the_log():
         return check(order, bid, ask, ref_ts, ts)
 
     desk.lane.state.gate.check = watching
-    desk.entry(c2=dict(ref_bid=98, ref_ask=99, ref_ts=7))
+    desk.entry(c2={"ref_bid": 98, "ref_ask": 99, "ref_ts": 7})
     desk.fill(1, 4)
     desk.apply(Mark(desk.ts, 0, 104, 106))
     desk.ack(2)
@@ -406,7 +408,7 @@ def test_a_family_ends_with_its_first_parent():
 
 def test_a_child_long_forgotten_does_not_leave_its_parent_unhedged():
     desk = Desk(settings=Settings(history=1))
-    desk.entry(c2=dict(ord_type=OrdType.MARKET, price=0))
+    desk.entry(c2={"ord_type": OrdType.MARKET, "price": 0})
     desk.fill(1, 4)
     desk.fill(2, 4)
     for n in (11, 12, 13):

@@ -60,10 +60,10 @@ def test_a_new_order_is_charged_then_told_then_sent():
 
 
 def test_every_field_reaches_the_gateway():
-    fields = dict(
-        ord_type=OrdType.STOP_LIMIT, stop_price=103, time_in_force=TimeInForce.GTD, expire_ts=99, exec_inst=1,
-        display_qty=3, offset=4, instrument=2,
-    )  # fmt: skip
+    fields = {
+        "ord_type": OrdType.STOP_LIMIT, "stop_price": 103, "time_in_force": TimeInForce.GTD, "expire_ts": 99,
+        "exec_inst": 1, "display_qty": 3, "offset": 4, "instrument": 2,
+    }  # fmt: skip
     sent = sends(lane().apply(new(1, qty=7, price=101, side=Side.SELL, **fields)))[0]
     for name, value in {**fields, "side": Side.SELL, "qty": 7, "price": 101, "account": 1}.items():
         assert getattr(sent, name) == value, name
@@ -104,7 +104,7 @@ def test_a_retry_is_recognised_after_the_order_is_over():
     assert (again.cl_ord_id, again.status) == (key, OrdStatus.CANCELED)
 
 
-@pytest.mark.parametrize("other", [dict(side=Side.SELL), dict(instrument=1), dict(account=9), dict(strategy=9)])
+@pytest.mark.parametrize("other", [{"side": Side.SELL}, {"instrument": 1}, {"account": 9}, {"strategy": 9}])
 def test_another_order_under_a_taken_cmd_id_is_refused(other):
     world = lane()
     world.apply(new(1))
@@ -125,19 +125,19 @@ def test_a_forgotten_command_is_refused_and_not_done_again():
 
 
 BAD = {
-    "qty of 0": dict(qty=0),
-    "qty below 0": dict(qty=-5),
-    "qty that is a float": dict(qty=1.0),
-    "qty beyond int64": dict(qty=1 << 63),
-    "price that is text": dict(price="100"),
-    "unknown side": dict(side=3),
-    "unknown type": dict(ord_type=99),
-    "unknown time in force": dict(time_in_force=2),
-    "unknown contingency": dict(contingency=7),
-    "time below 0": dict(ts=-1),
-    "time that is nothing": dict(ts=None),
-    "account below 0": dict(account=-1),
-    "cmd_id of 0": dict(cmd_id=0),
+    "qty of 0": {"qty": 0},
+    "qty below 0": {"qty": -5},
+    "qty that is a float": {"qty": 1.0},
+    "qty beyond int64": {"qty": 1 << 63},
+    "price that is text": {"price": "100"},
+    "unknown side": {"side": 3},
+    "unknown type": {"ord_type": 99},
+    "unknown time in force": {"time_in_force": 2},
+    "unknown contingency": {"contingency": 7},
+    "time below 0": {"ts": -1},
+    "time that is nothing": {"ts": None},
+    "account below 0": {"account": -1},
+    "cmd_id of 0": {"cmd_id": 0},
 }
 
 
@@ -347,7 +347,7 @@ def test_an_invariant_that_breaks_is_named():
 
 
 @pytest.mark.parametrize(
-    "change", [dict(ack_timeout=0), dict(history=-1), dict(max_backoff=5 * MS), dict(ack_timeout=10)]
+    "change", [{"ack_timeout": 0}, {"history": -1}, {"max_backoff": 5 * MS}, {"ack_timeout": 10}]
 )
 def test_settings_that_cannot_be_are_errors(change):
     with pytest.raises(ValueError, match="lane setting"):

@@ -102,12 +102,16 @@ class LaneMachine(RuleBasedStateMachine):
 
 
 class SilentVenueMachine(LaneMachine):
-    """The same with a venue whose reports carry neither CumQty nor LeavesQty, nor a status with its refusals."""
+    """The same with a venue whose reports carry neither CumQty nor LeavesQty, nor a status with its refusals.
+    The same with a venue whose reports carry neither CumQty nor LeavesQty, nor a status with its refusals.
+    """
 
     tells = False
 
 
-RUNS = settings(max_examples=50, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck))
+RUNS = settings(
+    max_examples=50, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+)
 TestLane = LaneMachine.TestCase
 TestLane.settings = RUNS
 TestLaneOfSilentVenue = SilentVenueMachine.TestCase
@@ -120,7 +124,13 @@ def one_step(world: FaultyWorld, rng: random.Random) -> None:
     if chance < 0.10:
         tif, side = rng.choice(TIF), rng.choice(list(Side))
         world.submit(
-            rng.randint(1, 45), rng.randint(90, 110), side, tif, pick % 3, rng.random() < 0.1, rng.random() < 0.1
+            rng.randint(1, 45),
+            rng.randint(90, 110),
+            side,
+            tif,
+            pick % 3,
+            rng.random() < 0.1,
+            rng.random() < 0.1,
         )
     elif chance < 0.13:
         world.submit_linked(pick, rng.randint(1, 30), rng.randrange(4), rng.randrange(3))

@@ -230,7 +230,9 @@ def test_a_refusal_that_says_the_order_is_over_ends_it():
     world = acked()
     world.apply(CancelOrder(3, 1))
     world.apply(
-        Report(4, KEY, ExecType.CANCEL_REJECTED, ts_venue=4, status=OrdStatus.FILLED, cum_qty=10, leaves_qty=0)
+        Report(
+            4, KEY, ExecType.CANCEL_REJECTED, ts_venue=4, status=OrdStatus.FILLED, cum_qty=10, leaves_qty=0
+        )
     )
     assert status(world) is OrdStatus.UNKNOWN
     world.apply(trade(7, 10))
@@ -291,8 +293,8 @@ def test_a_report_for_an_order_never_sent_is_an_orphan(waiting):
 @pytest.mark.parametrize(
     "wrong",
     [
-        dict(exec_id=0), dict(last_qty=0), dict(last_qty=-3), dict(last_px=0), dict(last_px=-1), dict(fee=0.5),
-        dict(last_qty="4"), dict(exec_type=99), dict(exec_type=[]), dict(cl_ord_id="x"), dict(ts_venue=1 << 70),
+        {"exec_id": 0}, {"last_qty": 0}, {"last_qty": -3}, {"last_px": 0}, {"last_px": -1}, {"fee": 0.5},
+        {"last_qty": "4"}, {"exec_type": 99}, {"exec_type": []}, {"cl_ord_id": "x"}, {"ts_venue": 1 << 70},
     ],
 )  # fmt: skip
 def test_a_report_that_cannot_be_true_is_told_and_not_applied(wrong):
@@ -365,7 +367,9 @@ def test_a_correction_of_a_corrected_fill_must_name_the_latest():
 def test_a_correction_to_an_order_that_is_over_moves_the_money():
     world = acked()
     world.apply(trade(7, 10, price=100))
-    out = world.apply(Report(6, KEY, ExecType.TRADE_CORRECT, exec_id=8, ref_exec_id=7, last_qty=10, last_px=90))
+    out = world.apply(
+        Report(6, KEY, ExecType.TRADE_CORRECT, exec_id=8, ref_exec_id=7, last_qty=10, last_px=90)
+    )
     assert [event.status for event in events(out)] == [OrdStatus.FILLED] * 2
     assert (world.order(KEY).cum_qty, world.order(KEY).cum_value) == (10, 900)
 

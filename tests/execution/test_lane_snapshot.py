@@ -72,9 +72,7 @@ def test_the_hash_sees_every_part_of_the_state():
 
 
 def test_the_hash_is_the_same_in_another_process():
-    program = (
-        "from test_lane_snapshot import story; print(story(3, 80).lane.state_hash())"
-    )
+    program = "from test_lane_snapshot import story; print(story(3, 80).lane.state_hash())"
     here = Path(__file__).parent
     run = subprocess.run(
         [sys.executable, "-c", program], cwd=here, capture_output=True, text=True, check=True,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from lane_world import MS, events, lane, new, sends
 
@@ -49,7 +51,7 @@ def test_the_pauses_between_questions_double_up_to_the_longest():
     for _ in range(60):
         now += 50 * MS
         asked += [m.ts for m in sends(world.apply(Tick(now)), SendStatus)]
-    pauses = [(b - a) // MS for a, b in zip(asked, asked[1:], strict=False)]
+    pauses = [(b - a) // MS for a, b in itertools.pairwise(asked)]
     assert pauses == [100, 200, 400, 800, 800]
 
 
@@ -164,7 +166,7 @@ def test_a_replace_unanswered_is_taken_as_done_when_the_quantity_shows_it():
 
 def test_a_replace_unanswered_is_lost_only_after_the_window():
     world = unknown(acked=True)
-    old = dict(status=OrdStatus.NEW, cum_qty=0, leaves_qty=10)
+    old = {"status": OrdStatus.NEW, "cum_qty": 0, "leaves_qty": 10}
     world.apply(answer(ExecType.ORDER_STATUS, SENT + 3 * TIMEOUT, **old))
     assert world.order(KEY).status is OrdStatus.UNKNOWN
     assert world.state.gate.charges == {KEY: 20}, "the replace may still arrive"
@@ -174,7 +176,8 @@ def test_a_replace_unanswered_is_lost_only_after_the_window():
 
 
 @pytest.mark.parametrize(
-    "more", [dict(time_in_force=TimeInForce.IOC), dict(time_in_force=TimeInForce.FOK), dict(ord_type=OrdType.MARKET)]
+    "more",
+    [{"time_in_force": TimeInForce.IOC}, {"time_in_force": TimeInForce.FOK}, {"ord_type": OrdType.MARKET}],
 )
 def test_an_immediate_order_that_is_not_over_is_asked_about(more):
     world = sent(**more)
@@ -199,7 +202,7 @@ def test_a_resting_order_is_left_in_peace():
 
 def test_fills_that_are_known_to_be_missing_are_asked_for():
     world = sent()
-    trade = dict(last_qty=2, last_px=100)
+    trade = {"last_qty": 2, "last_px": 100}
     world.apply(answer(ExecType.TRADE, SENT + 9, exec_id=2, cum_qty=6, leaves_qty=4, **trade))
     assert sends(world.apply(Tick(SENT + 2 * TIMEOUT)), SendStatus)
     world.apply(answer(ExecType.TRADE, SENT + 8, exec_id=1, last_qty=4, last_px=100))

@@ -16,8 +16,19 @@ from tidegate.model.event import Events, Flag, Kind, empty
 BUY, SELL = 1, 2
 
 
-def event(kind: Kind, seq: int = 1, price: int = 0, size: int = 0, side: int = 0, flags: int = 0, **more: int) -> Any:
-    return {"kind": kind, "seq": seq, "price": price, "size": size, "side": side, "flags": flags, "ts_recv": 10, **more}
+def event(
+    kind: Kind, seq: int = 1, price: int = 0, size: int = 0, side: int = 0, flags: int = 0, **more: int
+) -> Any:
+    return {
+        "kind": kind,
+        "seq": seq,
+        "price": price,
+        "size": size,
+        "side": side,
+        "flags": flags,
+        "ts_recv": 10,
+        **more,
+    }
 
 
 def records(*rows: Any) -> Events:
@@ -91,7 +102,11 @@ def test_many_levels_and_far_prices_make_the_tables_grow() -> None:
     book[0][50], book[1][60_000_000] = 1, 1
     for n in range(count):
         side, size = rng.randint(0, 1), rng.choice([0, 3, 9])
-        price = rng.randint(1, 20_000) if side == 0 else rng.choice([rng.randint(20_001, 40_000), 90_000_000 + n % 5])
+        price = (
+            rng.randint(1, 20_000)
+            if side == 0
+            else rng.choice([rng.randint(20_001, 40_000), 90_000_000 + n % 5])
+        )
         rows += depth(n + 2, (side + 1, price, size))
         book[side].pop(price, None)
         if size:
@@ -111,8 +126,14 @@ def faults(*rows: Any) -> dict[str, int]:
     return audit.faults()
 
 
-GOOD = [*BOOK, *depth(10, (BUY, 100, 1)), *depth(12, (BUY, 100, 4), (SELL, 101, 0)), quote(12, 100, 4, 103, 8),
-        event(Kind.TRADE, 3, 100, 2, SELL, Flag.LAST), *depth(9, (BUY, 1, 1), flags=Flag.GAP)]  # fmt: skip
+GOOD = [
+    *BOOK,
+    *depth(10, (BUY, 100, 1)),
+    *depth(12, (BUY, 100, 4), (SELL, 101, 0)),
+    quote(12, 100, 4, 103, 8),
+    event(Kind.TRADE, 3, 100, 2, SELL, Flag.LAST),
+    *depth(9, (BUY, 1, 1), flags=Flag.GAP),
+]
 
 
 def test_a_good_stream_has_no_faults() -> None:

@@ -1,4 +1,6 @@
-"""The chain's rules as a table, and whole random sessions against the book that Binance's documentation builds."""
+"""The chain's rules as a table, and whole random sessions against the book that Binance's documentation
+builds.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from tests.oracle import binance_writer as w
 from tests.oracle.chain_walk import walk
-
 from tidegate.kernel.jit import JIT
 from tidegate.marketdata.assemble import Assembler, ExchangeTimes
 from tidegate.marketdata.binance_frames import FrameParser
@@ -86,14 +88,17 @@ def test_spot_rules(case: str, snapshot: int | None, messages: Any, verdicts: li
     assert judge(False, snapshot, *messages) == verdicts
 
 
-@pytest.mark.parametrize(("case", "snapshot", "messages", "verdicts"), FUTURES, ids=[row[0] for row in FUTURES])
+@pytest.mark.parametrize(
+    ("case", "snapshot", "messages", "verdicts"), FUTURES, ids=[row[0] for row in FUTURES]
+)
 def test_futures_rules(case: str, snapshot: int | None, messages: Any, verdicts: list[int]) -> None:
     assert judge(True, snapshot, *messages) == verdicts
 
 
 def test_a_snapshot_stops_the_proof_only_where_it_is_needed() -> None:
     chain = Chain(False)
-    table = headers((DEPTH, 1, 2, -1), (SNAPSHOT, 5, 5, -1), (DEPTH, 6, 7, -1), (SNAPSHOT, 7, 7, -1), (DEPTH, 9, 9, -1), (SNAPSHOT, 9, 9, -1))  # fmt: skip
+    ids = [(DEPTH, 1, 2), (SNAPSHOT, 5, 5), (DEPTH, 6, 7), (SNAPSHOT, 7, 7), (DEPTH, 9, 9), (SNAPSHOT, 9, 9)]
+    table = headers(*((*message, -1) for message in ids))
     verdicts = np.zeros(6, np.uint8)
     assert chain.prove(table, 0, 6, verdicts) == 1
     assert verdicts[1] == NEEDED
@@ -105,7 +110,8 @@ def test_a_snapshot_stops_the_proof_only_where_it_is_needed() -> None:
 
 def test_quotes_and_trades_pass_and_their_order_is_counted() -> None:
     chain = Chain(True)
-    table = headers((TICKER, 5, 5, -1), (TICKER, 4, 4, -1), (TRADE, 7, 7, -1), (TRADE, 10, 10, -1), (TRADE, 10, 10, -1), (TICKER, 9, 9, -1))  # fmt: skip
+    ids = [(TICKER, 5), (TICKER, 4), (TRADE, 7), (TRADE, 10), (TRADE, 10), (TICKER, 9)]
+    table = headers(*((kind, update, update, -1) for kind, update in ids))
     verdicts = np.zeros(6, np.uint8)
     chain.prove(table, 0, 6, verdicts)
     assert verdicts.tolist() == [PASS] * 6
@@ -273,8 +279,14 @@ def test_diffs_held_for_a_snapshot_are_bounded(monkeypatch: pytest.MonkeyPatch) 
     from tidegate.marketdata import assemble as module
 
     monkeypatch.setattr(module, "HELD_ROWS", 50)
-    frames = [w.spot_trade(0), *(w.spot_depth(i, i, [("99.00", "1")]) for i in range(1, 201)), w.spot_snapshot(195)]
-    assembler, chunks = assemble(b"".join(w.line(w.RECV + i, f) for i, f in enumerate(frames)), 0, batch_rows=10)
+    frames = [
+        w.spot_trade(0),
+        *(w.spot_depth(i, i, [("99.00", "1")]) for i in range(1, 201)),
+        w.spot_snapshot(195),
+    ]
+    assembler, chunks = assemble(
+        b"".join(w.line(w.RECV + i, f) for i, f in enumerate(frames)), 0, batch_rows=10
+    )
     assert 0 < assembler.forgotten < 200
     seqs = [int(e["seq"]) for chunk in chunks for e in chunk if e["kind"] == Kind.DELTA]
     assert seqs == [195, 195, 196, 197, 198, 199, 200]

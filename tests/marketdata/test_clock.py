@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.marketdata.binance_shapes import DEPTH, M_EVENT, M_KIND, M_RECV, M_TRADED, MESSAGE_WORDS, SNAPSHOT
+from tidegate.marketdata.binance_shapes import (
+    DEPTH,
+    M_EVENT,
+    M_KIND,
+    M_RECV,
+    M_TRADED,
+    MESSAGE_WORDS,
+    SNAPSHOT,
+)
 from tidegate.marketdata.clock import ClockFit, LagMinima, fit
 from tidegate.model.event import Words
 from tidegate.model.time import MS, SECOND
@@ -15,8 +23,12 @@ from tidegate.model.time import MS, SECOND
 START = 1_723_161_255 * SECOND
 
 
-def traffic(seconds: int, offset: int, ppm: float, seed: int = 0, floor: int = 2 * MS, rate: int = 100) -> Words:
-    """Headers of messages whose latency is `floor` and more, stamped by a clock with this offset and drift."""
+def traffic(
+    seconds: int, offset: int, ppm: float, seed: int = 0, floor: int = 2 * MS, rate: int = 100
+) -> Words:
+    """Headers of messages whose latency is `floor` and more, stamped by a clock with this offset and drift.
+    Headers of messages whose latency is `floor` and more, stamped by a clock with this offset and drift.
+    """
     rng = np.random.default_rng(seed)
     n = seconds * rate
     sent = START + np.sort(rng.integers(0, seconds * SECOND, n))
@@ -34,7 +46,9 @@ def fitted(messages: Words, floor: int = 2 * MS) -> ClockFit:
     return fit(*minima.points(), floor)
 
 
-@pytest.mark.parametrize(("offset", "ppm"), [(-1_274_000_000, -5.5), (0, 0.0), (40 * MS, 80.0), (3 * SECOND, -20.0)])
+@pytest.mark.parametrize(
+    ("offset", "ppm"), [(-1_274_000_000, -5.5), (0, 0.0), (40 * MS, 80.0), (3 * SECOND, -20.0)]
+)
 def test_offset_and_drift_are_found(offset: int, ppm: float) -> None:
     messages = traffic(300, offset, ppm)
     clock = fitted(messages)
@@ -60,7 +74,8 @@ def test_a_slowly_bending_clock_is_followed() -> None:
     messages[:, M_RECV] += bend
     clock = fitted(messages)
     residual = [
-        clock.correct(int(m[M_RECV])) + int(b) - int(m[M_RECV]) for m, b in zip(messages[::500], bend[::500], strict=True)
+        clock.correct(int(m[M_RECV])) + int(b) - int(m[M_RECV])
+        for m, b in zip(messages[::500], bend[::500], strict=True)
     ]
     assert max(residual) - min(residual) < 0.6 * MS
 

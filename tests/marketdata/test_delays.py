@@ -16,7 +16,10 @@ def of(*values: int) -> Delays:
     return delays
 
 
-@given(st.lists(st.integers(0, 2**61), min_size=1, max_size=60), st.sampled_from([0.01, 0.25, 0.5, 0.9, 0.99, 1.0]))
+@given(
+    st.lists(st.integers(0, 2**61), min_size=1, max_size=60),
+    st.sampled_from([0.01, 0.25, 0.5, 0.9, 0.99, 1.0]),
+)
 def test_quantiles_are_right_to_one_in_a_hundred_and_twenty_eight(values: list[int], q: float) -> None:
     exact = sorted(values)[max(1, int(np.ceil(q * len(values)))) - 1]
     assert of(*values).quantile(q) == pytest.approx(exact, rel=1 / 127, abs=1)

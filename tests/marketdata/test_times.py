@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+
 from tests.marketdata.test_chain import NO_OFFSET, assemble
 from tests.oracle import binance_writer as w
-
 from tidegate.marketdata.assemble import ExchangeTimes
 from tidegate.marketdata.clock import ClockFit
 from tidegate.model.event import Flag, Kind

@@ -1,8 +1,8 @@
 """The obvious reading of a Binance frame: `json` and `Decimal`, nothing shared with the parser but its enums.
 
-`read(line)` gives (header, events) of a `<receive ns> <frame>` line of the six captured markets, where header is
-(kind, instrument id, recv, E, T, first, last, prev) and an event is (ts_event, recv, seq, kind, side, last,
-price, size, price2, size2) with decimals as ticks and lots.
+`read(line)` gives (header, events) of a `<receive ns> <frame>` line of the six captured markets, where header
+is (kind, instrument id, recv, E, T, first, last, prev) and an event is (ts_event, recv, seq, kind, side,
+last, price, size, price2, size2) with decimals as ticks and lots.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Binance's rules for a depth chain and a local book, as its documentation tells them, one message at a time.
 
-`walk(futures, messages)` takes ("depth", U, u, pu, levels) and ("snapshot", L, levels) in the order they arrived
-and gives the books after every message that leaves one usable: (update id, {bid price: size}, {ask price: size}).
+`walk(futures, messages)` takes ("depth", U, u, pu, levels) and ("snapshot", L, levels) in the order they
+arrived and gives the books after every message that leaves one usable: (update id, {bid price: size}, {ask
+price: size}).
 """
 
 from __future__ import annotations

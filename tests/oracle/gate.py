@@ -11,6 +11,7 @@ from collections import defaultdict, deque
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
+from functools import cache
 from typing import Any
 
 from tidegate.model import money
@@ -19,7 +20,7 @@ from tidegate.model.order import ExecInst, Order, OrdType, Side, TimeInForce
 from tidegate.risk.controls import CONTROLS
 from tidegate.risk.limits import InstrumentLimits, Limits, ScopeLimits
 from tidegate.risk.reasons import Reason as R
-from tidegate.risk.scopes import Level, ScopeTable, State
+from tidegate.risk.scopes import Chain, Level, ScopeTable, State
 
 DAY = 86_400_000_000_000
 ENDLESS = 1 << 62
@@ -82,6 +83,7 @@ class LimitBook:
     def __init__(self, universe: Universe, scopes: ScopeTable, limits: Limits) -> None:
         self.universe, self.scopes, self.limits = universe, scopes, limits
 
+    @cache
     def tables(self, scope: int) -> list[ScopeLimits]:
         level, name = self.scopes.levels[scope], self.scopes.names[scope]
         if level is Level.FIRM:
@@ -89,6 +91,7 @@ class LimitBook:
         where = {Level.DESK: self.limits.desks, Level.ACCOUNT: self.limits.accounts}.get(level, self.limits.strategies)
         return [where[key] for key in (name, "*") if key in where]
 
+    @cache
     def at(self, scope: int, i: int, field: str) -> tuple[Any, InstrumentLimits | None]:
         general = self.tables(scope)
         for key in (self.universe[i].id, "*"):
@@ -100,6 +103,7 @@ class LimitBook:
                 return getattr(table, field), table
         return None, None
 
+    @cache
     def total(self, scope: int, field: str) -> Any:
         return next((getattr(t, field) for t in self.tables(scope) if getattr(t, field) is not None), None)
 
@@ -109,9 +113,31 @@ class LimitBook:
         (value, table), scope = min(found, key=lambda entry: entry[0][0])
         return value, table, scope
 
+    @cache
     def position(self, scope: int, i: int, end: str) -> Decimal | None:
         value = self.at(scope, i, end)[0]
         return self.at(scope, i, "position")[0] if value is None else value
+
+    @cache
+    def cap(self, scope: int, field: str) -> int:
+        value = self.total(scope, field)
+        if value is None:
+            return ENDLESS
+        return number(value) if field == "open_orders" else micro(value)
+
+    @cache
+    def room(self, scope: int, i: int, end: str) -> int:
+        most = self.position(scope, i, end)
+        return ENDLESS if most is None or not most.is_finite() else math.floor(most / self.universe[i].lot)
+
+    @cache
+    def bucket(self, scope: int, rate_field: str, burst_field: str) -> tuple[int, int]:
+        table = next((t for t in self.tables(scope) if getattr(t, rate_field) is not None), None)
+        rate = getattr(table, rate_field) if table else None
+        if rate is None or not rate.is_finite():
+            return 0, ENDLESS
+        gap = math.ceil(Fraction(1_000_000_000) / Fraction(rate))
+        return gap, gap * (max(1, getattr(table, burst_field) or math.floor(rate)) - 1)
 
     def lacking(self, chain: tuple[int, ...], i: int, risk_only: bool) -> tuple[int, int] | None:
         for control in CONTROLS:
@@ -143,6 +169,9 @@ class OracleGate:
         self.day_start, self.day_ends = day_start, 0
         n = len(universe)
         self.marks = [Mark() for _ in range(n)]
+        self.inverse = [item.inverse for item in universe.instruments]
+        self.currency = [item.settle_currency for item in universe.instruments]
+        self.margin_rate = [float(item.initial_margin) for item in universe.instruments]
         self.factor = [float(Fraction(*item.value_ratio)) for item in universe.instruments]
         self.rates = {c: float(Decimal(r)) * 1e6 / self.units(c) for c, r in fx.items() if r not in universe.index}
         self.rates[base_currency] = 1e6 / self.units(base_currency)
@@ -168,10 +197,10 @@ class OracleGate:
         return float(10 ** money.decimals(currency))
 
     def rate(self, i: int) -> float:
-        return self.rates.get(self.universe[i].settle_currency, 0.0)
+        return self.rates.get(self.currency[i], 0.0)
 
     def settle(self, i: int, price: int, lots: int) -> float:
-        if self.universe[i].inverse:
+        if self.inverse[i]:
             return self.factor[i] * lots / price if price else 0.0
         return self.factor[i] * price * lots
 
@@ -179,7 +208,7 @@ class OracleGate:
         return whole(abs(self.settle(i, price, lots)) * self.rate(i))
 
     def unit(self, i: int, bid: int, ask: int) -> float:
-        if self.universe[i].inverse:
+        if self.inverse[i]:
             return self.factor[i] / min(abs(bid), abs(ask)) * self.rate(i) if min(abs(bid), abs(ask)) else 0.0
         return self.factor[i] * max(abs(bid), abs(ask)) * self.rate(i)
 
@@ -193,7 +222,7 @@ class OracleGate:
         if not pos and not self.cash[s, i]:
             return 0
         worth = whole(self.settle(i, mark.bid if pos > 0 else mark.ask, pos), 1 << 61)
-        return whole((self.cash[s, i] + (-worth if self.universe[i].inverse else worth)) * self.rate(i))
+        return whole((self.cash[s, i] + (-worth if self.inverse[i] else worth)) * self.rate(i))
 
     def gross(self, s: int, i: int, lots: int = 0, side: Side = Side.BUY, unit: float | None = None) -> float:
         long = self.pos[s, i] + self.buys[s, i] + (lots if side is Side.BUY else 0)
@@ -207,7 +236,7 @@ class OracleGate:
             "orders": len(orders),
             "open": sum(o.value for o in orders),
             "gross": sum(whole(self.gross(s, i)) for i in n),
-            "margin": sum(whole(self.gross(s, i) * float(self.universe[i].initial_margin)) for i in n),
+            "margin": sum(whole(self.gross(s, i) * self.margin_rate[i]) for i in n),
             "long": sum(whole(self.marked_unit(i) * (self.pos[s, i] + self.buys[s, i])) for i in n),
             "short": sum(whole(self.marked_unit(i) * (self.pos[s, i] - self.sells[s, i])) for i in n),
             "pnl": self.pnl(s),
@@ -236,8 +265,12 @@ class OracleGate:
 
     # Checks.
 
+    @cache
+    def links(self, account: int, strategy: int) -> Chain:
+        return self.scopes.chain(account, strategy)
+
     def chain(self, order: Order) -> tuple[int, ...]:
-        return self.scopes.chain(order.account, order.strategy).scopes
+        return self.links(order.account, order.strategy).scopes
 
     def judge(self, what: Any, *args: Any) -> list[int]:
         """(reason, limit, value, scope, control, warnings) of a check."""
@@ -308,7 +341,7 @@ class OracleGate:
             raise Denied(R.UNKNOWN_STRATEGY, 1, len(self.scopes.strategies), order.strategy, 0)
         if not 0 <= order.account < len(self.scopes.accounts):
             raise Denied(R.UNKNOWN_ACCOUNT, 1, len(self.scopes.accounts), order.account, 0)
-        if not self.scopes.chain(order.account, order.strategy).permitted:
+        if not self.links(order.account, order.strategy).permitted:
             scope = self.scopes.strategy_scope(order.strategy)
             raise Denied(R.ACCOUNT_NOT_PERMITTED, 1, 0, order.account, scope)
 
@@ -358,10 +391,7 @@ class OracleGate:
 
     def valid(self, order: Order, qty: int, price: int, ts: int) -> None:
         item, kind, tif, inst = self.universe[order.instrument], order.ord_type, order.time_in_force, order.exec_inst
-        least = max(1, math.ceil(item.min_qty / item.lot))
-        most = math.floor(item.max_qty / item.lot) if item.max_qty else ENDLESS
-        if item.inverse:
-            least = max(least, math.ceil(item.min_notional / item.lot / item.multiplier))
+        least, most = self.size_range(order.instrument)
         far = max(abs(price), abs(order.stop_price), abs(order.offset))
         at_once = tif in (TimeInForce.IOC, TimeInForce.FOK)
         priced = kind in (OrdType.LIMIT, OrdType.ICEBERG, OrdType.STOP_LIMIT)
@@ -390,6 +420,21 @@ class OracleGate:
         for broken, reason, limit, value in rules:
             if broken:
                 raise Denied(reason, 3, limit, value, 0)
+
+    @cache
+    def size_range(self, i: int) -> tuple[int, int]:
+        item = self.universe[i]
+        least = max(1, math.ceil(item.min_qty / item.lot))
+        if item.inverse:
+            least = max(least, math.ceil(item.min_notional / item.lot / item.multiplier))
+        return least, math.floor(item.max_qty / item.lot) if item.max_qty else ENDLESS
+
+    @cache
+    def least_notional(self, i: int) -> float:
+        item = self.universe[i]
+        if item.inverse:
+            return 0.0
+        return float(Fraction(item.min_notional) / Fraction(item.lot) / Fraction(item.multiplier) / Fraction(item.tick))
 
     def limits_set(self, order: Order, risk_only: bool) -> None:
         key = (order.account, order.strategy, order.instrument, "lacking", risk_only)
@@ -531,10 +576,9 @@ class OracleGate:
 
     def sizes(self, order: Order, qty: int, plain: int, value: int) -> None:
         item = self.universe[order.instrument]
-        if not item.inverse:
-            least = float(Fraction(item.min_notional) / Fraction(item.lot) / Fraction(item.multiplier) / Fraction(item.tick))
-            if float(abs(plain)) * qty < least:
-                raise Denied(R.BELOW_MIN_NOTIONAL, 3, whole(least), whole(float(abs(plain)) * qty), 0)
+        least = self.least_notional(order.instrument)
+        if float(abs(plain)) * qty < least:
+            raise Denied(R.BELOW_MIN_NOTIONAL, 3, whole(least), whole(float(abs(plain)) * qty), 0)
         limit, scope = self.rule(order, "order_qty", lambda q: math.floor(q / item.lot) if q.is_finite() else ENDLESS)
         if qty > limit:
             raise Denied(R.MAX_ORDER_QTY, 4, limit, qty, scope)
@@ -574,7 +618,7 @@ class OracleGate:
             raise Denied(R.PERIOD_COLLAR, 9, limit, parts, scope)
 
     def group(self, account: int) -> int:
-        return self.scopes.chain(account, 0).group
+        return self.links(account, 0).group
 
     def self_match(self, order: Order, worst: int) -> None:
         says = [self.book_of.at(s, order.instrument, "self_match")[0] for s in self.chain(order)]
@@ -593,7 +637,6 @@ class OracleGate:
 
     def scope(self, s: int, order: Order, shrinks: bool, lots: int, more: int, count: int, unit: float) -> None:
         i, buy, book = order.instrument, order.side is Side.BUY, self.book_of
-        limit = lambda field, convert=micro: ENDLESS if (v := book.total(s, field)) is None else convert(v)  # noqa: E731
         pos, state = self.pos[s, i], self.state[s]
         safe = shrinks or self.reduces(s, order, lots)
         mine = [o for o in self.open.values() if s in o.scopes]
@@ -612,21 +655,20 @@ class OracleGate:
             )  # fmt: skip
             if asked > left:
                 raise Denied(R.REDUCE_ONLY_EXCEEDED, 27, left, asked, s)
-        if count and len(mine) + 1 > limit("open_orders", number):
-            raise Denied(R.OPEN_ORDERS, 16, limit("open_orders", number), len(mine) + 1, s)
-        if more and resting + more > limit("open_value"):
-            raise Denied(R.OPEN_VALUE, 16, limit("open_value"), resting + more, s)
+        if count and len(mine) + 1 > book.cap(s, "open_orders"):
+            raise Denied(R.OPEN_ORDERS, 16, book.cap(s, "open_orders"), len(mine) + 1, s)
+        if more and resting + more > book.cap(s, "open_value"):
+            raise Denied(R.OPEN_VALUE, 16, book.cap(s, "open_value"), resting + more, s)
         if safe:
             return
         if lots:
             would = pos + self.buys[s, i] + lots if buy else self.sells[s, i] + lots - pos
-            most = book.position(s, i, "long" if buy else "short")
-            allowed = ENDLESS if most is None or not most.is_finite() else math.floor(most / self.universe[i].lot)
+            allowed = book.room(s, i, "long" if buy else "short")
             if would > allowed:
                 raise Denied(R.POSITION_LIMIT, 17, allowed, would, s)
         traded = self.traded[s] + resting + more
-        if more and traded > limit("traded_value"):
-            raise Denied(R.TRADED_VALUE, 25, limit("traded_value"), traded, s)
+        if more and traded > book.cap(s, "traded_value"):
+            raise Denied(R.TRADED_VALUE, 25, book.cap(s, "traded_value"), traded, s)
         if not lots:
             return
         totals = self.totals(s)
@@ -634,18 +676,18 @@ class OracleGate:
         now = self.gross(s, i) if self.marked_unit(i) else 0.0
         then = self.gross(s, i, lots, order.side, unit)
         grown = whole(then) - whole(now)
-        if grown > 0 and totals["gross"] + grown > limit("gross"):
-            raise Denied(R.GROSS_NOTIONAL, 18, limit("gross"), totals["gross"] + grown, s)
+        if grown > 0 and totals["gross"] + grown > book.cap(s, "gross"):
+            raise Denied(R.GROSS_NOTIONAL, 18, book.cap(s, "gross"), totals["gross"] + grown, s)
         end = pos + self.buys[s, i] if buy else pos - self.sells[s, i]
         side = "long" if buy else "short"
         after = totals[side] - whole(self.marked_unit(i) * end) + whole(unit * (end + (lots if buy else -lots)))
-        if abs(after) > limit("net") and abs(after) > abs(totals[side]):
-            raise Denied(R.NET_NOTIONAL, 18, limit("net"), abs(after), s)
+        if abs(after) > book.cap(s, "net") and abs(after) > abs(totals[side]):
+            raise Denied(R.NET_NOTIONAL, 18, book.cap(s, "net"), abs(after), s)
         buffer = book.total(s, "margin_buffer")
         if self.scopes.levels[s] is Level.ACCOUNT and buffer is not None and buffer.is_finite():
             capital = self.scopes.accounts[order.account].capital
             allowed = (math.floor(capital * 1_000_000) + totals["pnl"]) * max(0, 1_000_000 - ppm(buffer)) // 1_000_000
-            rate = float(self.universe[i].initial_margin)
+            rate = self.margin_rate[i]
             grown = whole(then * rate) - whole(now * rate)
             if grown > 0 and totals["margin"] + grown > allowed:
                 raise Denied(R.MARGIN, 20, allowed, totals["margin"] + grown, s)
@@ -666,15 +708,7 @@ class OracleGate:
         rate_field, burst_field = {"new": ("orders_per_second", "order_burst")}.get(
             which, ("cancels_per_second", "cancel_burst")
         )
-        buckets = []
-        for s in self.chain(order):
-            table = next((t for t in self.book_of.tables(s) if getattr(t, rate_field) is not None), None)
-            rate = getattr(table, rate_field) if table else None
-            if rate is None or not rate.is_finite():
-                buckets.append((s, 0, ENDLESS))
-            else:
-                gap = math.ceil(Fraction(1_000_000_000) / Fraction(rate))
-                buckets.append((s, gap, gap * (max(1, getattr(table, burst_field) or math.floor(rate)) - 1)))
+        buckets = [(s, *self.book_of.bucket(s, rate_field, burst_field)) for s in self.chain(order)]
         tat = self.tat[which]
         for s, gap, ahead in buckets:
             if tat[s] - ahead > ts:
@@ -744,7 +778,7 @@ class OracleGate:
         paid = whole(self.settle(i, price, signed), 1 << 61)
         for s in self.chain(order):
             self.pos[s, i] += signed
-            self.cash[s, i] += (paid if self.universe[i].inverse else -paid) - fee
+            self.cash[s, i] += (paid if self.inverse[i] else -paid) - fee
             self.traded[s] = max(0, self.traded[s] + self.value(i, price, qty) * (1 if qty >= 0 else -1))
             self.losses(s)
 
@@ -753,7 +787,7 @@ class OracleGate:
         self.peak[s] = max(self.peak[s], pnl)
         if self.state[s] > State.WARN:
             return
-        most = [ENDLESS if (v := self.book_of.total(s, f)) is None else micro(v) for f in ("loss", "drawdown")]
+        most = [self.book_of.cap(s, "loss"), self.book_of.cap(s, "drawdown")]
         down = [self.day_pnl[s] - pnl, self.peak[s] - pnl]
         for to, share in ((State.REDUCE_ONLY, lambda x: x), (State.WARN, lambda x: x - x // 2)):
             for reason, limit, value in zip((R.LOSS_LIMIT, R.DRAWDOWN_LIMIT), most, down, strict=True):

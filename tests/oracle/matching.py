@@ -510,9 +510,7 @@ class Oracle:
             assert o.stop is not None
             if (o.stop - stop) * o.sign <= 0:
                 continue
-            if not self.fits(stop):
-                self.remove(o, ExecType.CANCELED, Reason.PRICE_SPAN)
-                continue
+            assert self.fits(stop), "it lies between live prices"
             self.take(o)
             o.stop = stop
             self.put_stop(o)

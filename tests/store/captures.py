@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from tests.oracle import binance_writer as w
-
 from tidegate.model.time import MS
 
 E0 = w.EPOCH * MS
@@ -32,20 +31,29 @@ def spot_session(start: int = 0, count: int = 40, first: int = 101) -> list[tupl
 
 def usdm_session(start: int = 0, count: int = 40) -> list[tuple[int, Any]]:
     """The same on USDⓈ-M."""
-    frames: list[tuple[int, Any]] = [(start, w.usdm_trade(1, at=start - 5)), (start + 1, w.usdm_snapshot(100, at=start - 9))]
+    frames: list[tuple[int, Any]] = [
+        (start, w.usdm_trade(1, at=start - 5)),
+        (start + 1, w.usdm_snapshot(100, at=start - 9)),
+    ]
     for n in range(count):
         at, update, size = start + 2 + 3 * n, 100 + 7 * n, f"{n % 9 + 1}.000"
         frames += [
             (at, w.usdm_ticker(update, size=size, at=at - 5)),
-            (at + 1, w.usdm_depth(update - 3, update, update - 7, [("100.0", size)], [("100.1", size)], at=at - 5)),
+            (
+                at + 1,
+                w.usdm_depth(update - 3, update, update - 7, [("100.0", size)], [("100.1", size)], at=at - 5),
+            ),
             (at + 2, w.usdm_trade(2 + n, at=at - 4)),
         ]
     return frames
 
 
 def lines(frames: Iterable[tuple[int, Any]]) -> bytes:
-    """As a recorder writes them; bytes stand for themselves."""
-    return b"".join(f if isinstance(f, bytes) else w.line(E0 + at * MS, f) for at, f in frames)
+    """As a recorder writes them; a frame of bytes stands for itself."""
+    return b"".join(
+        b"%d %s\n" % (E0 + at * MS, f) if isinstance(f, bytes) else w.line(E0 + at * MS, f)
+        for at, f in frames
+    )
 
 
 def capture(path: Path, frames: Iterable[tuple[int, Any]] | bytes, compress: bool = True) -> Path:

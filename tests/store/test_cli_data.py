@@ -9,9 +9,9 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.store.captures import capture, spot_session, usdm_session
 from typer.testing import CliRunner, Result
 
+from tests.store.captures import capture, spot_session, usdm_session
 from tidegate.cli_data import app
 from tidegate.errors import UserError
 from tidegate.store.lake import Lake
@@ -38,7 +38,7 @@ def raw(tmp_path: Path) -> Path:
 def test_import_ls_describe_verify(raw: Path, tmp_path: Path) -> None:
     lake = tmp_path / "lake"
     out = run("import", raw, "--lake", lake).stdout
-    assert "244 lines of 2 files → 410 events of 2 instruments" in out
+    assert "244 lines of 2 files → 331 events of 2 instruments" in out
     assert "smallest latency assumed 0.50 ms" in out
     assert "40 of 40" in out
     listed = run("ls", "--lake", lake).stdout
@@ -83,15 +83,22 @@ def test_a_lake_that_is_wrong_exits_1(raw: Path, tmp_path: Path) -> None:
     assert "wrong BTCUSDT.BINANCE: instrument=BTCUSDT.BINANCE/day=2020-01-01/part-" in out
 
 
-@pytest.mark.parametrize(
-    ("words", "match"),
-    [(["describe", "BTCUSDT.BINANC"], "did you mean 'BTCUSDT.BINANCE'"), (["verify", "X.Y"], "holds no 'X.Y'"),
-     (["import", "nowhere"], "no capture at nowhere"), (["import", "raw", "--min-latency", "soon"], "--min-latency: 'soon' is not a duration"),
-     (["import", "raw", "--instruments", "none.toml"], "cannot read none.toml")],
-)  # fmt: skip
-def test_mistakes_are_users_errors(words: list[str], match: str, raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+MISTAKES = [
+    (["describe", "BTCUSDT.BINANC"], "did you mean 'BTCUSDT.BINANCE'"),
+    (["verify", "X.Y"], "holds no 'X.Y'"),
+    (["import", "nowhere"], "no capture at nowhere"),
+    (["import", "raw", "--min-latency", "soon"], "--min-latency: 'soon' is not a duration"),
+    (["import", "raw", "--instruments", "none.toml"], "cannot read none.toml"),
+]
+
+
+@pytest.mark.parametrize(("words", "match"), MISTAKES)
+@pytest.mark.usefixtures("raw")
+def test_mistakes_are_users_errors(
+    words: list[str], match: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
-    run("import", raw, "--lake", "lake")
+    run("import", "raw", "--lake", "lake")
     with pytest.raises(UserError, match=match):
         run(*words, "--lake", "lake")
 
@@ -122,11 +129,15 @@ def _renamed(frame: Any) -> Any:
     return msgspec.json.decode(msgspec.json.encode(frame).replace(b'"BTCUSDT"', b'"BTCUSDC"'))
 
 
-@pytest.mark.parametrize(
-    ("text", "match"),
-    [(SOL.replace("BINANCE", "KRAKEN"), "is not a Binance instrument"), (SOL.replace("tick", "tik"), "unknown field"),
-     (SOL.replace('"0.01"', '"0"'), "tick is 0, must be above 0"), ("[[instrument]", "own.toml: ")],
-)  # fmt: skip
+WRONG_DEFINITIONS = [
+    (SOL.replace("BINANCE", "KRAKEN"), "is not a Binance instrument"),
+    (SOL.replace("tick", "tik"), "unknown field"),
+    (SOL.replace('"0.01"', '"0"'), "tick is 0, must be above 0"),
+    ("[[instrument]", "own.toml: "),
+]
+
+
+@pytest.mark.parametrize(("text", "match"), WRONG_DEFINITIONS)
 def test_wrong_definitions_say_what_is_wrong(text: str, match: str, tmp_path: Path) -> None:
     (tmp_path / "own.toml").write_text(text)
     path = capture(tmp_path / "a.gz", spot_session())
@@ -135,5 +146,9 @@ def test_wrong_definitions_say_what_is_wrong(text: str, match: str, tmp_path: Pa
 
 
 def test_the_command_line_loads_nothing_heavy() -> None:
-    code = "import sys, tidegate.cli_data; print(sorted({'numpy', 'numba', 'pyarrow', 'duckdb', 'orjson'} & set(sys.modules)))"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+    code = """
+import sys, tidegate.cli_data
+print(sorted({"numpy", "numba", "pyarrow", "duckdb", "orjson"} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

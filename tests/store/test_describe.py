@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from tests.oracle import binance_writer as w
 from tests.store.captures import capture, spot_session
-
 from tidegate.model.event import Kind
 from tidegate.model.time import MS
 from tidegate.store.describe import describe, listing
@@ -20,10 +20,10 @@ SPOT, USDM = "BTCUSDT.BINANCE", "BTCUSDT.BINANCE_USDM"
 
 def test_spread_is_weighted_by_time_and_trades_are_summed(tmp_path: Path) -> None:
     frames = [
-        (0, w.usdm_ticker(1, "100.0", "100.1", at=-5)), (10, w.usdm_ticker(2, "100.0", "100.5", at=5)),
-        (20, w.usdm_ticker(3, "100.0", "100.2", at=15)), (50, w.usdm_ticker(4, "100.0", "100.1", at=45)),
-        (60, w.usdm_trade(1, "100.1", "2.000", at=55)), (70, w.usdm_trade(2, "100.0", "1.000", seller=True, at=65)),
-        (100, w.usdm_trade(3, "100.4", "1.000", at=95)),
+        (0, w.usdm_ticker(1, "100.0", "100.1", at=-5)), (10, w.usdm_ticker(2, "100.0", "100.5", at=5)), (20,
+        w.usdm_ticker(3, "100.0", "100.2", at=15)), (50, w.usdm_ticker(4, "100.0", "100.1", at=45)), (60,
+        w.usdm_trade(1, "100.1", "2.000", at=55)), (70, w.usdm_trade(2, "100.0", "1.000", seller=True,
+        at=65)), (100, w.usdm_trade(3, "100.4", "1.000", at=95)),
     ]  # fmt: skip
     import_captures([capture(tmp_path / "a.gz", frames)], tmp_path / "lake")
     found = describe(Lake(tmp_path / "lake"), USDM)

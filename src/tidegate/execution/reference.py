@@ -1,6 +1,7 @@
 """The order's states as Markdown, printed from the table that the lane looks its moves up in.
 
-`python -m tidegate.execution.reference docs/orders.md` writes the tables into the file, between their markers.
+`python -m tidegate.execution.reference docs/orders.md` writes the tables into the file, between their
+markers.
 """
 
 from __future__ import annotations

@@ -90,8 +90,8 @@ def _number(value: object) -> int:
 def _after_close(s: State, order: LaneOrder, r: Report) -> None:
     """A word on an order that is over. Where it lives at the venue all the same, it is cancelled there.
 
-    That is so where we concluded its end from "not found", or where the venue showed it open after all else it
-    said of it.
+    That is so where we concluded its end from "not found", or where the venue showed it open after all else
+    it said of it.
     """
     if r.exec_type == ExecType.ORDER_STATUS:
         lives = r.status < FILLED and (r.ts_venue > order.ts_seen or order.reason == Reason.NOT_FOUND)
@@ -284,8 +284,8 @@ def _status(s: State, order: LaneOrder, r: Report) -> None:
 def _total(order: LaneOrder, r: Report) -> int:
     """OrderQty as a status answer or a restatement gives it; 0 where it does not.
 
-    LeavesQty says it best: with it the total is what has filled here plus what is open there, unless fills that
-    the venue counts are still to come.
+    LeavesQty says it best: with it the total is what has filled here plus what is open there, unless fills
+    that the venue counts are still to come.
     """
     if r.cum_qty < 0 or r.leaves_qty < 0:
         return int(r.qty)
@@ -300,7 +300,10 @@ def _replace_settled(s: State, order: LaneOrder, r: Report) -> bool:
 
     The old quantity proves nothing until the reconciliation window has passed since the send.
     """
-    if _total(order, r) == order.pending_qty != order.qty or 0 != r.price == order.pending_price != order.price:
+    if (
+        _total(order, r) == order.pending_qty != order.qty
+        or 0 != r.price == order.pending_price != order.price
+    ):
         order.ts_qty = max(order.ts_qty, r.ts_venue)
         adopt(s, order, order.pending_qty, order.pending_price, r.ts)
         return True

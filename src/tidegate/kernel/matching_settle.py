@@ -138,47 +138,41 @@ def trigger(m: Any, t: Any, price: int) -> None:
 
 @inline
 def trail(m: Any, t: Any, price: int) -> Any:
-    """Move the trailing stops that a trade at this price pulls along, in order of arrival."""
+    """Move the trailing stops that a trade at this price pulls along. False when there is no room to report."""
     o = m[H_TRAIL_NEXT]
     if o == 0:
         o = m[S_TRAIL + NODE + X_NEXT]
     while o != S_TRAIL:
         m[H_TRAIL_NEXT] = o
         if full(m):
-            return FULL
+            return False
         x, side, leaves = extra_at(m, o), side_at(m, o), m[o + N_LEAVES]
         after, sign = m[x + X_NEXT], 3 - 2 * side
         stop = price + sign * m[x + X_EXTRA]
         if (m[x + X_STOP] - stop) * sign > 0:
-            fits = fit(m, stop)
-            if fits == GROW_WINDOW:
-                return GROW_WINDOW
-            if fits == DENIED:
-                remove(m, t, o, EX_CANCELED, WHY_SPAN)
-            else:
-                unlink(m, t, o)
-                m[x + X_STOP] = stop
-                link(m, t, side + 2, stop, o)
-                report(m, t, o, EX_RESTATED, WHY_TRAIL, stop, NO_PRICE, leaves, leaves)
+            # It fits: it lies between the old stop price and a price that was in the book a moment ago.
+            unlink(m, t, o)
+            m[x + X_STOP] = stop
+            link(m, t, side + 2, stop, o)
+            report(m, t, o, EX_RESTATED, WHY_TRAIL, stop, NO_PRICE, leaves, leaves)
         o = after
     m[H_TRAIL_NEXT] = 0
-    return QUIET
+    return True
 
 
 @inline
 def look_at_stops(m: Any, t: Any) -> Any:
-    """Trail and trigger by the first and the last trade price since the last look.
+    """Trail and trigger by the first and the last trade price since the last look. False for want of room.
 
     Those two are as good as all: the trades of one order go through the book in one direction.
     """
     while m[H_FIRST] != NO_PRICE:
         price = m[H_FIRST]
-        step = trail(m, t, price)
-        if step != QUIET:
-            return step
+        if not trail(m, t, price):
+            return False
         trigger(m, t, price)
         m[H_FIRST] = m[H_LAST] if price != m[H_LAST] else NO_PRICE
-    return QUIET
+    return True
 
 
 @inline
@@ -278,10 +272,7 @@ def settle(m: Any, t: Any) -> Any:
     while True:
         if m[H_WALK] != 0 and not walk_on(m, t):
             return FULL
-        step = look_at_stops(m, t)
-        if step != QUIET:
-            return step
-        if full(m):
+        if not look_at_stops(m, t) or full(m):
             return FULL
         o = m[S_QUEUE + N_NEXT]
         if o == S_QUEUE:

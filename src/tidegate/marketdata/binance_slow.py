@@ -174,13 +174,12 @@ def _price(item: Instrument, text: Any) -> int:
         raise Refused(Reason.BAD_PRICE, f"{item.id}: {error}") from None
     if value <= 0 and not item.negative_prices:
         raise Refused(Reason.BAD_PRICE, f"{item.id}: {text} is not above 0")
+    if abs(Fraction(value) / Fraction(item.tick)) > _MAX:
+        raise Refused(Reason.BAD_PRICE, f"{item.id}: {text} is beyond what fits")
     try:
-        ticks = item.ticks(text)
+        return item.ticks(text)
     except ScaleError as error:
         raise Refused(Reason.OFF_TICK, str(error)) from None
-    if abs(ticks) > _MAX:
-        raise Refused(Reason.BAD_PRICE, f"{item.id}: {text} is beyond what fits")
-    return ticks
 
 
 def _size(item: Instrument, text: Any, zero: bool) -> tuple[int, bool]:

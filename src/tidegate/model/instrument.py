@@ -84,7 +84,9 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
                 raise ValueError(f"instrument {self.id}: {name} is {getattr(self, name)}, must be above 0")
         for name in _NOT_NEGATIVE:
             if getattr(self, name) < 0:
-                raise ValueError(f"instrument {self.id}: {name} is {getattr(self, name)}, must not be below 0")
+                raise ValueError(
+                    f"instrument {self.id}: {name} is {getattr(self, name)}, must not be below 0"
+                )
         if 0 < self.max_qty < self.min_qty:
             raise ValueError(f"instrument {self.id}: max_qty {self.max_qty} is below min_qty {self.min_qty}")
         strikeless = self.strike <= 0 and not self.negative_prices

@@ -20,8 +20,8 @@ class Message(msgspec.Struct, tag=True, array_like=True, gc=False, omit_defaults
 class NewOrder(Message):
     """A command: buy or sell. `cmd_id` makes a retry recognisable.
 
-    `ref_bid`, `ref_ask` and `ref_ts` are the touch the sender's shell saw when it wrote the command (ticks, ns;
-    0 for none): collars are judged against them, so that a replay decides the same.
+    `ref_bid`, `ref_ask` and `ref_ts` are the touch the sender's shell saw when it wrote the command (ticks,
+    ns; 0 for none): collars are judged against them, so that a replay decides the same.
     """
 
     cmd_id: int
@@ -77,11 +77,12 @@ class Report(Message):
     """A venue's word on one order. `ts` is when it reached us, `ts_venue` when the venue said it.
 
     For TRADE: `last_qty`, `last_px`, `exec_id` (unique at the venue) and `fee` (minor units of the settlement
-    currency, positive is paid). `maker` is true where the order rested. For REPLACED: `qty` and `price` are the
-    new ones. For ORDER_STATUS: `status`, `cum_qty` and `leaves_qty` as the venue holds them. For CANCEL_REJECTED:
-    `qty` and `price` are what a refused replace asked for, both 0 where a cancel was refused; `status` is the
-    order's own, where the venue tells it (FIX 39 in 35=9). For RESTATED: `qty` (total) and `price` as they are
-    now. `cum_qty` and `leaves_qty` may come with any report; −1 where the venue does not say.
+    currency, positive is paid). `maker` is true where the order rested. For REPLACED: `qty` and `price` are
+    the new ones. For ORDER_STATUS: `status`, `cum_qty` and `leaves_qty` as the venue holds them. For
+    CANCEL_REJECTED: `qty` and `price` are what a refused replace asked for, both 0 where a cancel was
+    refused; `status` is the order's own, where the venue tells it (FIX 39 in 35=9). For RESTATED: `qty`
+    (total) and `price` as they are now. `cum_qty` and `leaves_qty` may come with any report; −1 where the
+    venue does not say.
     """
 
     cl_ord_id: int
@@ -175,7 +176,7 @@ class SendStatus(Message):
 
 
 class OrderEvent(Message):
-    """An order changed: its state after the change. A fill carries `last_*`, a denial its reason's figures."""
+    """An order changed: its state after the change. A fill carries `last_*`, a denial its figures."""
 
     cl_ord_id: int
     cmd_id: int

@@ -206,7 +206,8 @@ class Backtest:
         )
 
     def _tables(self, recorder: Recorder, summary: dict[str, Any]) -> RunTables:
-        
+        from tidegate.sim.tables import Naming, run_tables
+
         setup = self.setup
         rates = {c: setup.universe.number(h) if isinstance(h, str) else float(h) for c, h in setup.rates.items()}
         naming = Naming(setup.universe, setup.scopes, setup.base_currency, rates)

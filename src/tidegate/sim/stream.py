@@ -24,6 +24,8 @@ class Source:
     number: int | None = None
     max_delay: int = 0
     extra_latency: int = 0
+    expected: int = 0
+    """Rows it will have, where known: for a progress bar."""
     rows: int = 0
     negative: int = 0
     """Events whose exchange time lay after their receive time; it is clamped."""

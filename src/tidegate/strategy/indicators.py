@@ -135,10 +135,10 @@ class Atr(Estimator):
 class Volatility(Estimator):
     """σ per √second of a price from its changes over steps of at least `sample` ns.
 
-    σ² = Σ w·r² / Σ w·Δt with w = 2^(−age/half_life): the maximum-likelihood estimate for an arithmetic Brownian
-    motion without drift, forgotten exponentially. `sample` is to be longer than the bounce between bid and ask
-    lives (0.1 s or more on a busy market): shorter steps read the bounce as volatility. `ready` after
-    `WARM` steps, when the standard error is about 1/√(2·WARM) of the value.
+    σ² = Σ w·r² / Σ w·Δt with w = 2^(−age/half_life): the maximum-likelihood estimate for an arithmetic
+    Brownian motion without drift, forgotten exponentially. `sample` is to be longer than the bounce between
+    bid and ask lives (0.1 s or more on a busy market): shorter steps read the bounce as volatility. `ready`
+    after `WARM` steps, when the standard error is about 1/√(2·WARM) of the value.
     """
 
     WARM: ClassVar[int] = 20

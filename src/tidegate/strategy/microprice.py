@@ -54,10 +54,14 @@ class MicroPrice(Estimator):
     """
 
     ROUNDS: ClassVar[int] = 64
-    __slots__ = ("_g", "_last", "_leave", "_mid", "_moves", "_stay", "bins", "longest", "memory", "spreads", "steps")
+    __slots__ = (
+        "_g", "_last", "_leave", "_mid", "_moves", "_stay", "bins", "longest", "memory", "spreads", "steps",
+    )  # fmt: skip
     _kept = ("steps", "_g", "_leave", "_moves", "_stay")
 
-    def __init__(self, bins: int = 10, spreads: int = 2, longest: float = 50.0, memory: int = 2_000_000) -> None:
+    def __init__(
+        self, bins: int = 10, spreads: int = 2, longest: float = 50.0, memory: int = 2_000_000
+    ) -> None:
         if bins < 2 or spreads < 1:
             raise ValueError(f"bins is {bins}, spreads is {spreads}: at least 2 and 1 are needed")
         n = bins * spreads

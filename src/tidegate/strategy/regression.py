@@ -95,7 +95,7 @@ class RollingRegression(Estimator):
 
 
 class OrnsteinUhlenbeck(NamedTuple):
-    """dX = θ(μ − X)dt + σ dW, as seen once a step: X' = μ + φ(X − μ) + ε with φ = e^(−θ) and ε of std `noise`."""
+    """dX = θ(μ − X)dt + σ dW as seen once a step: X' = μ + φ(X − μ) + ε, φ = e^(−θ), ε of std `noise`."""
 
     mean: float
     phi: float

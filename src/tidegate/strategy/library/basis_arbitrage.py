@@ -82,8 +82,8 @@ class BasisArbitrageParams(StrategyParams, frozen=True):
     stop_bps: float = 20.0
     """Leave when the basis is this much further away than at entry."""
     count_fees: bool = True
-    """Add the taker fees of a round trip to the edge that is asked for. Off, it trades the signal and pays the
-    fees out of its own pocket: for study, or where fees are rebated elsewhere."""
+    """Add the taker fees of a round trip to the edge that is asked for. Off, it trades the signal and pays
+    the fees out of its own pocket: for study, or where fees are rebated elsewhere."""
     half_life: str = "60s"
     """Of the usual basis: longer than a swing lasts, shorter than its drift."""
     warmup: str = "20s"
@@ -226,8 +226,7 @@ class BasisArbitrage(Strategy):
         elif self._unbalanced_since:
             return
         elif self.phase is Phase.ENTERING:
-            # What the one order filled is the position; the rest of it is not chased.
-            self.lead.target = self.far.position
+            # What the one order filled is the position.
             self.phase = Phase.HELD if self.far.position else Phase.FLAT
         elif self.phase is Phase.HELD:
             self._consider_leaving(now)
@@ -235,7 +234,7 @@ class BasisArbitrage(Strategy):
             self._consider_entering(now)
 
     def _balance(self, now: int) -> None:
-        """Keep the hedge at what the far leg holds; off by more than a lot, or after a far fill, it is set anew."""
+        """Keep the hedge at what the far leg holds: set anew after a far fill, or when off by over a lot."""
         exposure = hedge_exposure(self.far, self.far.position, self.near)
         if self.far.position != self._hedged or abs(exposure - self.hedge.target) > 1.0:
             self._hedged = self.far.position
@@ -254,16 +253,16 @@ class BasisArbitrage(Strategy):
             edge = self.edge(direction) if p.directions in ("both", name) else -math.inf
             spare = edge - p.entry_bps - self.costs
             if spare >= 0.0:
-                self.phase, self.since, self.entered_at = Phase.ENTERING, now, edge
-                self.lead.aim(direction * self._lots(), self._bound(direction, spare))
+                if self.lead.attempt(direction * self._lots(), self._bound(direction, spare)):
+                    self.phase, self.since, self.entered_at = Phase.ENTERING, now, edge
                 return
 
     def _lots(self) -> int:
         lots = round(self.params.qty / base_per_lot(self.far, self.far.mid))
         if lots == 0:
             raise UserError(
-                f"strategy {self.name}: qty {self.params.qty} {self.far.instrument.base} is less than half a
-                lot " f"of {self.far.id}; give at least {base_per_lot(self.far, self.far.mid):.6g}"
+                f"strategy {self.name}: qty {self.params.qty} is less than half a lot of {self.far.id}; "
+                f"give at least {base_per_lot(self.far, self.far.mid):.6g}"
             )
         return lots
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import pairwise
 
 from tidegate.errors import nearest
 from tidegate.model.time import duration
@@ -44,6 +45,6 @@ def one_of(known: Iterable[str], **values: str) -> None:
 def ordered(**values: float) -> None:
     """The values rise strictly in the order given: `ordered(fast=12, slow=26)`."""
     names = list(values)
-    for low, high in zip(names, names[1:], strict=False):
+    for low, high in pairwise(names):
         if not values[low] < values[high]:
             raise ValueError(f"{low} is {values[low]}, must be below {high} ({values[high]})")

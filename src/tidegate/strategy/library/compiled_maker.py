@@ -3,8 +3,7 @@
 **Rule**, at every wake (a timer, or every event of the market):
 
 1. the targets are bid = best bid − `offset` and ask = best ask + `offset` (a negative offset is inside the
-   spread,
-   at most one tick from the other side);
+   spread, at most one tick from the other side);
 2. a live order that is off its target is cancelled, once;
 3. a side without an order gets a post-only one of `size` lots at its target, as long as the position is below
    `max_position` on that side.

@@ -2,8 +2,7 @@
 
 **Signal.** One of two:
 
-- `microprice`: the expected move of the mid in ticks, given the imbalance and the spread of the best quotes,
-  by
+- `microprice`: the expected move of the mid in ticks, given imbalance and spread of the best quotes, by
   Stoikov's estimator ("The micro-price", Quantitative Finance 18, 2018; see `strategy.microprice`), learned
   from the quotes as they come and solved anew every `fit`.
 - `imbalance`: (bid size − ask size)/(sum) over `levels` levels, a level d ticks behind its best weighing
@@ -140,7 +139,7 @@ class Imbalance(Strategy):
     # The work.
 
     def on_fill(self, fill: Fill) -> None:
-        if self.m.position and abs(self.m.position) == fill.qty:
+        if self.m.position == fill.side.sign * fill.qty:
             self.since = self.now  # it was flat before
         self.work()
 
@@ -165,8 +164,7 @@ class Imbalance(Strategy):
         elif abs(signal) >= p.take:
             if self._no_quotes():
                 buy = signal > 0
-                self.taker.aim(p.size if buy else -p.size, m.ask if buy else m.bid)
-                self.taker.target = m.position  # one attempt: what it fills is the position
+                self.taker.attempt(p.size if buy else -p.size, m.ask if buy else m.bid)
         elif abs(signal) >= p.quote:
             buy = signal > 0
             self.quotes.aim(m.bid, p.size if buy else 0, m.ask, 0 if buy else p.size)

@@ -23,7 +23,7 @@ class Distances(NamedTuple):
 
 
 class MakerParams(StrategyParams, frozen=True):
-    """Parameters of the model-driven makers. Prices in ticks, sizes in lots, inventory q in quotes of `size`."""
+    """Parameters of the model makers: prices in ticks, sizes in lots, inventory in quotes of `size`."""
 
     market: str
     """`SYMBOL.VENUE`."""
@@ -65,7 +65,8 @@ class MakerParams(StrategyParams, frozen=True):
     """Close the position with a market order when the run ends."""
 
     def __post_init__(self) -> None:
-        at_least(1, size=self.size, max_position=self.max_position, min_spread=self.min_spread, move=self.move)
+        at_least(1, size=self.size, max_position=self.max_position)
+        at_least(1, min_spread=self.min_spread, move=self.move)
         at_least(0, sigma=self.sigma, kappa=self.kappa, intensity=self.intensity)
         above(0, gamma=self.gamma, max_distance=self.max_distance)
         durations(
@@ -85,7 +86,7 @@ class MakerParams(StrategyParams, frozen=True):
 
 
 class ModelMaker(Strategy):
-    """Base of makers whose quotes are distances from the mid that a model gives; a subclass has `distances`."""
+    """Base of makers whose quotes stand at distances from the mid that a model gives: `distances`."""
 
     Params = MakerParams
     params: MakerParams
@@ -165,7 +166,8 @@ class ModelMaker(Strategy):
         position = self.m.position
         away = self.distances(position / p.size, sigma, fills)
         bid, ask = self._prices(mid, away)
-        bid_qty, ask_qty = quote_sizes(position, p.size, p.lowest, p.max_position, least_lots(self.m, self.m.bid))
+        least = least_lots(self.m, self.m.bid)
+        bid_qty, ask_qty = quote_sizes(position, p.size, p.lowest, p.max_position, least)
         self.quotes.aim(bid, bid_qty, ask, ask_qty)
 
     def _prices(self, mid: float, away: Distances) -> tuple[int, int]:

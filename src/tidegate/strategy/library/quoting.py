@@ -29,7 +29,7 @@ _REFUSED_MOVES = 3
 
 
 def least_lots(market: Market, price: int) -> int:
-    """The fewest lots an order at `price` (ticks) may have: the instrument's minimum quantity and notional."""
+    """The fewest lots an order at `price` ticks may have: by minimum quantity and minimum notional."""
     item = market.instrument
     least = max(int(-(-item.min_qty // item.lot)), 1)
     if item.min_notional and price > 0:
@@ -175,7 +175,7 @@ class QuotePair:
                 side.strategy.cancel(order)
 
     def aim(self, bid: int, bid_qty: int, ask: int, ask_qty: int) -> None:
-        """Set both targets, ticks and lots; prices that would trade on arrival are pulled behind the touch."""
+        """Set both targets, ticks and lots; prices that would trade on arrival go behind the touch."""
         if not self.market.has_touch:
             self.pull()
             return

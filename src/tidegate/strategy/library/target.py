@@ -32,6 +32,7 @@ class PositionTarget:
         """The worst price to trade at, ticks; 0: as `slippage` says."""
         self.order: StrategyOrder | None = None
         self.backoff = Backoff()
+        self._once = False
         self._next = 0
 
     def recover(self) -> None:
@@ -53,8 +54,16 @@ class PositionTarget:
 
     def aim(self, target: int, bound: int = 0) -> None:
         """Set the target (lots, signed) and the worst price for it, and trade what can be traded now."""
-        self.target, self.bound = target, bound
+        self.target, self.bound, self._once = target, bound, False
         self.work()
+
+    def attempt(self, target: int, bound: int = 0) -> bool:
+        """One order towards the target, if it can be sent now; what it fills is the position from then on."""
+        self.aim(target, bound)
+        self._once = self.order is not None
+        if not self._once:
+            self.target = self.market.position
+        return self._once
 
     def work(self) -> None:
         """Trade towards the target, where nothing is in flight and nothing holds back."""
@@ -99,5 +108,7 @@ class PositionTarget:
                 self.backoff.refused(self.strategy.now)
             elif order.cum_qty:
                 self.backoff.worked()
+            if self._once:
+                self._once, self.target = False, self.market.position
             self.work()
         return True

@@ -1,0 +1,50 @@
+"""The command line: `tidegate data`, `tidegate backtest`. Mistakes are one line on stderr and exit code 2."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+import tidegate
+from tidegate import cli_backtest, cli_data
+from tidegate.errors import UserError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    help="Systematic trading from a laptop to a cluster: import market data, backtest, report.",
+)
+app.add_typer(cli_data.app, name="data")
+app.command("backtest")(cli_backtest.backtest)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"tidegate {tidegate.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Entry point of the `tidegate` command."""
+    try:
+        app()
+    except UserError as error:
+        print(f"tidegate: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("tidegate: interrupted", file=sys.stderr)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,48 @@
+"""What a person sees while a command works: a line for what takes a second, a bar for what takes longer."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+QUIET_S = 2.0
+"""Seconds of work before a bar shows."""
+
+
+@contextmanager
+def patience(message: str) -> Iterator[None]:
+    """Say what is being waited for when it takes longer than a second."""
+    timer = threading.Timer(1.0, lambda: print(f"tidegate: {message} …", file=sys.stderr, flush=True))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+@contextmanager
+def bar(label: str, total: int, unit: str = "events") -> Iterator[Callable[[int], None]]:
+    """A progress bar on stderr over `total` units, shown only when the work lasts; call it with what is done."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    shown = Progress(
+        TextColumn(label), BarColumn(), MofNCompleteColumn(), TextColumn(unit), TimeRemainingColumn(),
+        console=Console(stderr=True), transient=True,
+    )  # fmt: skip
+    started = time.monotonic()
+    task = shown.add_task(label, total=total)
+
+    def progress(done: int) -> None:
+        if time.monotonic() - started >= QUIET_S:
+            shown.start()
+            shown.update(task, completed=done)
+
+    try:
+        yield progress
+    finally:
+        shown.stop()

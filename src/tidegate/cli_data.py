@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tidegate.waiting import QUIET_S, patience
+
 if TYPE_CHECKING:
     from tidegate.marketdata.binance_instruments import Directory
     from tidegate.store.importer import Progress
@@ -22,8 +24,8 @@ LakeOption = Annotated[Path, typer.Option("--lake", help="Folder of the lake.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 DEFAULT_LAKE = Path("lake")
 INCOMPLETE, UNSOUND = 2, 1
-_QUIET = 2.0
-"""Seconds before a progress bar shows."""
+READING = "reading"
+"""The pass of an import whose progress is counted in bytes; the other counts messages."""
 
 
 @app.command("import")
@@ -46,7 +48,7 @@ def import_(
     Proves the sequence chain, takes the recorder's clock offset out, quarantines what cannot be read. Exit
     code 2 when something could not be read: what could be is imported, and the report says what is missing.
     """
-    with _patience("preparing the parser (compiled once on this machine, some seconds)"):
+    with patience("preparing the parser (compiled on first use, some seconds)"):
         from tidegate.store.importer import import_captures
         from tidegate.store.show import show_import
     from tidegate.errors import UserError
@@ -112,7 +114,7 @@ def verify_(
     """Read every part again and prove it: hashes, order, chain, book, touch. Exit code 1 when something is
     wrong.
     """
-    with _patience("preparing the audit (compiled once on this machine, some seconds)"):
+    with patience("preparing the audit (compiled on first use, some seconds)"):
         from tidegate.store.verify import verify
     from tidegate.store.lake import Lake
     from tidegate.store.show import show_proofs
@@ -145,36 +147,27 @@ def _directory(path: Path | None) -> Directory | None:
 
 
 @contextmanager
-def _patience(message: str) -> Iterator[None]:
-    """Say what is being waited for when it takes longer than a second."""
-    timer = threading.Timer(1.0, lambda: print(f"tidegate: {message} …", file=sys.stderr, flush=True))
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-
-
-@contextmanager
 def _bar() -> Iterator[Progress]:
-    """A progress bar on stderr, shown only when the work lasts."""
+    """A progress bar on stderr for each pass of an import, shown only when the work lasts."""
     from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-    columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %")
+    what = TextColumn("{task.completed:,} of {task.total:,} {task.fields[unit]}")
     bar = Progress(
-        *columns, DownloadColumn(), TimeRemainingColumn(), console=Console(stderr=True), transient=True
-    )
+        TextColumn("{task.description}"), BarColumn(), what, TimeRemainingColumn(),
+        console=Console(stderr=True), transient=True,
+    )  # fmt: skip
     started, tasks, lock = time.monotonic(), dict[str, TaskID](), threading.Lock()
 
     def progress(stage: str, done: int, total: int) -> None:
-        if time.monotonic() - started < _QUIET:
+        if time.monotonic() - started < QUIET_S:
             return
         with lock:
             bar.start()
             if stage not in tasks:
-                tasks[stage] = bar.add_task(stage, total=total)
+                tasks[stage] = bar.add_task(
+                    stage, total=total, unit="bytes" if stage == READING else "messages"
+                )
             bar.update(tasks[stage], completed=done)
 
     try:

@@ -112,7 +112,8 @@ class CountingGate:
         self.positions[order.instrument] -= signed
 
     def release(self, order, qty, ts) -> None:
-        self._set(order.cl_ord_id, self.charges[order.cl_ord_id] - qty)
+        assert qty == order.leaves_qty
+        del self.charges[order.cl_ord_id]
 
     def mark(self, instrument, bid, ask, ts) -> None:
         self.cancels_allowed = ask - bid != 1
@@ -150,6 +151,10 @@ class SummingLedger:
         assert self.fills.get(key, 0) > 0, f"bust of a fill never booked: {key}"
         self.fills[key] -= 1
         self.positions[instrument] -= signed_lots
+
+    def correct(self, account, strategy, instrument, old, new, ts) -> None:
+        self.bust(account, strategy, instrument, *old, ts)
+        self.apply_fill(account, strategy, instrument, *new, ts)
 
     def apply_funding(self, instrument, rate, price, ts) -> None:
         self.funded += 1

@@ -283,6 +283,27 @@ def test_a_child_its_owner_cancelled_is_not_released_and_what_fills_is_told_as_u
     assert (events(out)[-1].reason, events(out)[-1].cmd_id) == (Reason.UNCOVERED, 1)
 
 
+def test_an_immediate_child_its_owner_cancelled_is_not_followed():
+    desk = Desk()
+    desk.entry(c2={"ord_type": OrdType.MARKET, "price": 0})
+    desk.fill(1, 4)
+    desk.apply(CancelOrder(desk.ts, 2))
+    desk.report(2, ExecType.CANCELED)
+    out = desk.fill(1, 4)
+    assert sends(out) == []
+    assert events(out)[-1].reason == Reason.UNCOVERED
+
+
+def test_an_immediate_child_that_lost_to_its_sibling_is_not_followed():
+    desk = Desk()
+    oco = {"contingency": Contingency.OCO, "link_group": 5}
+    desk.entry(c2={"price": 110, **oco}, c3={"time_in_force": TimeInForce.IOC, **oco})
+    desk.fill(1, 4)
+    desk.fill(2, 4)
+    desk.report(3, ExecType.CANCELED)
+    assert [m.price for m in sends(desk.fill(1, 6), SendNew)] == [110]
+
+
 def test_a_child_the_gate_denies_is_over_for_good():
     desk = Desk(max_qty=10)
     desk.entry(c2={"qty": 30})

@@ -270,14 +270,6 @@ def test_only_one_replace_is_under_way_at_a_time():
     assert told.reason == Reason.REQUEST_PENDING
 
 
-def test_a_replace_to_what_the_order_is_is_answered_and_not_sent():
-    world = lane()
-    acked(world)
-    out = world.apply(ReplaceOrder(3, 1, qty=10, price=100))
-    assert sends(out) == []
-    assert events(out)[0].status is OrdStatus.NEW
-
-
 def test_a_replace_needs_an_acknowledged_order():
     world = lane()
     world.apply(new(1))
@@ -299,6 +291,18 @@ def test_a_market_order_has_no_price_to_replace():
     acked(world, ord_type=OrdType.MARKET, price=0)
     (told,) = world.apply(ReplaceOrder(3, 1, price=5))
     assert told.reason == Reason.ILLEGAL_REPLACE
+
+
+@pytest.mark.parametrize(
+    "command", [CancelAll(2, account="all"), CancelAll(2, instrument=0.5), Mark(2, 0, "x", 5)]
+)
+def test_a_command_for_many_that_cannot_be_is_refused_and_not_overheard(command):
+    world = lane()
+    acked(world)
+    (told,) = world.apply(command)
+    assert told.reason == Reason.INVALID_COMMAND
+    assert world.by_command(1).status is OrdStatus.NEW
+    assert world.state.marks == {}
 
 
 def test_cancel_all_takes_a_scope_oldest_first():
@@ -354,6 +358,7 @@ def test_settings_that_cannot_be_are_errors(change):
         Settings(**change)
 
 
-def test_an_oco_order_needs_a_group():
-    (told,) = lane().apply(new(1, contingency=Contingency.OCO))
+@pytest.mark.parametrize("links", [{"contingency": Contingency.OCO}, {"link_group": 4}])
+def test_an_oco_order_has_a_group_and_no_other_has_one(links):
+    (told,) = lane().apply(new(1, **links))
     assert told.reason == Reason.INVALID_CONTINGENCY

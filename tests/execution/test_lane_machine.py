@@ -165,10 +165,10 @@ def one_step(world: FaultyWorld, rng: random.Random) -> None:
         world.network([(rng.randrange(1 << 16), rng.choice(FATES)) for _ in range(rng.randint(1, 4))])
 
 
-def run_seed(seed: int, steps: int, **world_args) -> FaultyWorld:
+def run_seed(seed: int, steps: int, make=FaultyWorld, **world_args) -> FaultyWorld:
     """A whole story from a seed; a failure is reproduced by its number."""
     rng = random.Random(seed)
-    world = FaultyWorld(tells=seed % 2 == 0, **world_args)
+    world = make(tells=seed % 2 == 0, **world_args)
     for _ in range(steps):
         one_step(world, rng)
         world.holds()

@@ -125,6 +125,37 @@ def test_a_fill_the_order_has_no_room_for_proves_the_replace_under_way():
     assert world.apply(Report(9, KEY, ExecType.REPLACED, ts_venue=9, qty=20, price=100)) == []
 
 
+def test_an_old_answer_does_not_undo_what_a_fill_has_proved():
+    world = acked()
+    world.apply(ReplaceOrder(3, 1, qty=20))
+    world.apply(trade(7, 15, ts=9))
+    old = {"status": OrdStatus.NEW, "cum_qty": 0, "leaves_qty": 10}
+    assert world.apply(Report(12, KEY, ExecType.ORDER_STATUS, ts_venue=8, **old)) == []
+    order = world.order(KEY)
+    assert (order.status, order.qty, order.leaves_qty) == (OrdStatus.PARTIALLY_FILLED, 20, 5)
+
+
+def test_what_the_venue_still_works_stays_open_though_more_filled_here():
+    world = acked()
+    world.apply(trade(7, 4, ts=3))
+    world.apply(trade(8, 5, ts=4))
+    cut = {"qty": 6, "price": 100, "cum_qty": 5, "leaves_qty": 1}
+    (told,) = world.apply(Report(9, KEY, ExecType.RESTATED, ts_venue=9, **cut))
+    assert (told.status, told.cum_qty, told.leaves_qty) == (OrdStatus.PARTIALLY_FILLED, 9, 1)
+    assert world.state.gate.charges == {KEY: 1}, "fill 7 was busted, and we have not heard"
+
+
+def test_an_order_that_closed_by_our_count_and_lives_is_cancelled_there():
+    world = acked()
+    world.apply(trade(7, 10, ts=3))
+    assert status(world) is OrdStatus.FILLED
+    alive = {"status": OrdStatus.PARTIALLY_FILLED, "cum_qty": 10, "leaves_qty": 2}
+    assert sends(world.apply(Report(4, KEY, ExecType.ORDER_STATUS, ts_venue=2, **alive))) == []
+    told, cancel = world.apply(Report(5, KEY, ExecType.ORDER_STATUS, ts_venue=5, **alive))
+    assert (told.status, told.reason) == (OrdStatus.FILLED, Reason.ALIVE_AFTER_CLOSE)
+    assert cancel == SendCancel(5, KEY)
+
+
 def test_an_overfill_is_money_all_the_same():
     world = acked()
     (told,) = world.apply(trade(7, 13))
@@ -244,7 +275,8 @@ def test_a_refusal_before_the_acknowledgement_settles_nothing_and_the_cancel_is_
     world.apply(CancelOrder(2, 1))
     out = world.apply(Report(3, KEY, ExecType.CANCEL_REJECTED, reason=202))
     assert status(world) is OrdStatus.UNKNOWN
-    assert sends(out) == [SendStatus(3, KEY)]
+    assert sends(out) == []
+    assert sends(world.apply(Tick(3))) == [SendStatus(3, KEY)]
     out = world.apply(Report(4, KEY, ExecType.NEW))
     assert sends(out) == [SendCancel(4, KEY)]
     assert status(world) is OrdStatus.PENDING_CANCEL

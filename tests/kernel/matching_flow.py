@@ -50,7 +50,9 @@ class Flow:
 def random_commands(rng: np.random.Generator, n: int, flow: Flow = Flow()) -> Rows:
     """`n` command rows; most ids they name are live or were a moment ago."""
     rows = np.zeros((n, COMMAND_WORDS), np.int64)
-    mid = flow.centre + np.cumsum(rng.choice([-1, 0, 1], n, p=[flow.drift / 2, 1 - flow.drift, flow.drift / 2]))
+    mid = flow.centre + np.cumsum(
+        rng.choice([-1, 0, 1], n, p=[flow.drift / 2, 1 - flow.drift, flow.drift / 2])
+    )
     kind = rng.choice(
         [Command.NEW, Command.CANCEL, Command.REPLACE, Command.TIME, Command.END_OF_DAY, Command.MASS_CANCEL],
         n,
@@ -68,7 +70,9 @@ def random_commands(rng: np.random.Generator, n: int, flow: Flow = Flow()) -> Ro
     recent = np.maximum(fresh - rng.geometric(0.05, n), 0)
     rows[:, C_ID] = np.where(new & (rng.random(n) > 0.005), fresh * 7919, recent * 7919)
     rows[:, C_OWNER] = rng.integers(0, flow.owners, n)
-    rows[kind == Command.MASS_CANCEL, C_OWNER] += np.where(rng.random((kind == Command.MASS_CANCEL).sum()) < 0.3, 0, 0)
+    rows[kind == Command.MASS_CANCEL, C_OWNER] += np.where(
+        rng.random((kind == Command.MASS_CANCEL).sum()) < 0.3, 0, 0
+    )
     rows[:, C_TIME] = np.arange(n) // 4 * 10 + rng.integers(-5, 600, n) * (kind != Command.TIME)
     side = rng.integers(1, 3, n)
     sign = 3 - 2 * side
@@ -83,7 +87,9 @@ def random_commands(rng: np.random.Generator, n: int, flow: Flow = Flow()) -> Ro
     tif[shown & ((tif == TimeInForce.IOC) | (tif == TimeInForce.FOK))] = TimeInForce.GTC
     rows[(types == OrdType.PEGGED) & (rng.random(n) < 0.6), C_PRICE] = NO_PRICE
     rows[(types == OrdType.TRAILING_STOP) & (rng.random(n) < 0.6), C_STOP] = NO_PRICE
-    peg = np.array([ExecInst.PEG_PRIMARY, ExecInst.PEG_MARKET, ExecInst.PEG_MID], np.int64)[rng.integers(0, 3, n)]
+    peg = np.array([ExecInst.PEG_PRIMARY, ExecInst.PEG_MARKET, ExecInst.PEG_MID], np.int64)[
+        rng.integers(0, 3, n)
+    ]
     inst = np.where(types == OrdType.PEGGED, peg, 0) | (rng.random(n) < 0.1) * int(ExecInst.POST_ONLY)
     stp = rng.integers(0, 5, n)
     rows[:, C_WHAT] = kind
@@ -108,4 +114,6 @@ def _spoil(rng: np.random.Generator, rows: Rows, flow: Flow) -> None:
     rows[everybody & (rng.random(n) < 0.2), C_OWNER] = ALL_OWNERS
     far = np.flatnonzero(rng.random(n) < flow.far)
     column = rng.choice([C_PRICE, C_STOP], len(far))
-    rows[far, column] += rng.choice([-1, 1], len(far)) * rng.choice([MAX_SPAN // 3, MAX_SPAN - 30, 9000], len(far))
+    rows[far, column] += rng.choice([-1, 1], len(far)) * rng.choice(
+        [MAX_SPAN // 3, MAX_SPAN - 30, 9000], len(far)
+    )

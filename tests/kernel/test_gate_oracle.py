@@ -8,13 +8,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
 from oracle.gate_world import LIMITS, SCOPES, SETUP, UNIVERSE, World
 from oracle.gate import OracleGate
 from tidegate.kernel import gate_state as g
-from tidegate.model.order import Order
 from tidegate.risk.gate import Gate
 
 CHECKS = {"check", "check_replace", "check_cancel", "check_parent"}
@@ -64,3 +62,77 @@ def play(seed: int, n: int, every: int) -> tuple[dict[int, int], int]:
             assert observe(gate) == oracle.observe(), (seed, step, what, args)
     assert observe(gate) == oracle.observe(), seed
     return reasons, step
+
+
+# A million commands in all, in parts that run side by side; one part by default, for the oracle takes its time.
+PARTS, PART = 8, 125_000
+RUN = range(PARTS) if os.environ.get("TIDEGATE_FULL") == "1" else range(2)
+
+
+@pytest.mark.parametrize("seed", RUN)
+def test_gate_and_oracle_agree_on_every_figure_and_on_all_state(seed: int) -> None:
+    length = PART if len(RUN) == PARTS else 60_000
+    reasons, _ = play(seed, length, every=2_000)
+    assert len(reasons) > 30, "the commands reach too few controls to prove much"
+
+
+def test_state_agrees_after_every_single_command() -> None:
+    play(seed=1_000, n=1_500, every=1)
+
+
+def test_gate_works_as_plain_python() -> None:
+    code = "from test_gate_oracle import play; print(play(7, 400, every=50)[1])"
+    env = {**os.environ, "NUMBA_DISABLE_JIT": "1", "PYTHONWARNINGS": "error::RuntimeWarning", "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[n]) for n in (0, 1)])}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) >= 399
+
+
+def test_snapshot_restores_the_gate_to_the_byte() -> None:
+    world, gate = World(5), Gate(UNIVERSE, SCOPES, LIMITS, **SETUP)
+    commands = list(_drive(world, gate, 3_000))
+    assert commands
+    other = Gate(UNIVERSE, SCOPES, LIMITS, **SETUP)
+    other.load(gate.state_bytes())
+    assert other.state_bytes() == gate.state_bytes()
+    for what, args in world.commands(1_000):
+        assert ask(gate, what, args) == ask(other, what, args)
+        if what == "check" and gate._figures[0] == 0:
+            world.accept(args[0])
+    assert other.state_bytes() == gate.state_bytes()
+    with pytest.raises(ValueError, match="built differently"):
+        other.load(gate.state_bytes()[:-8])
+
+
+def _drive(world: World, gate: Gate, n: int) -> list[tuple[str, tuple[Any, ...]]]:
+    played = []
+    for what, args in world.commands(n):
+        figures = ask(gate, what, args)
+        if what == "check" and figures[0] == 0:
+            world.accept(args[0])
+        played.append((what, args))
+    return played
+
+
+def test_two_runs_of_the_same_commands_end_in_the_same_bytes() -> None:
+    ends = []
+    for _ in range(2):
+        gate = Gate(UNIVERSE, SCOPES, LIMITS, **SETUP)
+        _drive(World(11), gate, 4_000)
+        ends.append(gate.state_bytes())
+    assert ends[0] == ends[1]
+
+
+def test_when_everything_is_over_nothing_stays_charged() -> None:
+    world, gate = World(3), Gate(UNIVERSE, SCOPES, LIMITS, **SETUP)
+    _drive(world, gate, 6_000)
+    for order in list(world.live.values()):
+        gate.release(order, order.leaves_qty, world.ts)
+    state = gate.state
+    assert not state.scope[:, [g.P_ORDERS, g.P_OPEN]].any()
+    assert not state.cell[:, [g.C_BUYS, g.C_SELLS, g.C_REDUCE_BUYS, g.C_REDUCE_SELLS, g.C_BIDS, g.C_ASKS]].any()
+    assert state.slot[0, g.H_USED] == 0
+    n = len(UNIVERSE)
+    for s in range(len(SCOPES)):
+        for total, part in ((g.P_GROSS, g.C_GROSS), (g.P_MARGIN, g.C_MARGIN), (g.P_PNL, g.C_PNL), (g.P_LONG, g.C_LONG)):
+            assert state.scope[s, total] == state.cell[s * n : (s + 1) * n, part].sum()

@@ -121,7 +121,7 @@ def test_batches_do_not_depend_on_their_size() -> None:
     data = gzip.decompress(SAMPLE[0].read_bytes())
     data = data[: data.index(b"\n", 200_000 if JIT else 5_000) + 1]
     wide, narrow = parse(data, rows=1 << 20), parse(data, rows=16)
-    assert len(narrow) > 20
+    assert len(narrow) > (20 if JIT else 2)
     assert as_read(wide) == as_read(narrow)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tidegate.marketdata.binance_shapes import (
@@ -127,6 +127,7 @@ def test_minima_of_files_merge_to_those_of_their_union() -> None:
     assert [p.tolist() for p in apart.points()] == [p.tolist() for p in whole.points()]
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.lists(st.integers(0, 20 * SECOND), min_size=1, max_size=30))
 def test_correction_keeps_the_order_of_time(moments: list[int]) -> None:
     clock = fitted(traffic(20, -SECOND, -50.0, rate=20))

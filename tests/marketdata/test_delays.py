@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tidegate.marketdata.delays import BUCKETS, Delays, edges
@@ -16,6 +16,7 @@ def of(*values: int) -> Delays:
     return delays
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.integers(0, 2**61), min_size=1, max_size=60),
     st.sampled_from([0.01, 0.25, 0.5, 0.9, 0.99, 1.0]),
@@ -25,6 +26,7 @@ def test_quantiles_are_right_to_one_in_a_hundred_and_twenty_eight(values: list[i
     assert of(*values).quantile(q) == pytest.approx(exact, rel=1 / 127, abs=1)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**62))
 def test_every_value_lies_in_its_bucket(value: int) -> None:
     [number] = np.flatnonzero(of(value).counts)

@@ -190,6 +190,8 @@ class OracleGate:
         self.windows: dict[tuple[int, int], Window] = {}
         self._rules: dict[Any, Any] = {}
         self.warnings = 0
+        self.unit_now: dict[int, float] = {}
+        """Forgotten whenever a mark or a rate moves."""
 
     # Values.
 
@@ -213,7 +215,9 @@ class OracleGate:
         return self.factor[i] * max(abs(bid), abs(ask)) * self.rate(i)
 
     def marked_unit(self, i: int) -> float:
-        return self.unit(i, self.marks[i].bid, self.marks[i].ask) if self.marks[i].ts else 0.0
+        if i not in self.unit_now:
+            self.unit_now[i] = self.unit(i, self.marks[i].bid, self.marks[i].ask) if self.marks[i].ts else 0.0
+        return self.unit_now[i]
 
     def pnl(self, s: int, i: int | None = None) -> int:
         if i is None:
@@ -229,27 +233,24 @@ class OracleGate:
         short = self.pos[s, i] - self.sells[s, i] - (lots if side is Side.SELL else 0)
         return (self.marked_unit(i) if unit is None else unit) * max(abs(long), abs(short))
 
-    def totals(self, s: int) -> dict[str, int]:
-        n = range(len(self.universe))
-        orders = [o for o in self.open.values() if s in o.scopes]
-        return {
-            "orders": len(orders),
-            "open": sum(o.value for o in orders),
-            "gross": sum(whole(self.gross(s, i)) for i in n),
-            "margin": sum(whole(self.gross(s, i) * self.margin_rate[i]) for i in n),
-            "long": sum(whole(self.marked_unit(i) * (self.pos[s, i] + self.buys[s, i])) for i in n),
-            "short": sum(whole(self.marked_unit(i) * (self.pos[s, i] - self.sells[s, i])) for i in n),
-            "pnl": self.pnl(s),
-        }
+    def all_gross(self, s: int) -> int:
+        return sum(whole(self.gross(s, i)) for i in range(len(self.universe)))
+
+    def all_margin(self, s: int) -> int:
+        return sum(whole(self.gross(s, i) * self.margin_rate[i]) for i in range(len(self.universe)))
+
+    def all_net(self, s: int, buy: bool) -> int:
+        ends = [self.pos[s, i] + (self.buys[s, i] if buy else -self.sells[s, i]) for i in range(len(self.universe))]
+        return sum(whole(self.marked_unit(i) * end) for i, end in enumerate(ends))
 
     def observe(self) -> dict[str, Any]:
         """Everything the kernel must agree on."""
         seen: dict[str, Any] = {}
         for s in range(len(self.scopes)):
-            t = self.totals(s)
+            orders = [o for o in self.open.values() if s in o.scopes]
             seen[f"scope {s}"] = [
-                int(self.state[s]), *self.cause[s], t["orders"], t["open"], t["gross"], t["long"], t["short"], t["margin"],
-                t["pnl"], self.peak[s], self.day_pnl[s], self.traded[s], self.tat["new"][s], self.tat["cancel"][s],
+                int(self.state[s]), *self.cause[s], len(orders), sum(o.value for o in orders), self.all_gross(s),
+                self.all_net(s, True), self.all_net(s, False), self.all_margin(s), self.pnl(s), self.peak[s], self.day_pnl[s], self.traded[s], self.tat["new"][s], self.tat["cancel"][s],
             ]  # fmt: skip
             for i in range(len(self.universe)):
                 mine = [o for o in self.open.values() if s in o.scopes and o.order.instrument == i]
@@ -512,9 +513,9 @@ class OracleGate:
         self, order: Order, held: Open | None, qty: int, price: int, ref: tuple[int, int, int], ts: int
     ) -> None:
         self.known(order)
+        self.limits_set(order, risk_only=False)
         self.permitted(order, ts)
         self.valid(order, qty, price, ts)
-        self.limits_set(order, risk_only=False)
         i, buy, chain = order.instrument, order.side is Side.BUY, self.chain(order)
         sign = 1 if buy else -1
         bid, ask, seen, known = self.reference(i, ref)
@@ -564,6 +565,7 @@ class OracleGate:
         self.throttle(order, "new", R.ORDER_THROTTLE, ts)
         if not self.marks[i].ts and known:
             self.marks[i].bid, self.marks[i].ask, self.marks[i].ts = bid, ask, seen
+            self.unit_now.clear()
         if held is None:
             rests = order.ord_type in (OrdType.LIMIT, OrdType.ICEBERG)
             rests = rests and order.time_in_force not in (TimeInForce.IOC, TimeInForce.FOK)
@@ -671,31 +673,32 @@ class OracleGate:
             raise Denied(R.TRADED_VALUE, 25, book.cap(s, "traded_value"), traded, s)
         if not lots:
             return
-        totals = self.totals(s)
+        gross, net = self.all_gross(s), self.all_net(s, buy)
         # Before the first mark nothing of the instrument is in the totals, and `unit` is the reference's.
         now = self.gross(s, i) if self.marked_unit(i) else 0.0
         then = self.gross(s, i, lots, order.side, unit)
         grown = whole(then) - whole(now)
-        if grown > 0 and totals["gross"] + grown > book.cap(s, "gross"):
-            raise Denied(R.GROSS_NOTIONAL, 18, book.cap(s, "gross"), totals["gross"] + grown, s)
+        if grown > 0 and gross + grown > book.cap(s, "gross"):
+            raise Denied(R.GROSS_NOTIONAL, 18, book.cap(s, "gross"), gross + grown, s)
         end = pos + self.buys[s, i] if buy else pos - self.sells[s, i]
-        side = "long" if buy else "short"
-        after = totals[side] - whole(self.marked_unit(i) * end) + whole(unit * (end + (lots if buy else -lots)))
-        if abs(after) > book.cap(s, "net") and abs(after) > abs(totals[side]):
+        after = net - whole(self.marked_unit(i) * end) + whole(unit * (end + (lots if buy else -lots)))
+        if abs(after) > book.cap(s, "net") and abs(after) > abs(net):
             raise Denied(R.NET_NOTIONAL, 18, book.cap(s, "net"), abs(after), s)
         buffer = book.total(s, "margin_buffer")
         if self.scopes.levels[s] is Level.ACCOUNT and buffer is not None and buffer.is_finite():
             capital = self.scopes.accounts[order.account].capital
-            allowed = (math.floor(capital * 1_000_000) + totals["pnl"]) * max(0, 1_000_000 - ppm(buffer)) // 1_000_000
+            allowed = (math.floor(capital * 1_000_000) + self.pnl(s)) * max(0, 1_000_000 - ppm(buffer)) // 1_000_000
             rate = self.margin_rate[i]
             grown = whole(then * rate) - whole(now * rate)
-            if grown > 0 and totals["margin"] + grown > allowed:
-                raise Denied(R.MARGIN, 20, allowed, totals["margin"] + grown, s)
+            if grown > 0 and self.all_margin(s) + grown > allowed:
+                raise Denied(R.MARGIN, 20, allowed, self.all_margin(s) + grown, s)
 
     def duplicates(self, order: Order, qty: int, price: int, ts: int) -> None:
         limit, scope = self.rule(order, "duplicate_orders", number)
         window = self.beside(order, "duplicate_orders", "duplicate_window")
-        recent, key = self.recent[order.strategy], (order.account, order.instrument, order.side, price, qty)
+        recent, key = self.recent[order.strategy], (
+            order.account, order.instrument, order.side, order.ord_type, price or order.stop_price, qty
+        )
         same = 1 + sum(1 for k, when, _ in recent if k == key and when > ts - window)
         replayed = order.cl_ord_id != 0 and any(name == order.cl_ord_id for _, _, name in recent)
         recent.append((key, ts, order.cl_ord_id))
@@ -774,6 +777,7 @@ class OracleGate:
         i, mark = order.instrument, self.marks[order.instrument]
         if not mark.ts:
             mark.bid, mark.ask, mark.ts = price, price, max(ts, 1)
+            self.unit_now.clear()
         signed = qty * order.side.sign
         paid = whole(self.settle(i, price, signed), 1 << 61)
         for s in self.chain(order):
@@ -812,6 +816,7 @@ class OracleGate:
                 one = mid * float(self.universe[i].tick) * self.rates[quote] * self.units(quote)
                 self.rates[currency] = one / self.units(currency)
         mark.bid, mark.ask, mark.ts = bid, ask, max(ts, 1)
+        self.unit_now.clear()
         for s in range(len(self.scopes)):
             self.losses(s)
 

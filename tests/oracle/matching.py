@@ -123,7 +123,12 @@ class Oracle:
         self.out.append((what, id, contra, word(price), qty, leaves, contra_leaves, self.seq))
 
     def tell(
-        self, o: Order, execution: ExecType, why: Reason = Reason.NONE, qty: int | None = None, leaves: int = 0
+        self,
+        o: Order,
+        execution: ExecType,
+        why: Reason = Reason.NONE,
+        qty: int | None = None,
+        leaves: int = 0,
     ) -> None:
         price = o.at if o.at is not None else o.limit
         if o.type is OrdType.PEGGED:
@@ -169,7 +174,9 @@ class Oracle:
         self.end(o)
 
     def fits(self, price: int) -> bool:
-        live = [o.at for s in self.book.values() for o in s] + [o.stop for s in self.stops.values() for o in s]
+        live = [o.at for s in self.book.values() for o in s] + [
+            o.stop for s in self.stops.values() for o in s
+        ]
         return max([price, *live]) - min([price, *live]) < MAX_SPAN  # type: ignore[type-var]
 
     def crosses(self, o: Order, price: int | None) -> bool:
@@ -234,7 +241,12 @@ class Oracle:
         if inst & ~(POST_ONLY | PRIMARY | MARKET | MID):
             raise Refused(Reason.BAD_FIELD)
         try:
-            side, kind, tif, stp = Side(codes[0]), OrdType(codes[1]), TimeInForce(codes[2]), SelfTrade(codes[3])
+            side, kind, tif, stp = (
+                Side(codes[0]),
+                OrdType(codes[1]),
+                TimeInForce(codes[2]),
+                SelfTrade(codes[3]),
+            )
         except ValueError:
             raise Refused(Reason.BAD_FIELD) from None
         return Order(id, owner, side, kind, tif, stp, inst, qty, extra=extra, expiry=time)
@@ -278,7 +290,15 @@ class Oracle:
         return min(stop, near) if o.side is Side.BUY else max(stop, near)
 
     def new(
-        self, what: int, id: int, owner: int, qty: int, price: int | None, stop: int | None, extra: int, time: int
+        self,
+        what: int,
+        id: int,
+        owner: int,
+        qty: int,
+        price: int | None,
+        stop: int | None,
+        extra: int,
+        time: int,
     ) -> None:
         o = self.parse(what, id, owner, qty, extra, time)
         self.check_terms(o, price, stop)

@@ -60,5 +60,5 @@ def capture(path: Path, frames: Iterable[tuple[int, Any]] | bytes, compress: boo
     """Write a capture file."""
     data = frames if isinstance(frames, bytes) else lines(frames)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(gzip.compress(data, 1) if compress else data)
+    path.write_bytes(gzip.compress(data, 1, mtime=0) if compress else data)
     return path

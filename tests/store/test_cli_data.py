@@ -50,6 +50,29 @@ def test_import_ls_describe_verify(raw: Path, tmp_path: Path) -> None:
     assert "sound" in run("verify", "--lake", lake).stdout
 
 
+def test_a_long_import_shows_both_passes(raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from rich.progress import Progress
+
+    from tidegate import cli_data
+
+    shown: dict[str, int] = {}
+    add, update = Progress.add_task, Progress.update
+    monkeypatch.setattr(cli_data, "QUIET_S", -1.0)
+    monkeypatch.setattr(
+        Progress, "add_task", lambda bar, name, **more: shown.setdefault(name, 0) or add(bar, name, **more)
+    )
+
+    def note(bar: Progress, task: Any, *, completed: int) -> None:
+        name = bar.tasks[task].description
+        shown[name] = max(shown[name], completed)
+        update(bar, task, completed=completed)
+
+    monkeypatch.setattr(Progress, "update", note)
+    run("import", raw, "--lake", tmp_path / "lake")
+    size = sum(path.stat().st_size for path in raw.iterdir())
+    assert shown == {"reading": size, "writing": 244}
+
+
 def test_json_is_whole_and_agrees_with_the_lake(raw: Path, tmp_path: Path) -> None:
     lake = tmp_path / "lake"
     report = msgspec.json.decode(run("import", raw, "--lake", lake, "--json").stdout)

@@ -1,6 +1,7 @@
 """Estimators against their definitions, worked out the slow way."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -39,7 +40,7 @@ def test_held_mean_is_the_exponentially_weighted_integral_of_a_step_function():
         mean.add(int(t), float(v))
     rate, end = math.log(2) / half, times[-1]
     weights = [
-        math.exp(-rate * (end - b)) - math.exp(-rate * (end - a)) for a, b in zip(times, times[1:], strict=False)
+        math.exp(-rate * (end - b)) - math.exp(-rate * (end - a)) for a, b in pairwise(times)
     ]
     assert mean.value == pytest.approx(np.dot(weights, values[:-1]) / sum(weights), rel=1e-10)
     assert mean.weight == pytest.approx(1 - 0.5 ** ((end - times[0]) / half))

@@ -83,9 +83,9 @@ def test_rescaling_of_the_weights_changes_nothing():
         if k % 2:
             fit.trade(105.0, Side.BUY)
     fit.begin(100.0)
-    assert fit.intervals == pytest.approx(4.0 / 1.0 - 2.0, rel=1e-6)
-    share = sum(2.0**-j for j in range(1, 60, 2)) / (2 * sum(2.0**-j for j in range(1, 60)))
-    assert dict(fit.reached())[4.5] == pytest.approx(2 * share, rel=1e-6)
+    # Each interval weighs half of the next: ½ + ¼ + …, on two sides; every other one was reached, on one side.
+    assert fit.intervals == pytest.approx(2.0, rel=1e-6)
+    assert dict(fit.reached())[4.5] == pytest.approx((1 / 2 + 1 / 8 + 1 / 32 + 1 / 96) / 2, rel=1e-6)
 
 
 def test_too_little_data_gives_no_fit():

@@ -15,6 +15,7 @@ CREATED, NEW, PARTIALLY_FILLED = OrdStatus.CREATED, OrdStatus.NEW, OrdStatus.PAR
 PENDING_NEW, PENDING_REPLACE = OrdStatus.PENDING_NEW, OrdStatus.PENDING_REPLACE
 PENDING_CANCEL, UNKNOWN = OrdStatus.PENDING_CANCEL, OrdStatus.UNKNOWN
 FILLED, CANCELED = OrdStatus.FILLED, OrdStatus.CANCELED
+_ACK, _ACK_PARTIAL, _CANCEL_REQUEST = Trigger.ACK, Trigger.ACK_PARTIAL, Trigger.CANCEL_REQUEST
 AWAITED = frozenset((PENDING_NEW, PENDING_REPLACE, PENDING_CANCEL, UNKNOWN))
 """Statuses that wait for the venue's word."""
 
@@ -67,7 +68,10 @@ def move(s: State, order: LaneOrder, trigger: Trigger, ts: int) -> None:
     if status is None:
         raise LaneBroken(f"transition: order {order.cl_ord_id} is {order.status.name} and got {trigger.name}")
     order.status = status
-    touch(s, order, ts)
+    order.version += 1
+    order.ts_update = ts
+    if order.linked:
+        s.touched.append(order)
 
 
 def submit(s: State, order: LaneOrder, ref: tuple[int, int, int], ts: int) -> bool:
@@ -110,9 +114,11 @@ def deny(s: State, order: LaneOrder, reason: int, ts: int) -> None:
 
 def close(s: State, order: LaneOrder, trigger: Trigger, ts: int, reason: int = 0) -> None:
     """Make the order terminal: what it was still charged is released, LeavesQty becomes 0."""
-    drop_pending(s, order, ts)
     if order.sent and order.leaves_qty:
         s.gate.release(order, order.leaves_qty, ts)
+    elif order.pending_qty:
+        s.gate.replace_rejected(order, order.pending_qty, order.pending_price, ts)
+    order.pending_qty = order.pending_price = 0
     order.leaves_qty = 0
     order.closing = CREATED
     order.doubt = False
@@ -151,7 +157,8 @@ def recharge(s: State, order: LaneOrder, ts: int) -> None:
 
 def settle(s: State, order: LaneOrder, ts: int) -> None:
     """After a report: decide whether, and until when, the venue's next word is awaited."""
-    if order.status in AWAITED:
+    status = order.status
+    if status is not NEW and status is not PARTIALLY_FILLED:
         if not order.deadline:
             s.watch(order, ts + s.settings.ack_timeout)
     elif order.doubt or order.immediate or order.venue_cum > order.cum_qty:
@@ -165,13 +172,13 @@ def settle(s: State, order: LaneOrder, ts: int) -> None:
 def alive(s: State, order: LaneOrder, ts: int) -> None:
     """The venue has the order: NEW or PARTIALLY_FILLED, if it was not known before."""
     order.acked = True
-    if order.status in (PENDING_NEW, UNKNOWN):
-        move(s, order, Trigger.ACK_PARTIAL if order.cum_qty else Trigger.ACK, ts)
+    if order.status is PENDING_NEW or order.status is UNKNOWN:
+        move(s, order, _ACK_PARTIAL if order.cum_qty else _ACK, ts)
 
 
 def resume(s: State, order: LaneOrder, ts: int) -> None:
     """An order found open goes on with what was asked of it: a replace still out, a cancel still wanted."""
-    if order.status not in (NEW, PARTIALLY_FILLED):
+    if order.status is not NEW and order.status is not PARTIALLY_FILLED:
         return
     if order.pending_qty:
         move(s, order, Trigger.REPLACE_REQUEST, ts)
@@ -195,7 +202,7 @@ def send_cancel(s: State, order: LaneOrder, ts: int) -> None:
     s.owed.pop(order.cl_ord_id, None)
     order.target = CANCELED
     order.ts_sent = ts
-    move(s, order, Trigger.CANCEL_REQUEST, ts)
+    move(s, order, _CANCEL_REQUEST, ts)
     if order.status is not UNKNOWN:
         order.asks = 0
         s.watch(order, ts + s.settings.ack_timeout)

@@ -12,6 +12,7 @@ from tidegate.execution import contingent
 from tidegate.execution.acts import (
     CANCELED,
     CREATED,
+    FILLED,
     NEW,
     PARTIALLY_FILLED,
     PENDING_CANCEL,
@@ -26,17 +27,19 @@ from tidegate.execution.acts import (
 )
 from tidegate.execution.ids import MAX_SEQUENCE
 from tidegate.execution.state import LaneBroken, LaneOrder, State
-from tidegate.model.messages import CancelAll, CancelOrder, Message, NewOrder, OrderEvent, ReplaceOrder
+from tidegate.model.messages import CancelAll, CancelOrder, Mark, Message, NewOrder, OrderEvent, ReplaceOrder
 from tidegate.model.order import Contingency, ExecType, OrdStatus, OrdType, Side, TimeInForce, Trigger
 from tidegate.risk.reasons import Reason
 
 _NEW_NUMBERS = struct.Struct("<17q")
 _REPLACE_NUMBERS = struct.Struct("<7q")
+_FOUR = struct.Struct("<4q")
 _SIDES = {int(member): member for member in Side}
 _TYPES = {int(member): member for member in OrdType}
 _TIFS = {int(member): member for member in TimeInForce}
 _CONTINGENCIES = {int(member): member for member in Contingency}
 _IMMEDIATE = (TimeInForce.IOC, TimeInForce.FOK)
+_MARKET, _OCO = OrdType.MARKET, Contingency.OCO
 _PRICELESS = (OrdType.MARKET, OrdType.STOP, OrdType.TRAILING_STOP)
 
 
@@ -103,15 +106,17 @@ def _build(s: State, m: NewOrder) -> tuple[LaneOrder, tuple[int, int, int]]:
         raise LaneBroken("sequence: the lane has used all its ClOrdIDs")
     ord_type, tif = _TYPES[m.ord_type], _TIFS[m.time_in_force]
     contingency = _CONTINGENCIES[m.contingency]
-    oco = contingency is Contingency.OCO
-    if oco and not link_group:
-        raise Refused(Reason.INVALID_CONTINGENCY, "an OCO order needs a link_group")
-    immediate = ord_type is OrdType.MARKET or tif in _IMMEDIATE
+    oco = contingency is _OCO
+    if oco != (link_group != 0):
+        raise Refused(
+            Reason.INVALID_CONTINGENCY, "a link_group is for OCO orders, and each of them needs one"
+        )
+    immediate = ord_type is _MARKET or tif in _IMMEDIATE
     order = LaneOrder(
         s.prefix | (s.seq + 1), cmd_id, account, strategy, instrument, _SIDES[m.side], ord_type, tif, qty,
         price, stop_price, display_qty, offset, expire_ts, exec_inst, leaves_qty=qty, contingency=contingency,
-        target=OrdStatus.FILLED if immediate else OrdStatus.NEW, immediate=immediate, ts_submit=ts,
-        linked=oco, link_group=link_group if oco else 0,
+        target=FILLED if immediate else NEW, immediate=immediate, ts_submit=ts,
+        linked=oco, link_group=link_group,
     )  # fmt: skip
     return order, (ref_bid, ref_ask, ref_ts)
 
@@ -130,12 +135,12 @@ def cancel_order(s: State, m: CancelOrder) -> None:
     order = s.by_cmd.get(m.cmd_id)
     if order is None:
         raise Refused(Reason.UNKNOWN_COMMAND, f"cmd_id {m.cmd_id} asked for no order")
-    cancel(s, order, m.ts)
+    cancel(s, order, int(m.ts))
 
 
 def cancel(s: State, order: LaneOrder, ts: int) -> None:
     """Cancel one order as its owner asks: at once where it was never sent, else by request."""
-    if order.status >= OrdStatus.FILLED or order.closing:
+    if order.status >= FILLED or order.closing:
         refuse(s, order, Reason.ORDER_NOT_OPEN, ts)
         return
     contingent.give_up(s, order)
@@ -158,7 +163,7 @@ def cancel(s: State, order: LaneOrder, ts: int) -> None:
 
 def cancel_all(s: State, m: CancelAll) -> None:
     """Cancel every order in the scope, oldest first; children that wait for their parents too."""
-    account, strategy, instrument = m.account, m.strategy, m.instrument
+    ts, account, strategy, instrument = _FOUR.unpack(_FOUR.pack(m.ts, m.account, m.strategy, m.instrument))
     scope = [
         order
         for order in s.live.values()
@@ -167,8 +172,17 @@ def cancel_all(s: State, m: CancelAll) -> None:
         and instrument in (-1, order.instrument)
     ]
     for order in scope:
-        if order.status < OrdStatus.FILLED and order.status is not PENDING_CANCEL and not order.closing:
-            cancel(s, order, m.ts)
+        if order.status < FILLED and order.status is not PENDING_CANCEL and not order.closing:
+            cancel(s, order, ts)
+
+
+def mark(s: State, m: Mark) -> None:
+    """The touch of an instrument: for the gate, and for children that are released later."""
+    ts, instrument, bid, ask = _FOUR.unpack(_FOUR.pack(m.ts, m.instrument, m.bid, m.ask))
+    if not 0 <= instrument < s.instruments:
+        raise Refused(Reason.UNKNOWN_INSTRUMENT, f"mark of instrument {instrument} of {s.instruments}")
+    s.gate.mark(instrument, bid, ask, ts)
+    s.marks[instrument] = (bid, ask, ts)
 
 
 def replace_order(s: State, m: ReplaceOrder) -> None:
@@ -199,14 +213,12 @@ def replace_order(s: State, m: ReplaceOrder) -> None:
 def _no_replace(order: LaneOrder, qty: int, price: int) -> Reason:
     """Why the replace cannot be sent; NONE where it can."""
     status = order.status
-    if status >= OrdStatus.FILLED or order.closing or status is CREATED:
+    if status >= FILLED or order.closing or status is CREATED:
         return Reason.ORDER_NOT_OPEN
     if status is PENDING_REPLACE and (order.pending_qty, order.pending_price) == (qty, price):
         return Reason.DUPLICATE_COMMAND
     if status not in (NEW, PARTIALLY_FILLED) or order.pending_qty or order.target is CANCELED:
         return Reason.REQUEST_PENDING
-    if (order.qty, order.price) == (qty, price):
-        return Reason.DUPLICATE_COMMAND
     if price != order.price and order.ord_type in _PRICELESS:
         return Reason.ILLEGAL_REPLACE
     return Reason.NONE

@@ -127,7 +127,7 @@ def _cover(s: State, link: Link, parent: LaneOrder, ts: int) -> None:
     want = link.full * parent.cum_qty // link.whole
     covered = link.base
     if child is not None and child.sent:
-        covered += child.pending_qty or child.qty
+        covered += child.qty
     if want <= covered:
         return
     if link.over:
@@ -202,7 +202,7 @@ def _follow(s: State, link: Link, parent: LaneOrder, want: int, ts: int) -> None
         qty, link.price, m.stop_price, min(m.display_qty, qty), m.offset, m.expire_ts, m.exec_inst,
         leaves_qty=qty, target=FILLED if immediate else NEW, parent=parent.cl_ord_id,
         root=parent.root or parent.cl_ord_id, contingency=contingency, ts_submit=ts, immediate=immediate,
-        link_group=m.link_group if contingency is Contingency.OCO else 0, linked=True,
+        link_group=m.link_group, linked=True,
     )  # fmt: skip
     s.seq += 1
     link.child = order.cl_ord_id

@@ -47,13 +47,6 @@ from tidegate.risk.reasons import Reason
 Handler = Callable[[State, Any], None]
 
 
-def _mark(s: State, m: Mark) -> None:
-    if not 0 <= m.instrument < s.instruments:
-        raise Refused(Reason.UNKNOWN_INSTRUMENT, f"mark of instrument {m.instrument} of {s.instruments}")
-    s.marks[m.instrument] = (m.bid, m.ask, m.ts)
-    s.gate.mark(m.instrument, m.bid, m.ask, m.ts)
-
-
 def _funding(s: State, m: Funding) -> None:
     if not 0 <= m.instrument < s.instruments:
         raise Refused(Reason.UNKNOWN_INSTRUMENT, f"funding of instrument {m.instrument} of {s.instruments}")
@@ -70,7 +63,7 @@ COMMANDS: dict[type[Message], Handler] = {
     CancelOrder: commands.cancel_order,
     ReplaceOrder: commands.replace_order,
     CancelAll: commands.cancel_all,
-    Mark: _mark,
+    Mark: commands.mark,
 }
 FACTS: dict[type[Message], Handler] = {
     Report: report,
@@ -117,7 +110,7 @@ class Lane:
                     s.now = msg.ts
                 handler(s, msg)
             if s.touched:
-                _react(s)
+                _react(s, int(msg.ts))
         except LaneBroken:
             raise
         except Exception as error:
@@ -179,11 +172,11 @@ class Lane:
         return lane
 
 
-def _react(s: State) -> None:
+def _react(s: State, ts: int) -> None:
     """Follow the links of what changed, and of what that changes in turn."""
     at = 0
     while at < len(s.touched):
-        contingent.react(s, s.touched[at], s.now)
+        contingent.react(s, s.touched[at], ts)
         at += 1
     s.touched.clear()
 

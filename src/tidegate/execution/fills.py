@@ -16,6 +16,8 @@ from tidegate.model.messages import Report
 from tidegate.model.order import ExecType, OrdStatus, Side, Trigger
 from tidegate.risk.reasons import Reason
 
+FILLED, BUY, TRADE = OrdStatus.FILLED, Side.BUY, ExecType.TRADE
+_PARTIAL_FILL, _FULL_FILL = Trigger.PARTIAL_FILL, Trigger.FULL_FILL
 _NUMBERS = struct.Struct("<8q")
 CLOSING = {
     OrdStatus.FILLED: Trigger.FULL_FILL,
@@ -44,9 +46,11 @@ def trade(s: State, order: LaneOrder, r: Report) -> None:
     order.venue_cum = max(order.venue_cum, cum)
     order.ts_seen = max(order.ts_seen, said)
     reason = _book(s, order, (qty, price, fee), cum, leaves, said, ts)
+    signed = qty if order.side is BUY else -qty
+    s.ledger.apply_fill(order.account, order.strategy, order.instrument, signed, price, fee, ts)
     if reason:
         s.count(reason)
-    tell(s, order, ExecType.TRADE, ts, reason, qty, price, fee, r.maker, exec_id)
+    tell(s, order, TRADE, ts, reason, qty, price, fee, r.maker, exec_id)
     resume(s, order, ts)
     if order.early and exec_id in order.early:
         late = order.early.pop(exec_id)
@@ -57,9 +61,12 @@ def _numbers(s: State, order: LaneOrder, r: Report) -> tuple[int, int, int, int,
     """(ExecID, quantity, price, fee, CumQty, LeavesQty, venue time, ts) as plain integers that can be true.
     (ExecID, quantity, price, fee, CumQty, LeavesQty, venue time, ts) as plain integers that can be true.
     """
-    numbers: tuple[int, int, int, int, int, int, int, int] = _NUMBERS.unpack(
-        _NUMBERS.pack(r.exec_id, r.last_qty, r.last_px, r.fee, r.cum_qty, r.leaves_qty, r.ts_venue, r.ts)
-    )
+    try:
+        numbers: tuple[int, int, int, int, int, int, int, int] = _NUMBERS.unpack(
+            _NUMBERS.pack(r.exec_id, r.last_qty, r.last_px, r.fee, r.cum_qty, r.leaves_qty, r.ts_venue, r.ts)
+        )
+    except struct.error as error:
+        raise Malformed(str(error)) from None
     exec_id, qty, price = numbers[:3]
     if not exec_id or qty <= 0:
         raise Malformed(f"exec_id {exec_id}, last_qty {qty}")
@@ -69,16 +76,14 @@ def _numbers(s: State, order: LaneOrder, r: Report) -> tuple[int, int, int, int,
 
 
 def _book(s: State, order: LaneOrder, fill: Fill, cum: int, leaves: int, said: int, ts: int) -> int:
-    """Gate, ledger, order; returns the reason to tell with it, 0 for a fill as it should be."""
-    qty, price, fee = fill
-    over = order.status >= OrdStatus.FILLED
+    """Gate and order; returns the reason to tell with it, 0 for a fill as it should be."""
+    qty, price, _ = fill
+    over = order.status >= FILLED
     reason = 0
     if not over and qty > order.leaves_qty:
         reason = _make_room(s, order, qty, leaves, ts)
         order.ts_qty = max(order.ts_qty, said)
-    _charge(s, order, fill, ts)
-    signed = qty if order.side is Side.BUY else -qty
-    s.ledger.apply_fill(order.account, order.strategy, order.instrument, signed, price, fee, ts)
+    _charge(s, order, fill, cum, leaves, ts)
     order.cum_qty += qty
     order.cum_value += qty * price
     if over:
@@ -90,12 +95,14 @@ def _book(s: State, order: LaneOrder, fill: Fill, cum: int, leaves: int, said: i
     return reason
 
 
-def _charge(s: State, order: LaneOrder, fill: Fill, ts: int) -> None:
-    """Tell the gate, which sees the LeavesQty it charged: of the larger form while a replace is under way."""
-    leaves = order.leaves_qty
-    order.leaves_qty = max(leaves, order.pending_qty - order.cum_qty) if order.pending_qty else leaves
-    s.gate.fill(order, *fill, ts)
-    order.leaves_qty = leaves
+def _charge(s: State, order: LaneOrder, fill: Fill, cum: int, leaves: int, ts: int) -> None:
+    """Tell the gate. Where a replace may bring more, it sees the LeavesQty of that form, which it charged too."""
+    qty, price, fee = fill
+    left = order.leaves_qty
+    if order.pending_qty and qty >= left and _may_grow(order, order.cum_qty + qty, cum, leaves):
+        order.leaves_qty = order.pending_qty - order.cum_qty
+    s.gate.fill(order, qty, price, fee, ts)
+    order.leaves_qty = left
 
 
 def _make_room(s: State, order: LaneOrder, qty: int, leaves: int, ts: int) -> int:
@@ -121,19 +128,19 @@ def _advance(s: State, order: LaneOrder, cum: int, leaves: int, ts: int) -> None
             close(s, order, CLOSING[order.closing], ts)
         else:
             touch(s, order, ts)
-    elif order.leaves_qty == 0 and not _may_grow(order, cum, leaves):
-        close(s, order, Trigger.FULL_FILL, ts)
+    elif order.leaves_qty == 0 and not _may_grow(order, order.cum_qty, cum, leaves):
+        close(s, order, _FULL_FILL, ts)
     else:
-        move(s, order, Trigger.PARTIAL_FILL, ts)
+        move(s, order, _PARTIAL_FILL, ts)
         settle(s, order, ts)
 
 
-def _may_grow(order: LaneOrder, cum: int, leaves: int) -> bool:
-    """Whether a replace to more is under way that may still be accepted at the venue.
+def _may_grow(order: LaneOrder, filled: int, cum: int, leaves: int) -> bool:
+    """Whether, with `filled` lots, a replace to more is under way that may still be accepted at the venue.
 
     The order is then not over, unless the venue says with this fill that nothing is left of the whole.
     """
-    return order.pending_qty > order.qty and not (leaves == 0 and cum <= order.cum_qty)
+    return order.pending_qty > order.qty and not (leaves == 0 and cum <= filled)
 
 
 def bust(s: State, order: LaneOrder, r: Report) -> None:
@@ -144,11 +151,13 @@ def bust(s: State, order: LaneOrder, r: Report) -> None:
     assert order.fills is not None
     order.fills[r.ref_exec_id] = VOID
     order.ts_seen = max(order.ts_seen, int(r.ts_venue))
+    qty, price, fee = fill
+    signed = qty if order.side is BUY else -qty
+    s.ledger.bust(order.account, order.strategy, order.instrument, signed, price, fee, r.ts)
     _take_back(s, order, fill, r.ts)
-    if order.status < OrdStatus.FILLED:
+    if order.status < FILLED:
         order.doubt = True  # whether the venue works the quantity again is for it to say
         settle(s, order, r.ts)
-    qty, price, fee = fill
     s.count(Reason.FILL_BUSTED)
     tell(s, order, ExecType.TRADE_CANCEL, r.ts, Reason.FILL_BUSTED, qty, price, fee, exec_id=r.ref_exec_id)
 
@@ -168,6 +177,9 @@ def correct(s: State, order: LaneOrder, r: Report) -> None:
     assert order.fills is not None
     order.fills[r.ref_exec_id] = VOID
     order.fills[exec_id] = (qty, price, fee)
+    sign = 1 if order.side is BUY else -1
+    was, now = (sign * old[0], old[1], old[2]), (sign * qty, price, fee)
+    s.ledger.correct(order.account, order.strategy, order.instrument, was, now, ts)
     _take_back(s, order, old, ts)
     tell(s, order, ExecType.TRADE_CANCEL, ts, Reason.FILL_BUSTED, *old, exec_id=r.ref_exec_id)
     order.venue_cum += qty
@@ -201,14 +213,13 @@ def _referred(s: State, order: LaneOrder, r: Report) -> Fill | None:
 
 
 def _take_back(s: State, order: LaneOrder, fill: Fill, ts: int) -> None:
+    """Gate and order; the inverse of `_book`."""
     qty, price, fee = fill
     s.gate.unfill(order, qty, price, fee, ts)
-    signed = qty if order.side is Side.BUY else -qty
-    s.ledger.bust(order.account, order.strategy, order.instrument, signed, price, fee, ts)
     order.cum_qty -= qty
     order.cum_value -= qty * price
     order.venue_cum = max(order.venue_cum - qty, 0)
-    if order.status >= OrdStatus.FILLED:
+    if order.status >= FILLED:
         touch(s, order, ts)
         return
     order.leaves_qty += qty

@@ -61,7 +61,7 @@ class Gate(Protocol):
         open."""
 
     def release(self, order: Order, qty: int, ts: int) -> None:
-        """The order is over with `qty` unfilled: that charge is released."""
+        """The order is over with `qty` unfilled: all it was charged is released, a replace under way too."""
 
     def mark(self, instrument: int, bid: int, ask: int, ts: int) -> None:
         """The touch of an instrument, sampled into the log."""
@@ -105,6 +105,17 @@ class Ledger(Protocol):
         ts: int,
     ) -> object:
         """Take back the fill that was booked with these very figures."""
+
+    def correct(
+        self,
+        account: int,
+        strategy: int,
+        instrument: int,
+        old: tuple[int, int, int],
+        new: tuple[int, int, int],
+        ts: int,
+    ) -> object:
+        """Put `new` (signed lots, price, fee) in the place of the fill `old`."""
 
     def apply_funding(self, instrument: int, rate: int, price: int, ts: int) -> object:
         """Book a funding payment on every position in the instrument."""

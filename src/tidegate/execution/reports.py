@@ -16,13 +16,13 @@ from tidegate.execution.acts import (
     AWAITED,
     CANCELED,
     CREATED,
+    FILLED,
     NEW,
     PENDING_CANCEL,
     PENDING_REPLACE,
     UNKNOWN,
     adopt,
     alive,
-    ask,
     close,
     drop_pending,
     move,
@@ -37,23 +37,27 @@ from tidegate.model.messages import OrderEvent, Report, SendCancel
 from tidegate.model.order import ExecType, OrdStatus, Trigger
 from tidegate.risk.reasons import Reason
 
-FILLED = OrdStatus.FILLED
-_NUMBERS = struct.Struct("<14q")
+_NEW = ExecType.NEW
+_trade = fills.trade
+_NUMBERS = struct.Struct("<13q")
 
 
 def report(s: State, r: Report) -> None:
     """Adopt one report; one that cannot be true, or is for no order of ours, is told and counted."""
     try:
-        _NUMBERS.pack(
-            r.ts, r.cl_ord_id, r.ts_venue, r.exec_id, r.last_qty, r.last_px, r.fee, r.qty, r.price, r.cum_qty,
-            r.leaves_qty, r.status, r.reason, r.ref_exec_id,
-        )  # fmt: skip
         handler = _HANDLERS[r.exec_type]
+        if handler is not _trade:  # which looks at its numbers itself
+            _NUMBERS.pack(
+                r.ts, r.ts_venue, r.exec_id, r.last_qty, r.last_px, r.fee, r.qty, r.price, r.cum_qty,
+                r.leaves_qty, r.status, r.reason, r.ref_exec_id,
+            )  # fmt: skip
+        order = s.live.get(r.cl_ord_id) or s.closed.get(r.cl_ord_id)
     except (struct.error, KeyError, TypeError) as error:
         _malformed(s, r, error)
         return
-    order = s.live.get(r.cl_ord_id) or s.closed.get(r.cl_ord_id)
-    if order is None or not order.sent:
+    if order is None and not isinstance(r.cl_ord_id, int):
+        _malformed(s, r, TypeError("its ClOrdID is no integer"))
+    elif order is None or not order.sent:
         _strange(s, order, r, Reason.ORPHAN_REPORT)
     elif order.status >= FILLED and handler not in _MONEY:
         _after_close(s, order, r)
@@ -115,7 +119,7 @@ def _acknowledged(s: State, order: LaneOrder, r: Report) -> None:
         return
     alive(s, order, r.ts)
     settle(s, order, r.ts)
-    tell(s, order, ExecType.NEW, r.ts)
+    tell(s, order, _NEW, r.ts)
     resume(s, order, r.ts)
 
 
@@ -212,11 +216,14 @@ def _refused(s: State, order: LaneOrder, r: Report) -> None:
 
 
 def _refused_unseen(s: State, order: LaneOrder, r: Report) -> None:
-    """A refusal before the order was ever acknowledged settles nothing: it may not have arrived yet."""
+    """A refusal before the order was ever acknowledged settles nothing: it may not have arrived yet.
+
+    The venue is asked at the next Tick.
+    """
     if order.status is not UNKNOWN:
         move(s, order, Trigger.TIMEOUT, r.ts)
+    s.watch(order, max(r.ts, 1))
     tell(s, order, ExecType.CANCEL_REJECTED, r.ts, r.reason)
-    ask(s, order, r.ts)
 
 
 def _replace_refused(s: State, order: LaneOrder, r: Report) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from tidegate.kernel.bits import ctz, msb
+from tidegate.kernel.bits import at, ctz, msb
 from tidegate.kernel.jit import inline
 
 MIN_BITS, MAX_BITS = 4096, 1 << 26
@@ -32,30 +32,30 @@ def bitmap_words(n: int) -> int:
 def bit_set(a: Any, base: int, n: int, i: int) -> None:
     """Insert `i`; nothing happens when it is a member already."""
     one = np.int64(1)
-    a[base + (i >> 6)] |= one << np.int64(i & 63)
+    a[at(base + (i >> 6))] |= one << np.int64(i & 63)
     middle = base + (n >> 6)
-    a[middle + (i >> 12)] |= one << np.int64((i >> 6) & 63)
-    a[middle + (n >> 12) + (i >> 18)] |= one << np.int64((i >> 12) & 63)
+    a[at(middle + (i >> 12))] |= one << np.int64((i >> 6) & 63)
+    a[at(middle + (n >> 12) + (i >> 18))] |= one << np.int64((i >> 12) & 63)
 
 
 @inline
 def bit_clear(a: Any, base: int, n: int, i: int) -> None:
     """Delete `i`; nothing happens when it is no member."""
     one = np.int64(1)
-    word = a[base + (i >> 6)] & ~(one << np.int64(i & 63))
-    a[base + (i >> 6)] = word
+    word = a[at(base + (i >> 6))] & ~(one << np.int64(i & 63))
+    a[at(base + (i >> 6))] = word
     if word == 0:
         middle = base + (n >> 6)
-        word = a[middle + (i >> 12)] & ~(one << np.int64((i >> 6) & 63))
-        a[middle + (i >> 12)] = word
+        word = a[at(middle + (i >> 12))] & ~(one << np.int64((i >> 6) & 63))
+        a[at(middle + (i >> 12))] = word
         if word == 0:
-            a[middle + (n >> 12) + (i >> 18)] &= ~(one << np.int64((i >> 12) & 63))
+            a[at(middle + (n >> 12) + (i >> 18))] &= ~(one << np.int64((i >> 12) & 63))
 
 
 @inline
 def bit_test(a: Any, base: int, i: int) -> Any:
     """Whether `i` is a member."""
-    return (a[base + (i >> 6)] >> np.int64(i & 63)) & 1 != 0
+    return (a[at(base + (i >> 6))] >> np.int64(i & 63)) & 1 != 0
 
 
 @inline
@@ -66,30 +66,30 @@ def bit_next(a: Any, base: int, n: int, i: int) -> int:
     if i < 0:
         i = 0
     ones = np.int64(-1)
-    word = a[base + (i >> 6)] & (ones << np.int64(i & 63))
+    word = a[at(base + (i >> 6))] & (ones << np.int64(i & 63))
     if word != 0:
         return ((i >> 6) << 6) + ctz(word)
     # Nothing left in this word: the next non-empty word, by the middle level's bits above this one.
     middle, j = base + (n >> 6), (i >> 6) + 1
     if j & 63 != 0:
-        word = a[middle + (j >> 6)] & (ones << np.int64(j & 63))
+        word = a[at(middle + (j >> 6))] & (ones << np.int64(j & 63))
         if word != 0:
             j = ((j >> 6) << 6) + ctz(word)
-            return (j << 6) + ctz(a[base + j])
+            return (j << 6) + ctz(a[at(base + j)])
         j = ((j >> 6) + 1) << 6
     top, k, count = middle + (n >> 12), j >> 6, (n + LAST) >> 18
     place = k >> 6
     if place >= count:
         return -1
-    word = a[top + place] & (ones << np.int64(k & 63))
+    word = a[at(top + place)] & (ones << np.int64(k & 63))
     while word == 0:
         place += 1
         if place == count:
             return -1
-        word = a[top + place]
+        word = a[at(top + place)]
     k = (place << 6) + ctz(word)
-    j = (k << 6) + ctz(a[middle + k])
-    return (j << 6) + ctz(a[base + j])
+    j = (k << 6) + ctz(a[at(middle + k)])
+    return (j << 6) + ctz(a[at(base + j)])
 
 
 @inline
@@ -102,23 +102,23 @@ def bit_prev(a: Any, base: int, n: int, i: int) -> int:
     # Keep the bits up to and with i's own; the mask is shifted twice, for a shift by 64 is undefined.
     ones = np.int64(-1)
     above = (ones << np.int64(i & 63)) << np.int64(1)
-    word = a[base + (i >> 6)] & ~above
+    word = a[at(base + (i >> 6))] & ~above
     if word != 0:
         return ((i >> 6) << 6) + msb(word)
     # The bits below this word's own in the middle level, then in the top level.
     middle, j = base + (n >> 6), i >> 6
-    word = a[middle + (j >> 6)] & ~(ones << np.int64(j & 63))
+    word = a[at(middle + (j >> 6))] & ~(ones << np.int64(j & 63))
     if word != 0:
         j = ((j >> 6) << 6) + msb(word)
-        return (j << 6) + msb(a[base + j])
+        return (j << 6) + msb(a[at(base + j)])
     top, k = middle + (n >> 12), j >> 6
     place = k >> 6
-    word = a[top + place] & ~(ones << np.int64(k & 63))
+    word = a[at(top + place)] & ~(ones << np.int64(k & 63))
     while word == 0:
         if place == 0:
             return -1
         place -= 1
-        word = a[top + place]
+        word = a[at(top + place)]
     k = (place << 6) + msb(word)
-    j = (k << 6) + msb(a[middle + k])
-    return (j << 6) + msb(a[base + j])
+    j = (k << 6) + msb(a[at(middle + k)])
+    return (j << 6) + msb(a[at(base + j)])

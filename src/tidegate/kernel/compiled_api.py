@@ -27,7 +27,6 @@ from tidegate.kernel.layout import (
     O_ID,
     O_LEAVES,
     O_PRICE,
-    O_SIDE,
     O_STATUS,
     PENDING_CANCEL,
     POST_ONLY,

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from tidegate.kernel.book import B_TS
 from tidegate.kernel.engine import (
     G_ACCOUNT,
     I_VENUE,
@@ -29,6 +30,7 @@ from tidegate.kernel.engine import (
     R_QTY,
     R_SLOT,
     R_TIME,
+    S_DIRTY,
     S_DROPPED_REQUESTS,
     S_FREE,
     S_JOURNAL,
@@ -36,12 +38,13 @@ from tidegate.kernel.engine import (
     S_NOW,
     S_SEQ,
 )
-from tidegate.kernel.exchange import (
+from tidegate.kernel.exchange_orders import (
     E_CANCEL_REJECTED,
     E_CANCELED,
     E_EXPIRED,
     E_REJECTED,
     E_REPLACED,
+    E_RESTATED,
     E_TRADE,
 )
 from tidegate.kernel.gate import (
@@ -55,11 +58,10 @@ from tidegate.kernel.gate import (
 )
 from tidegate.kernel.jit import inline, outline
 from tidegate.kernel.layout import (
+    BUY,
     DENIED,
-    GTC,
-    LIMIT,
+    NEW,
     O_ACCOUNT,
-    O_CUM,
     O_ID,
     O_INST,
     O_INSTRUMENT,
@@ -78,8 +80,8 @@ from tidegate.kernel.layout import (
     O_TIF,
     O_TS,
     O_TYPE,
-    O_VALUE,
     ORDER_WORDS,
+    PARTIALLY_FILLED,
     PENDING_CANCEL,
     PENDING_NEW,
     PENDING_REPLACE,
@@ -87,7 +89,6 @@ from tidegate.kernel.layout import (
 )
 from tidegate.kernel.local import request, touch
 from tidegate.kernel.words import copy_words, fill_words
-from tidegate.kernel.book import B_TS
 
 LANE_SHIFT = 40
 C_GATE = 40  # where in `cur` the gate writes its figures
@@ -99,6 +100,7 @@ def _journal(e: Any, kind: int, reason: int) -> int:
     at = e.s[S_JOURNAL]
     e.s[S_JOURNAL] = at + 1
     e.journal[at, 0], e.journal[at, 1], e.journal[at, J_REASON] = kind, e.s[S_NOW], reason
+    e.s[S_DIRTY] = 1
     return at
 
 
@@ -162,13 +164,15 @@ def lane_cancel(e: Any, k: int) -> int:
 
 @inline
 def lane_replace(e: Any, k: int, qty: int, price: int) -> int:
-    """Ask for another total quantity and price; 0, or the reason it was not sent for."""
+    """Ask for another total quantity and price (0 keeps); 0, or the reason it was not sent for."""
     order = e.orders[k]
     if full(e):
         e.s[S_DROPPED_REQUESTS] += 1
         return np.int64(399)
-    if order[O_STATUS] < 2 or order[O_STATUS] > 3 or order[O_ID] == 0:
+    if order[O_ID] == 0 or (order[O_STATUS] != NEW and order[O_STATUS] != PARTIALLY_FILLED):
         return np.int64(303)
+    qty = qty if qty != 0 else order[O_QTY]
+    price = price if price != 0 else order[O_PRICE]
     i, now = order[O_INSTRUMENT], e.s[S_NOW]
     bid, ask, seen = touch(e, i, 1), touch(e, i, 2), e.book[2 * i + 1, B_TS]
     out = e.cur[C_GATE : C_GATE + 8]
@@ -199,6 +203,13 @@ def lane_report(e: Any, row: Any, known: Any) -> None:
         gate_release(e.gate, e.orders, k, e.orders[k, O_LEAVES], ts)
     elif kind == E_REPLACED:
         gate_replaced(e.gate, e.orders, k, row[R_QTY], row[R_PRICE], ts)
-    elif kind == E_CANCEL_REJECTED and e.orders[k, O_STATUS] == PENDING_REPLACE:
+    elif kind == E_RESTATED:
+        qty, price = row[R_QTY], row[R_PRICE]
+        asked, at_price = e.orders[k, O_PENDING_QTY], e.orders[k, O_PENDING_PRICE]
+        if asked != 0:  # a replace is under way: the worse of both stays charged
+            qty = max(qty, asked)
+            price = max(price, at_price) if e.orders[k, O_SIDE] == BUY else min(price, at_price)
+        gate_replaced(e.gate, e.orders, k, qty, price, ts)
+    elif kind == E_CANCEL_REJECTED and row[R_QTY] != 0 and e.orders[k, O_PENDING_QTY] != 0:
         asked, at_price = e.orders[k, O_PENDING_QTY], e.orders[k, O_PENDING_PRICE]
         gate_replace_rejected(e.gate, e.orders, k, asked, at_price, ts)

@@ -44,8 +44,12 @@ Floats = npt.NDArray[np.float64]
     S_GATE_FIRM,  # 1: compiled orders pass the gate
     S_BOUND,  # the local clock when the last chunk ended
     S_ARRIVED,  # orders that have joined a queue, ours and those of L3 feeds
-    S_DIRTY,  # 1 when something was put into a ring since tables were last looked at
-) = range(25)
+    S_DIRTY,  # 1 when something was put into a table since they were last looked at for room
+    S_L3,  # rows used, live or not, in the exchange's table of L3 orders; the local one's follow
+    S_L3_LOCAL,
+    S_LOST,  # ring entries written over because one step made more than a ring holds: the run is void
+    S_UNPAID,  # funding payments left out because the local book had no touch
+) = range(29)
 
 # Instruments, in `inst`.
 (
@@ -96,8 +100,12 @@ C_EVENT, C_NOW, C_BID, C_BID_QTY, C_ASK, C_ASK_QTY, C_TIMER, C_STRATEGY, C_REPOR
 J_ORDER, J_CANCEL, J_REPLACE, J_REPORT, J_MARK, J_FUNDING = 1, 2, 3, 4, 5, 6
 JOURNAL_WORDS = 36
 
+# Orders of L3 feeds, in `l3`.
+L_KEY, L_INSTRUMENT, L_SIDE, L_PRICE, L_SIZE, L_ARRIVED, L_STATE = range(7)
+L3_WORDS = 8
+
 # Why the kernel came back.
-DONE, NEED_DATA, GROW_BOOK, GROW_ORDERS, JOURNAL_FULL, STOPPED, GROW_RINGS = range(7)
+DONE, NEED_DATA, GROW_BOOK, GROW_ORDERS, JOURNAL_FULL, STOPPED, GROW_RINGS, GROW_L3, OVERFLOW = range(9)
 NEVER = (1 << 63) - 1
 
 
@@ -107,10 +115,10 @@ class Engine(NamedTuple):
     s: Ints  # scalars [32]
     inst: Ints  # [I, 24]
     finst: Floats  # maker fee, taker fee, value factor, queue exponent [I, 4]
-    book: Ints  # book headers: exchange 2·i, local 2·i+1 [2I, 16]
+    book: Ints  # book headers: exchange 2·i, local 2·i+1 [2I, 24]
     levels: Ints  # sizes of all books' levels
     bits: Ints  # bitmaps of all books' levels
-    orders: Ints  # orders as their owners know them [capacity, 24]
+    orders: Ints  # orders as their owners know them [capacity, 26]
     xo: Ints  # orders as the exchange knows them [capacity, 12]
     queue: Floats  # queue positions [capacity, 2]
     free: Ints  # stack of free order slots [capacity]
@@ -127,7 +135,7 @@ class Engine(NamedTuple):
     journal: Ints  # [rows, 36]
     params: Floats  # parameters of compiled strategies [S, 64]
     memory: Floats  # state of compiled strategies [S, 512]
-    l3: Ints  # orders of L3 feeds: key, price, size, arrival, side [2, slots, 4]
+    l3: Ints  # orders of L3 feeds, as the exchange and as we know them [2, slots, 8]
     gate: GateState
 
 
@@ -160,7 +168,7 @@ def allocate(
         journal=ints(journal, JOURNAL_WORDS),
         params=np.zeros((max(strategies, 1), 64)),
         memory=np.zeros((max(strategies, 1), 512)),
-        l3=ints(2, 4, 6),
+        l3=ints(2, 4, L3_WORDS),
         gate=gate,
     )
     engine.s[S_FREE] = capacity

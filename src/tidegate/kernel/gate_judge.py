@@ -102,11 +102,11 @@ def judge(
     i, side, chain = orders[k, O_INSTRUMENT], orders[k, O_SIDE], chain_of(g, orders, k)
     links = g.chain[chain]
     rules, slot = g.rules[links[CH_RULES] + i], g.slot[h]
+    if rules[R_MISSING] != 0:
+        return deny(out, NO_LIMIT, 30, rules[R_MISSING], 0, rules[R_MISSING_SCOPE])
     reason = check_permitted(g, orders, k, links, rules, ts, out)
     if reason == 0:
         reason = check_valid(g, orders, k, qty, price, ts, out)
-    if reason == 0 and rules[R_MISSING] != 0:
-        reason = deny(out, NO_LIMIT, 30, rules[R_MISSING], 0, rules[R_MISSING_SCOPE])
     if reason != 0:
         return reason
     bid, ask, seen, known = reference(g, i, bid, ask, seen)

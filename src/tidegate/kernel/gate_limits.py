@@ -197,7 +197,8 @@ def check_duplicate(g: Any, orders: Any, k: int, rules: Any, qty: int, price: in
     """Control 11, over the strategy's last RING orders; every order that comes this far is remembered."""
     order = orders[k]
     ring = g.ring[order[O_STRATEGY]]
-    key = (price << 22) + (order[O_INSTRUMENT] << 1) + (order[O_SIDE] - 1)
+    level = price if price != 0 else order[O_STOP]
+    key = (level << 22) + (order[O_INSTRUMENT] << 4) + (order[O_TYPE] << 1) + (order[O_SIDE] - 1)
     size, name = (qty << 12) + (order[O_ACCOUNT] & 0xFFF), order[O_ID]
     since, same, seen = ts - rules[R_SAME_WINDOW], 0, 0
     for j in range(RING):

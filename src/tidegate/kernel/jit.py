@@ -8,6 +8,7 @@ plain Python it is written in.
 from __future__ import annotations
 
 import hashlib
+import operator
 import os
 import re
 import sys
@@ -23,7 +24,8 @@ from numba.core.compiler import CompilerBase, DefaultPassBuilder
 from numba.core.compiler_machinery import register_pass
 from numba.core.typed_passes import NativeLowering
 
-JIT = not numba.config.DISABLE_JIT
+_settings: Any = numba.config
+JIT = not _settings.DISABLE_JIT
 _PACKAGE = Path(__file__).resolve().parents[1]
 _IMPORT = re.compile(r"^\s*from tidegate\.([\w.]+) import ([\w, ()]+)", re.MULTILINE)
 
@@ -46,7 +48,7 @@ def cache_root() -> Path:
 
 
 def _imports(path: Path) -> set[Path]:
-    found = set()
+    found: set[Path] = set()
     for dotted, names in _IMPORT.findall(path.read_text()):
         module = _PACKAGE.joinpath(*dotted.split("."))
         candidates = [module.with_suffix(".py"), *(module / f"{n.strip(' ()')}.py" for n in names.split(","))]
@@ -71,7 +73,29 @@ def source_hash(path: Path) -> str:
 def use_cache(function: Callable[..., Any]) -> None:
     """Point Numba's cache at the folder for the sources behind `function`."""
     path = Path(function.__code__.co_filename).resolve()
-    numba.config.CACHE_DIR = str(cache_root() / "kernels" / f"{path.stem}-{source_hash(path)}")
+    _settings.CACHE_DIR = str(cache_root() / "kernels" / f"{path.stem}-{source_hash(path)}")
+
+
+_OPERATORS = frozenset(function for function in vars(operator).values() if callable(function))
+_operator_types: dict[Any, Any] = {}
+_resolve_call = types.Function.get_call_type
+
+
+def _call_type(self: Any, context: Any, args: Any, kws: Any) -> Any:
+    """What an operator on numbers and arrays comes to, asked once: Numba tries every overload each time it meets one,
+    which is a quarter of its time on kernels made of little else.
+    """
+    if kws or self.typing_key not in _OPERATORS:
+        return _resolve_call(self, context, args, kws)
+    if not all(isinstance(kind, (types.Number, types.Boolean, types.Array)) for kind in args):
+        return _resolve_call(self, context, args, kws)
+    key = (context, self, args)
+    if key not in _operator_types:
+        _operator_types[key] = _resolve_call(self, context, args, kws)
+    return _operator_types[key]
+
+
+types.Function.get_call_type = _call_type
 
 
 def _link_only(library: Any) -> None:
@@ -82,7 +106,7 @@ def _link_only(library: Any) -> None:
     library._finalized = True
 
 
-class _HelperLowering(NativeLowering):  # type: ignore[misc]
+class _HelperLowering(NativeLowering):
     _name = "helper_lowering"
 
     def run_pass(self, state: Any) -> bool:
@@ -99,7 +123,7 @@ class _HelperLowering(NativeLowering):  # type: ignore[misc]
 register_pass(mutates_CFG=True, analysis_only=False)(_HelperLowering)
 
 
-class _HelperCompiler(CompilerBase):  # type: ignore[misc]
+class _HelperCompiler(CompilerBase):
     """Numba's usual pipeline, with the last step replaced: a helper has no life outside its callers."""
 
     def define_pipelines(self) -> list[Any]:
@@ -116,7 +140,8 @@ def _helper(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
     if not JIT:
         return function
     # Helpers are never called from Python, so they need no wrapper for it.
-    dispatcher = njit(
+    compiler: Any = njit
+    dispatcher = compiler(
         _nrt=False,
         no_cpython_wrapper=True,
         no_cfunc_wrapper=True,
@@ -132,7 +157,7 @@ def _helper(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
         return resolve(tuple(types.unliteral(kind) for kind in args), plain)
 
     dispatcher.get_call_template = by_plain_types
-    return dispatcher  # type: ignore[no-any-return]
+    return dispatcher
 
 
 def inline(function: Callable[..., Any]) -> Callable[..., Any]:

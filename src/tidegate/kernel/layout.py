@@ -32,7 +32,7 @@ from tidegate.model.order import ExecInst, OrdStatus, OrdType, SelfTrade, Side, 
     O_REF_ASK,
     O_REF_TS,
     O_TAG,  # the command that asked for it
-    O_CHARGE,  # price the gate charged the order at
+    O_CHARGE,  # the gate's handle of what it has charged for the order, 0 for none
     O_PENDING_QTY,  # what a pending replace asks for
     O_PENDING_PRICE,
 ) = range(26)

@@ -15,7 +15,6 @@ from tidegate.kernel.engine import (
     A_COUNT,
     A_HIGH,
     A_INSTRUMENT,
-    A_INTERVAL,
     A_LOW,
     A_OPEN,
     A_START,
@@ -34,7 +33,6 @@ from tidegate.kernel.engine import (
     I_VENUE,
     J_FUNDING,
     J_MARK,
-    NEVER,
     Q_CANCEL,
     Q_ID,
     Q_NEW,
@@ -45,7 +43,6 @@ from tidegate.kernel.engine import (
     Q_TIME,
     Q_TS,
     Q_TYPE,
-    R_CUM,
     R_EXEC,
     R_ID,
     R_LAST_PX,
@@ -58,18 +55,22 @@ from tidegate.kernel.engine import (
     R_STRATEGY,
     R_TIME,
     R_TSV,
+    S_DIRTY,
     S_FREE,
     S_INBOX,
     S_JOURNAL,
     S_NEXT,
+    S_NEXT_EXPIRY,
     S_NOW,
     S_TIMERS,
+    S_UNPAID,
     T_TIME,
     X_ID,
     X_NONE,
     X_STATE,
 )
-from tidegate.kernel.exchange import (
+from tidegate.kernel.exchange import arrive, cancel, replace
+from tidegate.kernel.exchange_orders import (
     E_CANCEL_REJECTED,
     E_CANCELED,
     E_EXPIRED,
@@ -79,11 +80,8 @@ from tidegate.kernel.exchange import (
     E_RESTATED,
     E_TRADE,
     R_UNKNOWN_ORDER,
-    arrive,
-    cancel,
     enter,
     push,
-    replace,
 )
 from tidegate.kernel.gate import gate_funding, gate_mark
 from tidegate.kernel.jit import inline, outline
@@ -97,6 +95,8 @@ from tidegate.kernel.layout import (
     O_ID,
     O_INSTRUMENT,
     O_LEAVES,
+    O_PENDING_PRICE,
+    O_PENDING_QTY,
     O_PRICE,
     O_QTY,
     O_SIDE,
@@ -107,6 +107,7 @@ from tidegate.kernel.layout import (
     PARTIALLY_FILLED,
     PENDING_CANCEL,
     PENDING_NEW,
+    PENDING_REPLACE,
     REJECTED,
 )
 from tidegate.kernel.words import copy_words, fill_words
@@ -184,6 +185,7 @@ def _unknown(e: Any, venue: int, row: Any, ts: int) -> None:
     out = e.ring[r, push(e, r, ts)]
     fill_words(out, R_EXEC, 14, 0)
     out[R_EXEC], out[R_SLOT], out[R_ID], out[R_TSV] = E_CANCEL_REJECTED, -1, row[Q_ID], ts
+    out[R_QTY], out[R_PRICE] = row[Q_QTY], row[Q_PRICE]
     out[R_REASON], out[R_STRATEGY] = R_UNKNOWN_ORDER, row[Q_STRATEGY]
 
 
@@ -210,7 +212,7 @@ def adopt(e: Any, row: Any) -> None:
         order[O_VALUE] += qty * row[R_LAST_PX]
         if order[O_LEAVES] == 0:
             order[O_STATUS] = FILLED
-        elif status < PENDING_CANCEL:
+        elif status < PENDING_REPLACE:
             order[O_STATUS] = PARTIALLY_FILLED
         e.pos[order[O_STRATEGY], order[O_INSTRUMENT]] += qty if order[O_SIDE] == BUY else -qty
     elif kind == E_CANCELED or kind == E_EXPIRED or kind == E_REJECTED:
@@ -219,12 +221,16 @@ def adopt(e: Any, row: Any) -> None:
     elif kind == E_REPLACED:
         order[O_QTY], order[O_PRICE] = row[R_QTY], row[R_PRICE]
         order[O_LEAVES] = row[R_QTY] - order[O_CUM]
+        order[O_PENDING_QTY] = order[O_PENDING_PRICE] = 0
         if status != PENDING_CANCEL:
             order[O_STATUS] = NEW if order[O_CUM] == 0 else PARTIALLY_FILLED
     elif kind == E_RESTATED:
         order[O_PRICE] = row[R_PRICE]
     elif kind == E_CANCEL_REJECTED:
-        order[O_STATUS] = NEW if order[O_CUM] == 0 else PARTIALLY_FILLED
+        if row[R_QTY] != 0:
+            order[O_PENDING_QTY] = order[O_PENDING_PRICE] = 0
+        if row[R_QTY] == 0 or status == PENDING_REPLACE:
+            order[O_STATUS] = NEW if order[O_CUM] == 0 else PARTIALLY_FILLED
 
 
 @inline
@@ -281,6 +287,7 @@ def sample_marks(e: Any, ts: int) -> None:
             row = e.journal[e.s[S_JOURNAL]]
             row[0], row[1], row[2], row[3], row[4] = J_MARK, ts, i, bid, ask
             e.s[S_JOURNAL] += 1
+            e.s[S_DIRTY] = 1
 
 
 @outline
@@ -288,18 +295,20 @@ def pay_funding(e: Any, i: int, rate: int, ts: int) -> None:
     """A funding payment is due on positions in instrument `i`, at the middle of the local book."""
     bid, ask = touch(e, i, 1), touch(e, i, 2)
     if bid == 0 or ask == 0:
+        e.s[S_UNPAID] += 1
         return
     price = (bid + ask) // 2
     gate_funding(e.gate, i, rate, price, ts)
     row = e.journal[e.s[S_JOURNAL]]
     row[0], row[1], row[2], row[3], row[4] = J_FUNDING, ts, i, rate, price
     e.s[S_JOURNAL] += 1
+    e.s[S_DIRTY] = 1
 
 
 @outline
 def next_due(e: Any) -> int:
-    """The time of the earliest ring entry or timer, kept in S_NEXT."""
-    soonest = np.int64(NEVER)
+    """The time of the earliest ring entry, timer or expiry, kept in S_NEXT."""
+    soonest = e.s[S_NEXT_EXPIRY]
     for r in range(e.ring.shape[0]):
         if e.ringh[r, H_HEAD] < e.ringh[r, H_TAIL]:
             soonest = min(soonest, e.ring[r, e.ringh[r, H_HEAD] % e.ring.shape[1], R_TIME])

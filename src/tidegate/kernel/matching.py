@@ -11,6 +11,7 @@ from typing import Any
 
 from numba import int64
 
+from tidegate.kernel.bits import at, prefetch, scatter
 from tidegate.kernel.jit import inline, kernel
 from tidegate.kernel.layout import LIMIT, STP_DECREMENT
 from tidegate.kernel.matching_admit import KNOWN_SIDES, accept, beyond, new_order, refuse, replace_order
@@ -49,6 +50,8 @@ from tidegate.kernel.matching_layout import (
 from tidegate.kernel.matching_settle import FULL, QUIET, settle
 from tidegate.kernel.matching_state import (
     H_COMMAND,
+    H_IDS,
+    H_IDS_SHIFT,
     H_LIMIT,
     H_LIVE,
     H_NEXT_EXPIRY,
@@ -58,6 +61,7 @@ from tidegate.kernel.matching_state import (
     H_SPECIAL,
     H_WALK,
     H_WORK,
+    NODE_SHIFT,
     find,
     full,
     outside,
@@ -70,18 +74,21 @@ from tidegate.kernel.matching_walk import WALK_ALL, WALK_DAYS, WALK_DUE, WALK_OW
 PLAIN = DO_NEW | (LIMIT << TYPE_SHIFT)
 PLAIN_BITS = ~((3 << SIDE_SHIFT) | (1 << TIF_SHIFT) | (7 << STP_SHIFT))
 
+DEEP = 4096  # live orders from which on it pays to look ahead
+AHEAD, FAR_AHEAD = 4 * COMMAND_WORDS, 8 * COMMAND_WORDS
+
 
 @inline
 def plain(m: Any, t: Any, commands: Any, c: int) -> Any:
     """Whether this NEW is a plain order that can be taken in without further ado."""
-    what = commands[c + C_WHAT]
+    what = commands[at(c + C_WHAT)]
     if what & PLAIN_BITS != PLAIN or (KNOWN_SIDES >> ((what >> SIDE_SHIFT) & 3)) & 1 == 0:
         return False
-    if (what >> STP_SHIFT) & 7 > STP_DECREMENT or beyond(commands[c + C_QTY], 1, MAX_QTY):
+    if (what >> STP_SHIFT) & 7 > STP_DECREMENT or beyond(commands[at(c + C_QTY)], 1, MAX_QTY):
         return False
-    if outside(m, commands[c + C_PRICE]) or m[H_LIVE] >= m[H_ROOM]:
+    if outside(m, commands[at(c + C_PRICE)]) or m[H_LIVE] >= m[H_ROOM]:
         return False
-    return find(m, t, commands[c + C_ID]) == 0
+    return find(m, t, commands[at(c + C_ID)]) == 0
 
 
 @inline
@@ -123,6 +130,18 @@ def other_command(m: Any, t: Any, commands: Any, c: int, kind: int) -> Any:
 
 
 @inline
+def look_ahead(m: Any, t: Any, commands: Any, c: int) -> None:
+    """In a deep book the orders to come are not in the cache: ask for their places in the table of ids early, and
+    then for the orders themselves. (A hint: where the id has moved on by a probe, it is of no use and no harm.)
+    """
+    if m[H_LIVE] > DEEP and c + FAR_AHEAD < len(commands):
+        ids, shift = m[H_IDS], m[H_IDS_SHIFT]
+        prefetch(t, ids + (scatter(commands[at(c + FAR_AHEAD + C_ID)]) >> shift))
+        entry = t[at(ids + (scatter(commands[at(c + AHEAD + C_ID)]) >> shift))]
+        prefetch(m, (entry & 0xFFFF_FFFF) << NODE_SHIFT)
+
+
+@inline
 def pause(m: Any, c: int, o: int) -> None:
     """Keep the place for the next call."""
     m[H_COMMAND] = c
@@ -151,14 +170,15 @@ def run(m: Any, t: Any, commands: Any) -> Any:
         if c == len(commands) or full(m):
             pause(m, c, 0)
             return FULL if c < len(commands) else QUIET
+        look_ahead(m, t, commands, c)
         m[H_SEQ] += 1
-        what, key = commands[c + C_WHAT], commands[c + C_ID]
+        what, key = commands[at(c + C_WHAT)], commands[at(c + C_ID)]
         kind = what & KIND_BITS
         if kind == DO_CANCEL:
             cancel(m, t, key)
         elif kind == DO_NEW and plain(m, t, commands, c):
-            price, qty = commands[c + C_PRICE], commands[c + C_QTY]
-            o = accept(m, t, what, key, commands[c + C_OWNER], qty)
+            price, qty = commands[at(c + C_PRICE)], commands[at(c + C_QTY)]
+            o = accept(m, t, what, key, commands[at(c + C_OWNER)], qty)
             m[H_LIMIT] = price
             write(m, t, EX_NEW | (((what >> SIDE_SHIFT) & 3) << R_SIDE_SHIFT), key, 0, price, qty, qty, 0)
         else:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from tidegate.kernel.bits import at
 from tidegate.kernel.jit import inline, outline
 from tidegate.kernel.layout import (
     GTD,
@@ -116,7 +117,7 @@ from tidegate.kernel.matching_state import (
     unlink,
     write,
 )
-from tidegate.kernel.matching_trade import begin, list_append, open_qty
+from tidegate.kernel.matching_trade import AT_ONCE, begin, list_append, open_qty
 
 # What a type of order has: a limit, perhaps a limit, a stop, perhaps a stop, a displayed quantity, a distance,
 # an offset; and what it may: trade at once or never (IOC, FOK), be post-only.
@@ -134,7 +135,7 @@ SPECIAL = WAITS | SHOWS | PEGS
 
 PEG_BITS = PEG_PRIMARY | PEG_MARKET | PEG_MID
 # Sets of small numbers as bits.
-KNOWN_SIDES, KNOWN_TIFS, AT_ONCE = 0b110, 0b101_1011, 0b1_1000
+KNOWN_SIDES, KNOWN_TIFS = 0b110, 0b101_1011
 ONE_PEG = (1 << PEG_PRIMARY) | (1 << PEG_MARKET) | (1 << PEG_MID)
 
 
@@ -180,21 +181,23 @@ def bad_terms(what: int, terms: int, qty: int, price: int, stop: int, extra: int
 @outline
 def start_of_trail(m: Any, side: int, stop: int, distance: int) -> Any:
     """A trailing stop's stop price: the given one or, where nearer, the distance from the last trade."""
-    last, sign = m[H_LAST], 3 - 2 * side
-    near = last + sign * distance
-    return near if last != NO_PRICE and (stop == NO_PRICE or (stop - near) * sign > 0) else stop
+    if m[H_LAST] == NO_PRICE:
+        return stop
+    sign = 3 - 2 * side
+    near = m[H_LAST] + sign * distance
+    return near if stop == NO_PRICE or (stop - near) * sign > 0 else stop
 
 
 @inline
 def accept(m: Any, t: Any, what: int, key: int, owner: int, qty: int) -> Any:
     """A node for a new order, its id in the table."""
     o = take_node(m)
-    m[o + N_LEVEL] = 0
-    m[o + N_KEY] = key
-    m[o + N_LEAVES] = qty
-    m[o + N_CUM] = 0
-    m[o + N_FLAGS] = what & ~KIND_BITS
-    m[o + N_OWNER] = owner
+    m[at(o + N_LEVEL)] = 0
+    m[at(o + N_KEY)] = key
+    m[at(o + N_LEAVES)] = qty
+    m[at(o + N_CUM)] = 0
+    m[at(o + N_FLAGS)] = what & ~KIND_BITS
+    m[at(o + N_OWNER)] = owner
     remember(m, t, key, o)
     m[H_LIVE] += 1
     return o

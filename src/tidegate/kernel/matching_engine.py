@@ -13,11 +13,12 @@ from tidegate.kernel.layout import BUY, SELL
 from tidegate.kernel.matching import run
 from tidegate.kernel.matching_layout import COMMAND_WORDS, MAX_SPAN, NO_PRICE, REPORT_WORDS
 from tidegate.kernel.matching_settle import GROW_ORDERS, GROW_WINDOW, QUIET
-from tidegate.kernel.matching_snapshot import SNAPSHOT_WORDS, depth, enter_ids, snapshot
+from tidegate.kernel.matching_snapshot import SNAPSHOT_WORDS, enter_ids, snapshot
 from tidegate.kernel.matching_state import (
     ASKS,
     BIDS,
     BUY_STOPS,
+    COUNT_BITS,
     EXTRA_SHIFT,
     FAR,
     H_BASE,
@@ -44,6 +45,8 @@ from tidegate.kernel.matching_state import (
     H_TOP,
     H_WANT,
     HEADER_WORDS,
+    L_COUNT,
+    L_QTY,
     MARGIN,
     N_FLAGS,
     N_KEY,
@@ -75,6 +78,14 @@ def _zeros(words: int) -> Words:
     return raw[skip : skip + words]
 
 
+def _members(words: Words, places: Words) -> Words:
+    """The set bits of words, ascending, as 64 × the word's place + the bit's."""
+    used = np.flatnonzero(words)
+    bits = np.unpackbits(words[used].view(np.uint8).reshape(-1, 8), axis=1, bitorder="little")
+    row, bit = np.nonzero(bits)
+    return places[used][row] * 64 + bit
+
+
 class MatchingEngine:
     """One book under price-time priority; docs/matching.md has its rules.
 
@@ -104,7 +115,8 @@ class MatchingEngine:
 
     def _lay_out(self, base: int, size: int) -> None:
         """Make `t` anew: a window of `size` ticks from `base`, a table of ids for H_ROOM; keep what it holds."""
-        m, old, live = self._m, self._t, self._levels()
+        m, old = self._m, self._t
+        live = [self._levels(place) for place in PLACES]
         old_ids = old[m[H_IDS] : m[H_IDS] + m[H_IDS_MASK] + 1] if m[H_IDS] else old[:0]
         words, at = bitmap_words(size), self._reports
         slots = 1 << max(6, (2 * int(m[H_ROOM]) - 1).bit_length())
@@ -119,17 +131,15 @@ class MatchingEngine:
         m[H_IDS], m[H_IDS_MASK], m[H_IDS_SHIFT] = at, slots - 1, 32 - slots.bit_length()
         enter_ids(m, t, old_ids)
 
-    def _levels(self) -> list[tuple[Words, Words]]:
-        """Per place, the prices of its live levels, ascending, and their nodes."""
-        m, t, live = self._m, self._t, []
-        for place in PLACES:
-            bits = t[m[H_BITS + place] : m[H_BITS + place] + (m[H_SIZE] >> 6)]
-            used = np.flatnonzero(bits)
-            flags = np.unpackbits(bits[used].view(np.uint8).reshape(-1, 8), axis=1, bitorder="little")
-            word, bit = np.nonzero(flags)
-            prices = used[word] * 64 + bit + m[H_BASE]
-            live.append((prices, t[prices + m[H_MAP + place]]))
-        return live
+    def _levels(self, place: int) -> tuple[Words, Words]:
+        """The prices of a place's live levels, ascending, and their nodes."""
+        m, t = self._m, self._t
+        bits, size = int(m[H_BITS + place]), int(m[H_SIZE])
+        # By the bitmap's middle level, so that an almost empty window of millions of ticks is quick.
+        middle = t[bits + (size >> 6) : bits + (size >> 6) + (size >> 12)]
+        words = _members(middle, np.arange(len(middle)))
+        prices = _members(t[bits + words], words) + m[H_BASE]
+        return prices, t[prices + m[H_MAP + place]]
 
     def _mark(self, bits: int, size: int, offsets: Words) -> None:
         """Set these bits in an empty bitmap of `t`, on its three levels."""
@@ -140,7 +150,7 @@ class MatchingEngine:
     def _grow_window(self) -> None:
         """Move the window so that it holds the wanted price and all live ones, or deny the price."""
         want = int(self._m[H_WANT])
-        prices = np.concatenate([prices for prices, _ in self._levels()] + [np.array([want])])
+        prices = np.concatenate([np.array([want]), *(self._levels(place)[0] for place in PLACES)])
         low, span = int(prices.min()), int(prices.max() - prices.min()) + 1
         if span > MAX_SPAN:
             self._m[H_DENIED] = want
@@ -206,14 +216,19 @@ class MatchingEngine:
         """Up to so many price levels from the best: rows of price, displayed quantity, number of orders."""
         if side not in (BUY, SELL):
             raise ValueError(f"side {side} is neither BUY (1) nor SELL (2)")
-        rows = np.empty((levels, 3), np.int64)
-        return rows[: depth(self._m, self._t, side, rows)]
+        prices, nodes = self._levels(side)
+        if side == BUY:
+            prices, nodes = prices[::-1], nodes[::-1]
+        best = nodes[:levels]
+        return np.stack(
+            [prices[:levels], self._m[best + L_QTY], self._m[best + L_COUNT] & COUNT_BITS], axis=1
+        )
 
     def orders(self) -> Words:
         """Every live order as a row of `matching_snapshot.S_*` words, in the order of `matching_walk`."""
-        rows = np.empty((self.live, SNAPSHOT_WORDS), np.int64)
+        rows = np.empty(self.live * SNAPSHOT_WORDS, np.int64)
         snapshot(self._m, self._t, rows)
-        return rows
+        return rows.reshape(-1, SNAPSHOT_WORDS)
 
     def _arrivals(self, sentinel: int, after: int) -> Words:
         """The nodes of a list in order of arrival, as ids."""
@@ -227,9 +242,9 @@ class MatchingEngine:
     def state_hash(self) -> str:
         """SHA-256 (hex) over all that later behaviour rests on: equal hashes behave alike."""
         m = self._m
-        digest = hashlib.sha256(np.array([m[H_LAST], m[H_NOW], m[H_SEQ] + 1, self.live], np.int64))
-        digest.update(self.orders())
+        digest = hashlib.sha256(np.array([m[H_LAST], m[H_NOW], m[H_SEQ] + 1, self.live], np.int64).tobytes())
+        digest.update(self.orders().tobytes())
         for sentinel, after in ((S_TRAIL, X_NEXT), (S_PEGS, X_NEXT), (S_DUE, X_DUE_NEXT)):
             listed = self._arrivals(sentinel, after)
-            digest.update(np.append(listed, len(listed)))
+            digest.update(np.append(listed, len(listed)).tobytes())
         return digest.hexdigest()

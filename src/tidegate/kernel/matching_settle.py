@@ -82,8 +82,9 @@ from tidegate.kernel.matching_state import (
     side_at,
     type_at,
     unlink,
+    worse_level,
 )
-from tidegate.kernel.matching_trade import begin, drop, list_remove, listed_after, remove, worse_level
+from tidegate.kernel.matching_trade import begin, drop, list_remove, listed_after, remove
 from tidegate.kernel.matching_walk import walk_on
 
 # What a step comes to: an order's node that has to match now, or one of these.

@@ -1,4 +1,4 @@
-"""A book written out as rows: every order, or the price levels of one side; and ids entered into a larger table."""
+"""Every order of a book written out as rows; and ids entered into a larger table."""
 
 from __future__ import annotations
 
@@ -10,13 +10,8 @@ from tidegate.kernel.jit import kernel
 from tidegate.kernel.layout import GTD, ICEBERG, PEGGED, TRAILING_STOP
 from tidegate.kernel.matching_layout import NO_PRICE, TIF_SHIFT, WHAT_BITS
 from tidegate.kernel.matching_state import (
-    COUNT_BITS,
-    H_TOP,
     H_WALK,
     H_WALK_PLACE,
-    L_COUNT,
-    L_PRICE,
-    L_QTY,
     N_CUM,
     N_FLAGS,
     N_KEY,
@@ -33,7 +28,6 @@ from tidegate.kernel.matching_state import (
     price_at,
     remember,
     type_at,
-    worse_level,
 )
 from tidegate.kernel.matching_walk import WALK_ALL, begin_walk, next_order
 
@@ -53,48 +47,38 @@ from tidegate.kernel.matching_walk import WALK_ALL, begin_walk, next_order
     S_EXPIRY,  # GTD: expiry, else 0
 ) = range(12)
 SNAPSHOT_WORDS = 12
+KEEPS_EXTRA = (1 << ICEBERG) | (1 << PEGGED) | (1 << TRAILING_STOP)
 
 
-@kernel(int64(int64[::1], int64[::1], int64[:, ::1]))
+@kernel(int64(int64[::1], int64[::1], int64[::1]))
 def snapshot(m: Any, t: Any, rows: Any) -> int:
-    """Write every order in walking order (see `matching_walk`); returns how many. `rows` has one for each."""
+    """Write every order in walking order (see `matching_walk`); returns the words written.
+
+    `rows` is flat and has room for every live order.
+    """
     begin_walk(m, WALK_ALL, 0)
-    n = 0
+    r = 0
     o = next_order(m, t)
     while o != 0:
         flags, kind = m[o + N_FLAGS], type_at(m, o)
         waiting = flags & WAITING != 0
-        keeps_extra = kind == ICEBERG or kind == PEGGED or kind == TRAILING_STOP
         x = extra_at(m, o)
-        rows[n, S_PLACE] = m[H_WALK_PLACE]
-        rows[n, S_ID] = m[o + N_KEY]
-        rows[n, S_WHAT] = flags & WHAT_BITS
-        rows[n, S_OWNER] = m[o + N_OWNER]
-        rows[n, S_PRICE] = NO_PRICE if waiting else price_at(m, o)
-        rows[n, S_LEAVES] = m[o + N_LEAVES]
-        rows[n, S_HIDDEN] = m[x + X_HIDDEN] if kind == ICEBERG else 0
-        rows[n, S_CUM] = m[o + N_CUM]
-        rows[n, S_STOP] = m[x + X_STOP] if waiting else 0
-        rows[n, S_LIMIT] = m[x + X_LIMIT] if waiting or kind == PEGGED else NO_PRICE
-        rows[n, S_EXTRA] = m[x + X_EXTRA] if keeps_extra else 0
-        rows[n, S_EXPIRY] = m[x + X_TIME] if (flags >> TIF_SHIFT) & 15 == GTD else 0
-        n += 1
+        rows[r + S_PLACE] = m[H_WALK_PLACE]
+        rows[r + S_ID] = m[o + N_KEY]
+        rows[r + S_WHAT] = flags & WHAT_BITS
+        rows[r + S_OWNER] = m[o + N_OWNER]
+        rows[r + S_PRICE] = NO_PRICE if waiting else price_at(m, o)
+        rows[r + S_LEAVES] = m[o + N_LEAVES]
+        rows[r + S_HIDDEN] = m[x + X_HIDDEN] if kind == ICEBERG else 0
+        rows[r + S_CUM] = m[o + N_CUM]
+        rows[r + S_STOP] = m[x + X_STOP] if waiting else 0
+        rows[r + S_LIMIT] = m[x + X_LIMIT] if waiting or kind == PEGGED else NO_PRICE
+        rows[r + S_EXTRA] = m[x + X_EXTRA] if (KEEPS_EXTRA >> kind) & 1 else 0
+        rows[r + S_EXPIRY] = m[x + X_TIME] if (flags >> TIF_SHIFT) & 15 == GTD else 0
+        r += SNAPSHOT_WORDS
         o = next_order(m, t)
     m[H_WALK] = 0
-    return n
-
-
-@kernel(int64(int64[::1], int64[::1], int64, int64[:, ::1]))
-def depth(m: Any, t: Any, side: int, rows: Any) -> int:
-    """Write (price, displayed quantity, orders) of a side's levels from the best; returns how many."""
-    level, n = m[H_TOP + side], 0
-    while level != 0 and n < len(rows):
-        rows[n, 0] = m[level + L_PRICE]
-        rows[n, 1] = m[level + L_QTY]
-        rows[n, 2] = m[level + L_COUNT] & COUNT_BITS
-        n += 1
-        level = worse_level(m, t, side, m[level + L_PRICE])
-    return n
+    return r
 
 
 @kernel(void(int64[::1], int64[::1], int64[::1]))

@@ -18,7 +18,7 @@ from __future__ import annotations
 from typing import Any
 
 from tidegate.kernel.bitmap import bit_clear, bit_next, bit_prev, bit_set
-from tidegate.kernel.bits import scatter
+from tidegate.kernel.bits import at, scatter
 from tidegate.kernel.jit import inline, outline
 from tidegate.kernel.layout import BUY, PEGGED
 from tidegate.kernel.matching_layout import (
@@ -125,19 +125,19 @@ def full(m: Any) -> Any:
 @inline
 def side_at(m: Any, o: int) -> Any:
     """The order's side."""
-    return (m[o + N_FLAGS] >> SIDE_SHIFT) & 3
+    return (m[at(o + N_FLAGS)] >> SIDE_SHIFT) & 3
 
 
 @inline
 def type_at(m: Any, o: int) -> Any:
     """The order's type: a triggered stop's is what it became."""
-    return (m[o + N_FLAGS] >> TYPE_SHIFT) & 15
+    return (m[at(o + N_FLAGS)] >> TYPE_SHIFT) & 15
 
 
 @inline
 def extra_at(m: Any, o: int) -> Any:
     """The second node of an order that has one."""
-    return m[o + N_FLAGS] >> EXTRA_SHIFT
+    return m[at(o + N_FLAGS)] >> EXTRA_SHIFT
 
 
 @inline
@@ -147,14 +147,14 @@ def write(
     """Write one report."""
     r = m[H_OUT]
     m[H_OUT] = r + REPORT_WORDS
-    t[r + R_WHAT] = what
-    t[r + R_ID] = key
-    t[r + R_CONTRA] = contra
-    t[r + R_PRICE] = price
-    t[r + R_QTY] = qty
-    t[r + R_LEAVES] = leaves
-    t[r + R_CONTRA_LEAVES] = contra_leaves
-    t[r + R_SEQ] = m[H_SEQ]
+    t[at(r + R_WHAT)] = what
+    t[at(r + R_ID)] = key
+    t[at(r + R_CONTRA)] = contra
+    t[at(r + R_PRICE)] = price
+    t[at(r + R_QTY)] = qty
+    t[at(r + R_LEAVES)] = leaves
+    t[at(r + R_CONTRA_LEAVES)] = contra_leaves
+    t[at(r + R_SEQ)] = m[H_SEQ]
 
 
 @outline
@@ -171,7 +171,7 @@ def take_node(m: Any) -> Any:
     """A free node; the caller has made sure that there is one."""
     node = m[H_FREE]
     if node != 0:
-        m[H_FREE] = m[node]
+        m[H_FREE] = m[at(node)]
     else:
         node = m[H_BUMP]
         m[H_BUMP] = node + NODE
@@ -181,7 +181,7 @@ def take_node(m: Any) -> Any:
 @inline
 def give_node(m: Any, node: int) -> None:
     """Return a node to the chain of free ones."""
-    m[node] = m[H_FREE]
+    m[at(node)] = m[H_FREE]
     m[H_FREE] = node
 
 
@@ -190,14 +190,14 @@ def find(m: Any, t: Any, key: int) -> Any:
     """The live order with this id, or 0."""
     tag, ids = scatter(key), m[H_IDS]
     i = tag >> m[H_IDS_SHIFT]
-    entry = t[ids + i]
+    entry = t[at(ids + i)]
     while entry != 0:
         if entry >> 32 == tag:
             o = (entry & 0xFFFF_FFFF) << NODE_SHIFT
-            if m[o + N_KEY] == key:
+            if m[at(o + N_KEY)] == key:
                 return o
         i = (i + 1) & m[H_IDS_MASK]
-        entry = t[ids + i]
+        entry = t[at(ids + i)]
     return 0
 
 
@@ -206,30 +206,30 @@ def remember(m: Any, t: Any, key: int, o: int) -> None:
     """Enter an id that is not in the table."""
     tag, ids = scatter(key), m[H_IDS]
     i = tag >> m[H_IDS_SHIFT]
-    while t[ids + i] != 0:
+    while t[at(ids + i)] != 0:
         i = (i + 1) & m[H_IDS_MASK]
-    t[ids + i] = (tag << 32) | (o >> NODE_SHIFT)
+    t[at(ids + i)] = (tag << 32) | (o >> NODE_SHIFT)
 
 
 @inline
 def forget(m: Any, t: Any, o: int) -> None:
     """Delete the id of an order, moving back the entries that probed past it."""
     ids, mask, shift = m[H_IDS], m[H_IDS_MASK], m[H_IDS_SHIFT]
-    tag = scatter(m[o + N_KEY])
+    tag = scatter(m[at(o + N_KEY)])
     entry = (tag << 32) | (o >> NODE_SHIFT)
     i = tag >> shift
-    while t[ids + i] != entry:
+    while t[at(ids + i)] != entry:
         i = (i + 1) & mask
     j = (i + 1) & mask
-    entry = t[ids + j]
+    entry = t[at(ids + j)]
     while entry != 0:
         home = (entry >> 32) >> shift
         if (j - home) & mask >= (j - i) & mask:
-            t[ids + i] = entry
+            t[at(ids + i)] = entry
             i = j
         j = (j + 1) & mask
-        entry = t[ids + j]
-    t[ids + i] = 0
+        entry = t[at(ids + j)]
+    t[at(ids + i)] = 0
 
 
 @inline
@@ -243,17 +243,17 @@ def outside(m: Any, price: int) -> Any:
 def open_level(m: Any, t: Any, place: int, price: int) -> Any:
     """A new, empty level."""
     level = take_node(m)
-    m[level + N_NEXT] = level
-    m[level + N_PREV] = level
-    m[level + L_PRICE] = price
-    m[level + L_QTY] = 0
-    m[level + L_COUNT] = 0
-    m[level + L_PLACE] = place
-    t[m[H_MAP + place] + price] = level
-    bit_set(t, m[H_BITS + place], m[H_SIZE], price - m[H_BASE])
-    if place <= ASKS and (3 - 2 * place) * (price - m[H_BEST + place]) > 0:
-        m[H_BEST + place] = price
-        m[H_TOP + place] = level
+    m[at(level + N_NEXT)] = level
+    m[at(level + N_PREV)] = level
+    m[at(level + L_PRICE)] = price
+    m[at(level + L_QTY)] = 0
+    m[at(level + L_COUNT)] = 0
+    m[at(level + L_PLACE)] = place
+    t[at(m[at(H_MAP + place)] + price)] = level
+    bit_set(t, m[at(H_BITS + place)], m[H_SIZE], price - m[H_BASE])
+    if place <= ASKS and (3 - 2 * place) * (price - m[at(H_BEST + place)]) > 0:
+        m[at(H_BEST + place)] = price
+        m[at(H_TOP + place)] = level
     return level
 
 
@@ -262,41 +262,41 @@ def worse_level(m: Any, t: Any, place: int, price: int) -> Any:
     """The level of a side of the book that comes next behind this price, or 0."""
     offset = price - m[H_BASE]
     if place == BIDS:
-        offset = bit_prev(t, m[H_BITS + place], m[H_SIZE], offset - 1)
+        offset = bit_prev(t, m[at(H_BITS + place)], m[H_SIZE], offset - 1)
     else:
-        offset = bit_next(t, m[H_BITS + place], m[H_SIZE], offset + 1)
-    return t[m[H_MAP + place] + m[H_BASE] + offset] if offset >= 0 else 0
+        offset = bit_next(t, m[at(H_BITS + place)], m[H_SIZE], offset + 1)
+    return t[at(m[at(H_MAP + place)] + m[H_BASE] + offset)] if offset >= 0 else 0
 
 
 @outline
 def close_level(m: Any, t: Any, level: int) -> None:
     """Take an empty level away; when it was the best, the next takes its place at the top."""
-    place, price = m[level + L_PLACE], m[level + L_PRICE]
-    t[m[H_MAP + place] + price] = 0
-    bit_clear(t, m[H_BITS + place], m[H_SIZE], price - m[H_BASE])
+    place, price = m[at(level + L_PLACE)], m[at(level + L_PRICE)]
+    t[at(m[at(H_MAP + place)] + price)] = 0
+    bit_clear(t, m[at(H_BITS + place)], m[H_SIZE], price - m[H_BASE])
     give_node(m, level)
-    if place <= ASKS and m[H_TOP + place] == level:
+    if place <= ASKS and m[at(H_TOP + place)] == level:
         level = worse_level(m, t, place, price)
-        m[H_TOP + place] = level
-        m[H_BEST + place] = m[level + L_PRICE] if level != 0 else (2 * place - 3) * FAR
+        m[at(H_TOP + place)] = level
+        m[at(H_BEST + place)] = m[at(level + L_PRICE)] if level != 0 else (2 * place - 3) * FAR
 
 
 @inline
 def ring_append(m: Any, sentinel: int, o: int) -> None:
     """Link a node into a ring as its last."""
-    last = m[sentinel + N_PREV]
-    m[o + N_NEXT] = sentinel
-    m[o + N_PREV] = last
-    m[last + N_NEXT] = o
-    m[sentinel + N_PREV] = o
+    last = m[at(sentinel + N_PREV)]
+    m[at(o + N_NEXT)] = sentinel
+    m[at(o + N_PREV)] = last
+    m[at(last + N_NEXT)] = o
+    m[at(sentinel + N_PREV)] = o
 
 
 @inline
 def ring_remove(m: Any, o: int) -> None:
     """Take a node out of its ring."""
-    after, before = m[o + N_NEXT], m[o + N_PREV]
-    m[before + N_NEXT] = after
-    m[after + N_PREV] = before
+    after, before = m[at(o + N_NEXT)], m[at(o + N_PREV)]
+    m[at(before + N_NEXT)] = after
+    m[at(after + N_PREV)] = before
 
 
 @inline
@@ -308,36 +308,36 @@ def count_of(m: Any, o: int) -> Any:
 @inline
 def link(m: Any, t: Any, place: int, price: int, o: int) -> None:
     """Put an order at the back of the queue at a price, which lies in the window."""
-    level = t[m[H_MAP + place] + price]
+    level = t[at(m[at(H_MAP + place)] + price)]
     if level == 0:
         level = open_level(m, t, place, price)
     ring_append(m, level, o)
-    m[o + N_LEVEL] = level
-    m[level + L_QTY] += m[o + N_LEAVES]
-    m[level + L_COUNT] += count_of(m, o)
+    m[at(o + N_LEVEL)] = level
+    m[at(level + L_QTY)] += m[at(o + N_LEAVES)]
+    m[at(level + L_COUNT)] += count_of(m, o)
 
 
 @inline
 def unlink(m: Any, t: Any, o: int) -> None:
     """Take an order out of its queue, and the level with it when it was the last."""
-    level = m[o + N_LEVEL]
+    level = m[at(o + N_LEVEL)]
     ring_remove(m, o)
-    m[level + L_QTY] -= m[o + N_LEAVES]
-    m[level + L_COUNT] -= count_of(m, o)
-    m[o + N_LEVEL] = 0
-    if m[level + N_NEXT] == level:
+    m[at(level + L_QTY)] -= m[at(o + N_LEAVES)]
+    m[at(level + L_COUNT)] -= count_of(m, o)
+    m[at(o + N_LEVEL)] = 0
+    if m[at(level + N_NEXT)] == level:
         close_level(m, t, level)
 
 
 @inline
 def price_at(m: Any, o: int) -> Any:
     """The price of the level an order lies at; NO_PRICE for none."""
-    level = m[o + N_LEVEL]
-    return m[level + L_PRICE] if level != 0 else NO_PRICE
+    level = m[at(o + N_LEVEL)]
+    return m[at(level + L_PRICE)] if level != 0 else NO_PRICE
 
 
 @inline
 def crosses(m: Any, side: int, limit: int) -> Any:
     """Whether an order of this side and limit would meet the other side's best."""
-    best = m[H_BEST + 3 - side]
+    best = m[at(H_BEST + 3 - side)]
     return best <= limit if side == BUY else best >= limit

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tidegate.kernel.bits import at
 from tidegate.kernel.jit import inline, outline
 from tidegate.kernel.layout import (
     BUY,
@@ -82,6 +83,7 @@ from tidegate.kernel.matching_state import (
 # What an order that simply rests looks like: LIMIT, DAY or GTC.
 REST_BITS = (15 << TYPE_SHIFT) | (14 << TIF_SHIFT)
 RESTS = LIMIT << TYPE_SHIFT
+AT_ONCE = (1 << IOC) | (1 << FOK)  # times in force that never rest, as bits
 
 
 @outline
@@ -119,9 +121,11 @@ def drop_extra(m: Any, o: int) -> None:
         m[H_PEGS] -= 1
         if m[H_PEG_NEXT] == o:
             m[H_PEG_NEXT] = listed_after(m, o, X_NEXT, S_PEGS)
-    if kind == PEGGED or flags & WAITING:
         m[H_SPECIAL] -= 1
-        if kind == PEGGED or kind == TRAILING_STOP:
+        list_remove(m, o, X_NEXT)
+    elif flags & WAITING:
+        m[H_SPECIAL] -= 1
+        if kind == TRAILING_STOP:
             list_remove(m, o, X_NEXT)
     give_node(m, extra_at(m, o))
 
@@ -130,7 +134,7 @@ def drop_extra(m: Any, o: int) -> None:
 def end_order(m: Any, t: Any, o: int) -> None:
     """Forget an order that lies in no queue any more."""
     forget(m, t, o)
-    if m[o + N_FLAGS] & HAS_EXTRA:
+    if m[at(o + N_FLAGS)] & HAS_EXTRA:
         drop_extra(m, o)
     give_node(m, o)
     m[H_LIVE] -= 1
@@ -139,9 +143,9 @@ def end_order(m: Any, t: Any, o: int) -> None:
 @inline
 def open_qty(m: Any, o: int) -> Any:
     """What remains open of an order that is not matching: displayed and hidden."""
-    qty = m[o + N_LEAVES]
+    qty = m[at(o + N_LEAVES)]
     if type_at(m, o) == ICEBERG:
-        qty += m[extra_at(m, o) + X_HIDDEN]
+        qty += m[at(extra_at(m, o) + X_HIDDEN)]
     return qty
 
 
@@ -149,10 +153,10 @@ def open_qty(m: Any, o: int) -> Any:
 def remove_here(m: Any, t: Any, o: int, execution: int, why: int) -> None:
     """End an order that rests, waits or is parked, with one report."""
     stop, price = 0, price_at(m, o)
-    if m[o + N_FLAGS] & WAITING:
-        stop, price = m[extra_at(m, o) + X_STOP], m[extra_at(m, o) + X_LIMIT]
+    if m[at(o + N_FLAGS)] & WAITING:
+        stop, price = m[at(extra_at(m, o) + X_STOP)], m[at(extra_at(m, o) + X_LIMIT)]
     report(m, t, o, execution, why, stop, price, open_qty(m, o), 0)
-    if m[o + N_LEVEL] != 0:
+    if m[at(o + N_LEVEL)] != 0:
         unlink(m, t, o)
     end_order(m, t, o)
 
@@ -228,7 +232,7 @@ def self_trade(m: Any, t: Any, o: int, maker: int, leaves: int) -> Any:
 @inline
 def guarded(m: Any, o: int) -> Any:
     """The owner whose resting orders an incoming order must not trade with, or 0."""
-    return m[o + N_OWNER] if (m[o + N_FLAGS] >> STP_SHIFT) & 15 != STP_ALLOW else 0
+    return m[at(o + N_OWNER)] if (m[at(o + N_FLAGS)] >> STP_SHIFT) & 15 != STP_ALLOW else 0
 
 
 @inline
@@ -239,39 +243,39 @@ def match(m: Any, t: Any, o: int) -> Any:
     """
     side = side_at(m, o)
     sign, other, owner = 3 - 2 * side, 3 - side, guarded(m, o)
-    limit, leaves = m[H_LIMIT] * sign, m[o + N_LEAVES]
+    limit, leaves = m[H_LIMIT] * sign, m[at(o + N_LEAVES)]
     what = EX_TRADE | (side << R_SIDE_SHIFT)
-    while leaves != 0 and m[H_BEST + other] * sign <= limit:
+    while leaves != 0 and m[at(H_BEST + other)] * sign <= limit:
         if full(m):
-            m[o + N_LEAVES] = leaves
+            m[at(o + N_LEAVES)] = leaves
             return False
-        level = m[H_TOP + other]
-        maker = m[level + N_NEXT]
-        if owner != 0 and m[maker + N_OWNER] == owner:
+        level = m[at(H_TOP + other)]
+        maker = m[at(level + N_NEXT)]
+        if owner != 0 and m[at(maker + N_OWNER)] == owner:
             leaves = self_trade(m, t, o, maker, leaves)
             continue
-        shown, price = m[maker + N_LEAVES], m[level + L_PRICE]
+        shown, price = m[at(maker + N_LEAVES)], m[at(level + L_PRICE)]
         qty = lesser(leaves, shown)
         leaves -= qty
-        m[o + N_CUM] += qty
-        m[maker + N_CUM] += qty
-        m[maker + N_LEAVES] = shown - qty
-        m[level + L_QTY] -= qty
+        m[at(o + N_CUM)] += qty
+        m[at(maker + N_CUM)] += qty
+        m[at(maker + N_LEAVES)] = shown - qty
+        m[at(level + L_QTY)] -= qty
         m[H_LAST] = price
         if m[H_FIRST] == NO_PRICE:
             m[H_FIRST] = price
         rest = open_qty(m, maker)
-        write(m, t, what, m[o + N_KEY], m[maker + N_KEY], price, qty, leaves, rest)
+        write(m, t, what, m[at(o + N_KEY)], m[at(maker + N_KEY)], price, qty, leaves, rest)
         if rest == 0:
             unlink(m, t, maker)
             end_order(m, t, maker)
         elif shown == qty:
             refresh(m, t, maker)
-    m[o + N_LEAVES] = leaves
+    m[at(o + N_LEAVES)] = leaves
     if leaves == 0:
         end_order(m, t, o)
         return True
-    if m[o + N_FLAGS] & REST_BITS != RESTS:
+    if m[at(o + N_FLAGS)] & REST_BITS != RESTS:
         return come_to_rest(m, t, o, side, leaves)
     link(m, t, side, m[H_LIMIT], o)
     return True
@@ -281,7 +285,7 @@ def match(m: Any, t: Any, o: int) -> Any:
 def come_to_rest(m: Any, t: Any, o: int, side: int, leaves: int) -> Any:
     """What an order does with the quantity that found no match. False when there is no room to report it."""
     kind, time_in_force = type_at(m, o), (m[o + N_FLAGS] >> TIF_SHIFT) & 15
-    if kind == MARKET or time_in_force == IOC or time_in_force == FOK:
+    if kind == MARKET or (AT_ONCE >> time_in_force) & 1:
         if full(m):
             return False
         drop(m, t, o, WHY_REMAINDER)

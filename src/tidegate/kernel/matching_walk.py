@@ -52,6 +52,7 @@ from tidegate.kernel.matching_state import (
 )
 from tidegate.kernel.matching_trade import remove
 
+FALLING = (1 << BIDS) | (1 << SELL_STOPS)  # places walked from the highest price down, as bits
 WALK_ALL, WALK_OWNED, WALK_DAYS, WALK_DUE = 1, 2, 3, 4
 
 
@@ -73,7 +74,7 @@ def begin_walk(m: Any, walk: int, owner: int) -> None:
 def next_level(m: Any, t: Any) -> Any:
     """The next level of the place the walk is in, or 0 when that has no more."""
     place, tick = m[H_WALK_PLACE], m[H_WALK_TICK]
-    if place == BIDS or place == SELL_STOPS:
+    if (FALLING >> place) & 1:
         tick = bit_prev(t, m[H_BITS + place], m[H_SIZE], tick - 1)
     else:
         tick = bit_next(t, m[H_BITS + place], m[H_SIZE], tick + 1)

@@ -8,7 +8,11 @@ decrease without trades means is the model:
 - the probabilistic models: a cancel lies behind us with probability p(front, back), for
   LOG `g(back) / (g(back) + g(front))` with g(x) = ln(1+x); LOG2 `g(back) / g(back + front)`;
   POWER the same as LOG with g(x) = xⁿ; POWER2 as LOG2 with xⁿ; POWER3 `1 − (front / (front + back))ⁿ`.
-- L3_FIFO: the feed names every order, so the front is known and only orders ahead of us shrink it.
+- L3_FIFO: the feed names every order, so the front is known and only orders ahead of us shrink it. Where a
+  feed reports levels all the same, it is RISK_AVERSE.
+
+Feeds report a trade before the decrease it causes (`traded` waits for that decrease). An order that is priced
+better than all others of its side, and one whose level is gone from a snapshot, has nobody ahead.
 
 Sources: E. Rigtorp, "Estimating order queue position" (2013); the power functions as the documentation of
 hftbacktest names them (ProbQueueModel, PowerProbQueueFunc 1–3, LogProbQueueFunc 1–2).
@@ -70,10 +74,8 @@ def queue_trade(q: Any, k: int, qty: int) -> None:
 @inline
 def queue_depth(q: Any, k: int, model: int, exponent: float, before: int, after: int) -> None:
     """The level's size went from `before` to `after` lots."""
-    if model == L3_FIFO:
-        return
     front = q[k, FRONT]
-    if model == RISK_AVERSE:
+    if model == RISK_AVERSE or model == L3_FIFO:
         q[k, FRONT] = min(front, float(after))
         return
     change = float(before - after) - q[k, TRADED]
@@ -86,6 +88,21 @@ def queue_depth(q: Any, k: int, model: int, exponent: float, before: int, after:
     p = behind_probability(model, exponent, ahead, back)
     left = front - (1.0 - p) * change + min(back - p * change, 0.0)
     q[k, FRONT] = min(left, float(after))
+
+
+@inline
+def queue_removed(q: Any, k: int, qty: int) -> None:
+    """L3: `qty` lots of an order ahead are gone: traded, as far as a trade was reported, else canceled."""
+    explained = min(float(qty), q[k, TRADED])
+    q[k, TRADED] -= explained
+    q[k, FRONT] = max(q[k, FRONT] - (float(qty) - explained), 0.0)
+
+
+@inline
+def queue_at_most(q: Any, k: int, level: int) -> None:
+    """It is seen that no more than `level` lots can be ahead."""
+    q[k, FRONT] = min(q[k, FRONT], float(level))
+    q[k, TRADED] = 0.0
 
 
 @inline

@@ -42,16 +42,16 @@ class StateType(types.Type):
 
 
 @register_model(StateType)
-class _StateModel(models.PrimitiveModel):  # type: ignore[misc]
+class _StateModel(models.PrimitiveModel):
     def __init__(self, dmm: Any, fe_type: Any) -> None:
         super().__init__(dmm, fe_type, ir.IntType(64))
 
 
 @infer_getattr
-class _StateAttributes(AttributeTemplate):  # type: ignore[misc]
+class _StateAttributes(AttributeTemplate):
     key = StateType
 
-    def generic_resolve(self, state: StateType, name: str) -> Any:
+    def generic_resolve(self, state: StateType, name: str) -> Any:  # type: ignore[override]
         return state.fields[name][0] if name in state.fields else None
 
 
@@ -73,7 +73,8 @@ def _lower(context: Any, builder: Any, state: StateType, value: Any, name: str) 
     item = context.get_abi_sizeof(context.get_data_type(kind.dtype))
     free = kind.ndim - len(fixed)
     shape = [entry(1 + n) if n < free else ir.Constant(word, fixed[n - free]) for n in range(kind.ndim)]
-    strides, step = [], ir.Constant(word, item)
+    step: Any = ir.Constant(word, item)
+    strides: list[Any] = []
     for size in reversed(shape):
         strides.insert(0, step)
         step = builder.mul(step, size)

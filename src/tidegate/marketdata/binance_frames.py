@@ -35,6 +35,7 @@ from tidegate.marketdata.binance_shapes import (
     instrument_table,
 )
 from tidegate.marketdata.binance_slow import Frame, Reason, Refused, read_frame, split_line
+from tidegate.marketdata.binance_text import PADDING
 from tidegate.model.event import Events, Words, from_words
 
 Buffer = npt.NDArray[np.uint8]
@@ -153,6 +154,8 @@ class FrameParser:
 
     def _read(self, buffer: Buffer, stop: int, recvs: Words) -> Iterator[Batch]:
         state, position = self._state, 0
+        if len(buffer) < stop + PADDING:
+            buffer = np.concatenate([buffer[:stop], np.zeros(PADDING, np.uint8)])
         while position < stop:
             code = scan(buffer, position, stop, recvs, self._table, self._rows, self._messages, state)
             position = int(state[S_POS])

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tidegate.kernel.jit import inline, kernel
+from tidegate.kernel.jit import inline, kernel, outline
 from tidegate.kernel.layout import BUY, SELL
 from tidegate.marketdata.binance_shapes import (
     DEPTH,
@@ -119,7 +119,7 @@ _IS_DEPTH, _IS_TICKER, _IS_TRADE = text('depthUpdate"'), text('bookTicker"'), te
 _PUBLIC_TRADE, _TRUE, _FALSE = text('MARKET"'), text("true"), text("false")
 
 
-@inline
+@outline
 def _whose(buf: Any, kind: int, seen: int, value: Any, table: Any, state: Any) -> Any:
     """The instrument of a frame, by its symbol and by what only a futures frame has; −1 when unknown."""
     if kind == SNAPSHOT:
@@ -132,7 +132,7 @@ def _whose(buf: Any, kind: int, seen: int, value: Any, table: Any, state: Any) -
     return find_instrument(buf, value[K_S], futures != 0, table, state[S_HINT])
 
 
-@inline
+@outline
 def _object(buf: Any, p: int, kind: int, table: Any, rows: Any, n: int, state: Any) -> Any:
     """An object after its opening brace: (position after the closing one, rows, keys seen, instrument).
 
@@ -185,7 +185,7 @@ def _object(buf: Any, p: int, kind: int, table: Any, rows: Any, n: int, state: A
             return -1, n, seen, who
 
 
-@inline
+@outline
 def _touch_or_trade(buf: Any, kind: int, table: Any, who: int, rows: Any, n: int, state: Any) -> int:
     """The one row of a ticker or a trade, from the positions of its texts. 0 for anything odd, else 1."""
     value = state[STATE_WORDS:]
@@ -255,6 +255,7 @@ def _frame(
     traded = value[K_T] if (seen >> K_T) & 1 else np.int64(0)
     if event > MAX_MS or traded > MAX_MS:
         fits = -1
+        event = traded = np.int64(0)
     event *= MS
     traded *= MS
     if fits < 0:

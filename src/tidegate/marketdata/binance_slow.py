@@ -8,8 +8,10 @@ wrong. A frame is taken whole or refused whole; nothing in it is repaired.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from decimal import Decimal
 from enum import StrEnum
 from fractions import Fraction
+from functools import cache
 from typing import Any
 
 import orjson
@@ -165,9 +167,29 @@ def _instrument(data: dict[str, Any], key: str, futures: bool, directory: Direct
     return number
 
 
+@cache
+def _grid(step: Decimal) -> tuple[int, int]:
+    """A step as (decimals, numerator): numerator × 10^−decimals."""
+    decimals = max(0, -int(step.as_tuple().exponent))
+    return decimals, int(step.scaleb(decimals))
+
+
+def _plain_steps(text: str, step: Decimal) -> tuple[int, bool]:
+    """Digits with or without a point as (whole steps, whether something finer was left over); (−1, _) for others."""
+    whole, _, part = text.partition(".")
+    if not (text.isascii() and whole.isdigit() and (part.isdigit() or not part)):
+        return -1, False
+    decimals, numerator = _grid(step)
+    steps, rest = divmod(int(whole + part[:decimals].ljust(decimals, "0")), numerator)
+    return steps, bool(rest or part[decimals:].strip("0"))
+
+
 def _price(item: Instrument, text: Any) -> int:
     if not isinstance(text, str):
         raise Refused(Reason.BAD_PRICE, f"{item.id}: {text!r:.40} is not decimal text")
+    steps, finer = _plain_steps(text, item.tick)
+    if 0 < steps <= _MAX and not finer:
+        return steps
     try:
         value = decimal(text)
     except ScaleError as error:
@@ -183,33 +205,36 @@ def _price(item: Instrument, text: Any) -> int:
 
 
 def _size(item: Instrument, text: Any, zero: bool) -> tuple[int, bool]:
-    """(whole lots, whether something finer than a lot was left over); `zero` says whether 0 means something.
-    (whole lots, whether something finer than a lot was left over); `zero` says whether 0 means something.
-    """
+    """(whole lots, whether something finer than a lot was left over); `zero` says whether 0 means something."""
     if not isinstance(text, str):
         raise Refused(Reason.BAD_SIZE, f"{item.id}: {text!r:.40} is not decimal text")
-    try:
-        value = decimal(text)
-    except ScaleError as error:
-        raise Refused(Reason.BAD_SIZE, f"{item.id}: {error}") from None
-    ratio = Fraction(value) / Fraction(item.lot)
-    lots = ratio.numerator // ratio.denominator
-    if value < 0 or (value == 0 and not zero) or lots > _MAX:
-        raise Refused(
-            Reason.BAD_SIZE, f"{item.id}: size {text}, must be {'0 or above' if zero else 'above 0'}"
-        )
-    return lots, ratio.denominator != 1
+    lots, finer = _plain_steps(text, item.lot)
+    if lots >= 0:
+        positive, negative = lots > 0 or finer, False
+    else:
+        try:
+            value = decimal(text)
+        except ScaleError as error:
+            raise Refused(Reason.BAD_SIZE, f"{item.id}: {error}") from None
+        positive, negative = value > 0, value < 0
+        ratio = Fraction(value) / Fraction(item.lot)
+        lots, finer = ratio.numerator // ratio.denominator, ratio.denominator != 1
+    if negative or not (positive or zero) or lots > _MAX:
+        least = "0 or above" if zero else "above 0"
+        raise Refused(Reason.BAD_SIZE, f"{item.id}: size {text}, must be {least}")
+    return lots, finer
 
 
 def _side(frame: Frame, item: Instrument, levels: Any, side: Side, zero: bool) -> None:
     if not isinstance(levels, list):
         raise Refused(Reason.MALFORMED, f"{item.id}: levels are {levels!r:.40}, not a list")
+    word = meta(0, int(Kind.DELTA), int(side))
     for level in levels:
         if not isinstance(level, list) or len(level) != 2:
             raise Refused(Reason.MALFORMED, f"{item.id}: level {level!r:.60} is not [price, size]")
         lots, finer = _size(item, level[1], zero)
         frame.off_lot += finer
-        frame.rows.append((_price(item, level[0]), lots, 0, 0, meta(0, int(Kind.DELTA), int(side))))
+        frame.rows.append((_price(item, level[0]), lots, 0, 0, word))
 
 
 def _depth(data: dict[str, Any], directory: Directory) -> Frame:

@@ -1,7 +1,8 @@
 """Reading JSON text byte by byte, compiled: literals, integers, and decimal text as exact steps of a grid.
 
-Every text ends in a newline, which no token here accepts, so nothing reads past it. A helper that meets
-something it does not know says so (a position of −1) and never repairs: the slow reader decides such lines.
+Every text ends in a newline, which no token here accepts, so nothing reads more than a byte or two past it
+(the buffer has `PADDING` there). A helper that meets something it does not know says so (a position of −1) and
+never repairs: the slow reader decides such lines.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from tidegate.kernel.jit import inline
+from tidegate.kernel.jit import inline, outline
 
 NEWLINE, SPACE, QUOTE, COMMA, COLON, DOT = 10, 32, 34, 44, 58, 46
 OPEN_LIST, CLOSE_LIST, OPEN_OBJECT, CLOSE_OBJECT, AT = 91, 93, 123, 125, 64
 ZERO, NINE, UNDERSCORE = 48, 57, 95
+PADDING = 8
+"""Bytes of a buffer behind the text that is read."""
 MAX_DIGITS = 18
 """What surely fits an int64; one more does when the first is below 9, as of times in ns."""
 
@@ -24,7 +27,7 @@ def text(value: str) -> Any:
     return np.frombuffer(value.encode(), np.uint8).copy()
 
 
-@inline
+@outline
 def literal(buf: Any, p: int, wanted: Any) -> int:
     """The position after `wanted`, or −1 when the text at `p` is another."""
     for i in range(len(wanted)):
@@ -33,7 +36,7 @@ def literal(buf: Any, p: int, wanted: Any) -> int:
     return p + len(wanted)
 
 
-@inline
+@outline
 def integer(buf: Any, p: int) -> Any:
     """A JSON integer ≥ 0: (value, position after it); the position is −1 for anything else."""
     value: Any = 0
@@ -88,7 +91,7 @@ def steps(buf: Any, p: int, decimals: int, num: int) -> Any:
     return value, finer, p + 1
 
 
-@inline
+@outline
 def skip_string(buf: Any, p: int) -> int:
     """The position after a string's closing quote, `p` being after the opening one; −1 for an escape."""
     while buf[p] != QUOTE:

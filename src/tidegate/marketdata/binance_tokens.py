@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tidegate.kernel.jit import inline
+from tidegate.kernel.jit import outline
 from tidegate.marketdata.binance_instruments import Market
 from tidegate.marketdata.binance_shapes import (
     DEPTH,
@@ -52,7 +52,7 @@ _PS, _PU, _UPDATE = text('ps"'), text('pu"'), text('lastUpdateId"')
 _SYMBOL, _PAIR, _BIDS, _ASKS = text('symbol"'), text('pair"'), text('bids"'), text('asks"')
 
 
-@inline
+@outline
 def find_instrument(buf: Any, begin: int, futures: Any, table: Any, hint: int) -> Any:
     """The instrument whose symbol is the string at `begin`, on spot or on futures; −1 when it is unknown."""
     w0 = w1 = w2 = np.int64(0)
@@ -76,7 +76,7 @@ def find_instrument(buf: Any, begin: int, futures: Any, table: Any, hint: int) -
     return -1
 
 
-@inline
+@outline
 def read_levels(buf: Any, p: int, table: Any, who: int, meta: int, rows: Any, n: int, state: Any) -> Any:
     """Price levels after their opening bracket: (position after the closing one, rows).
 
@@ -114,7 +114,7 @@ def read_levels(buf: Any, p: int, table: Any, who: int, meta: int, rows: Any, n:
             return -1, n
 
 
-@inline
+@outline
 def long_key(buf: Any, p: int) -> Any:
     """A key of more than one letter after its opening quote: (number, position after its closing quote)."""
     first, second = buf[p], buf[p + 1]
@@ -133,7 +133,7 @@ def long_key(buf: Any, p: int) -> Any:
     return K_ASKS, literal(buf, p, _ASKS)
 
 
-@inline
+@outline
 def stream_kind(buf: Any, p: int) -> Any:
     """A stream's name up to its data: (position after `"data":{`, kind)."""
     while buf[p] != AT:

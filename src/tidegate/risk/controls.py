@@ -71,7 +71,7 @@ CONTROLS = (
         ("max_age",), "ns (stale); bid and ask (crossed)", risk_only=True,
     ),
     Control(
-        11, "Duplicate order", "At most N of the same account, instrument, side, price and quantity in a window; no id twice",
+        11, "Duplicate order", "At most N of the same account, instrument, side, type, price and quantity in a window; no id twice",
         ("duplicate_orders",), "count",
     ),
     Control(

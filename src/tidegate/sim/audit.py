@@ -68,7 +68,7 @@ def report(row: list[int]) -> Report:
     """The report behind a journaled one."""
     r = row[J_BODY : J_BODY + 16]
     kind = ExecType(r[k.R_EXEC])
-    changed = kind is ExecType.REPLACED or kind is ExecType.RESTATED
+    changed = kind in (ExecType.REPLACED, ExecType.RESTATED, ExecType.CANCEL_REJECTED)
     return Report(
         r[k.R_TIME], r[k.R_ID], kind, r[k.R_TSV], r[k.R_EXECID],
         0 if kind is ExecType.NEW else r[k.R_LAST_QTY], r[k.R_LAST_PX], r[k.R_FEE], bool(r[k.R_MAKER]),

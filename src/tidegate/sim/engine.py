@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from tidegate.kernel import engine as k
 from tidegate.kernel.bitmap import bitmap_words
@@ -15,7 +16,7 @@ from tidegate.kernel.gate_state import GateState
 from tidegate.kernel.jit import JIT
 from tidegate.kernel.latency import quantile_table
 from tidegate.kernel.queue import QUEUE_MODELS
-from tidegate.kernel.replay import local_depth, local_level, move_books, replay, send_inbox
+from tidegate.kernel.replay import local_depth, local_level, move_books, move_l3, replay, send_inbox
 from tidegate.kernel.state import table
 from tidegate.kernel.wake import PythonCall
 from tidegate.model.event import TS_EVENT, TS_RECV, Words
@@ -23,6 +24,7 @@ from tidegate.model.instrument import Universe
 
 FIRST_WINDOW, LARGEST_WINDOW = 1 << 16, 1 << 22
 """Ticks of a book's window at first, and at most; records beyond the largest are counted, not kept."""
+_Number = TypeVar("_Number", np.int64, np.float64)
 JournalSink = Callable[[Words], None]
 
 
@@ -51,6 +53,7 @@ class Engine:
         self.venue_names = names
         self.state = k.allocate(len(universe), len(names), strategies, gate)
         self.processed = 0
+        self.late = 0
         self.start_time = self.end_time = 0
         self.far_capped: set[int] = set()
         self._calls: list[PythonCall] = []
@@ -162,17 +165,22 @@ class Engine:
     ) -> None:
         """Replay everything; re-raises what a strategy raised. `progress` is told rows consumed so far.
 
-        Chunks are sorted by receive time; `max_delay` (ns) bounds how late after its exchange time an event may
-        be received.
+        Chunks are sorted by receive time, and no event is received before its exchange time; `max_delay` (ns)
+        bounds how long after it. An event later than that, in a later chunk than the one its time was in, is seen
+        at the exchange when it can be, and counted. Where chunks are cut makes no difference otherwise.
         """
         rest = np.empty((0, 8), np.int64)
         pending = np.empty(0, np.int64)
+        horizon = -k.NEVER
         for chunk in chunks:
+            if len(chunk) == 0:
+                continue
             self.start_time = self.start_time or int(chunk[0, TS_RECV])
-            rows = np.concatenate([rest, chunk]) if len(rest) else np.ascontiguousarray(chunk)
+            fresh = self._in_time(np.ascontiguousarray(chunk), horizon)
+            rows = np.concatenate([rest, fresh]) if len(rest) else fresh
             order = self._exchange_order(rows, pending, len(rest))
-            horizon = int(rows[-1, TS_RECV]) - max_delay
             self.end_time = int(rows[-1, TS_RECV])
+            horizon = self.end_time - max_delay - 1  # the next chunk may go on at the same instant
             if not self._drive(rows, order, horizon, journal):
                 return
             done_local, done_exchange = int(self.state.s[k.S_L]), int(self.state.s[k.S_X])
@@ -183,6 +191,16 @@ class Engine:
         self._drive(rest, pending, self.end_time, journal)
         self.processed += int(self.state.s[k.S_L])
         progress(self.processed)
+
+    def _in_time(self, rows: Words, horizon: int) -> Words:
+        """The rows, their exchange times moved behind `horizon` where the replay has passed them already."""
+        late = rows[:, TS_EVENT] <= horizon
+        count = int(late.sum())
+        if count:
+            self.late += count
+            rows = rows.copy()
+            rows[late, TS_EVENT] = np.minimum(horizon + 1, rows[late, TS_RECV])
+        return rows
 
     @staticmethod
     def _exchange_order(rows: Words, pending: Words, carried: int) -> Words:
@@ -233,8 +251,15 @@ class Engine:
             self._grow_orders()
         elif status == k.GROW_RINGS:
             self._grow_rings()
+        elif status == k.GROW_L3:
+            self._grow_l3()
         elif status == k.JOURNAL_FULL:
             self.drain(journal)
+        elif status == k.OVERFLOW:
+            raise RuntimeError(
+                f"one instant of the replay made more than the {self.state.ring.shape[1]} requests or reports it has "
+                f"room for: the run is void"
+            )
         else:
             raise RuntimeError(f"the replay kernel came back with status {status}")
 
@@ -295,6 +320,17 @@ class Engine:
         self.state = state._replace(ring=ring)
         self._rebuild()
 
+    def _grow_l3(self) -> None:
+        """Tables four times as large as what is in them."""
+        live = int(((self.state.l3[:, :, k.L_STATE] & 1) != 0).sum(axis=1).max())
+        size = 4096
+        while size < 4 * live:
+            size *= 2
+        into = np.zeros((2, size, k.L3_WORDS), np.int64)
+        move_l3(self.address, into)
+        self.state = self.state._replace(l3=into)
+        self._rebuild()
+
     def _rebuild(self) -> None:
         self._table = table(self.state)
         for refresh in self._refresh:
@@ -310,9 +346,11 @@ class Engine:
             "records_beyond_book_window": int(s[k.S_FAR]),
             "requests_refused_tables_full": int(s[k.S_DROPPED_REQUESTS]),
             "orphan_reports": int(s[k.S_ORPHANS]),
+            "records_past_their_delay_bound": self.late,
+            "fundings_without_a_price": int(s[k.S_UNPAID]),
         }
 
 
-def _doubled(array: k.Ints) -> k.Ints:
+def _doubled(array: npt.NDArray[_Number]) -> npt.NDArray[_Number]:
     return np.concatenate([array, np.zeros_like(array)])
 

@@ -70,14 +70,14 @@ class Shell:
 
     def _view(self) -> None:
         state = self.engine.state
-        self.scalars = memoryview(state.s)
-        self.books = memoryview(state.book).cast("B").cast("q")
-        self.shown = memoryview(state.cur)
-        self.positions = memoryview(state.pos).cast("B").cast("q")
-        self._free = memoryview(state.free)
-        self._orders = memoryview(state.orders).cast("B")
-        self._inbox = memoryview(state.inbox).cast("B")
-        self._report = memoryview(state.cur).cast("B")
+        self.scalars = state.s.data
+        self.books = state.book.data.cast("B").cast("q")
+        self.shown = state.cur.data
+        self.positions = state.pos.data.cast("B").cast("q")
+        self._free = state.free.data
+        self._orders = state.orders.data.cast("B")
+        self._inbox = state.inbox.data.cast("B")
+        self._report = state.cur.data.cast("B")
 
     # Strategies.
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from tidegate.kernel.merge import merge_order
-from tidegate.model.event import META, TS_EVENT, TS_RECV, Events, Words, words
+from tidegate.model.event import META, TS_EVENT, TS_RECV, Events, Words
 
 
 @dataclass
@@ -41,8 +41,7 @@ class Source:
         for chunk in self._iterator:
             if len(chunk) == 0:
                 continue
-            rows = chunk if chunk.dtype == np.int64 else words(chunk)
-            return self._checked(rows)
+            return self._checked(np.ascontiguousarray(chunk).view(np.int64).reshape(-1, 8))
         return None
 
     def _checked(self, rows: Words) -> Words:
@@ -69,44 +68,60 @@ class Source:
 
 
 class Merged:
-    """Sources merged by receive time: an iterator of chunks, each sorted and complete up to its last time."""
+    """Sources merged by receive time: an iterator of sorted chunks.
+
+    At equal times the earlier source comes first, and a source's own order is kept: where sources cut their
+    chunks makes no difference.
+    """
 
     def __init__(self, sources: list[Source]) -> None:
         self.sources = sources
         self.max_delay = max((s.max_delay + s.extra_latency for s in sources), default=0)
-        self._heads: list[Words | None] = [s.read() for s in sources]
+        self._heads: dict[int, Words] = {}
+        self._open = set(range(len(sources)))
+        for n in range(len(sources)):
+            self._read(n)
+
+    def _read(self, n: int) -> None:
+        """Lengthen the head of source `n` by its next chunk, or note its end."""
+        chunk = self.sources[n].read()
+        if chunk is None:
+            self._open.discard(n)
+        elif n in self._heads:
+            self._heads[n] = np.concatenate([self._heads[n], chunk])
+        else:
+            self._heads[n] = chunk
 
     def __iter__(self) -> Iterator[Words]:
-        while True:
-            live = [n for n, head in enumerate(self._heads) if head is not None]
-            if not live:
-                return
-            if len(live) == 1:
-                head = self._heads[live[0]]
-                assert head is not None
-                self._heads[live[0]] = self.sources[live[0]].read()
-                yield head
+        while self._heads:
+            if len(self._heads) == 1:
+                (n,) = self._heads
+                yield self._heads.pop(n)
+                if n in self._open:
+                    self._read(n)
                 continue
-            yield self._next(live)
+            merged = self._next()
+            if len(merged):
+                yield merged
 
-    def _next(self, live: list[int]) -> Words:
-        # Complete up to the time that every live source has been read to. A source whose chunk ends exactly
-        # there may go on at the same instant, so only what lies before it is complete.
-        heads = [h for n in live if (h := self._heads[n]) is not None]
-        bound = min(int(h[-1, TS_RECV]) for h in heads)
-        parts, starts = [], []
-        total = 0
-        for n, head in zip(live, heads, strict=True):
-            side = "right" if int(head[-1, TS_RECV]) == bound else "left"
-            cut = int(np.searchsorted(head[:, TS_RECV], bound, side=side))
-            starts.append(total)
-            total += cut
-            parts.append(head[:cut])
-            rest = head[cut:]
-            self._heads[n] = rest if len(rest) else self.sources[n].read()
+    def _next(self) -> Words:
+        """What lies before the time that every source has been read to; sources that end there are read on."""
+        heads = dict(sorted(self._heads.items()))
+        ends = {n: int(heads[n][-1, TS_RECV]) for n in heads if n in self._open}
+        bound = min(ends.values(), default=1 << 62)
+        cuts = {n: int(np.searchsorted(head[:, TS_RECV], bound)) for n, head in heads.items()}
+        parts = [head[: cuts[n]] for n, head in heads.items()]
+        for n, head in heads.items():
+            if cuts[n] == len(head):
+                del self._heads[n]
+            else:
+                self._heads[n] = head[cuts[n] :]
+        for n, last in ends.items():
+            if last == bound:
+                self._read(n)
         joined = np.concatenate(parts)
-        order = np.empty(total, np.int64)
-        begins = np.array(starts, np.int64)
-        ends = np.array([*starts[1:], total], np.int64)
-        merge_order(np.ascontiguousarray(joined[:, TS_RECV]), begins, ends, order)
+        stops = np.cumsum([len(part) for part in parts], dtype=np.int64)
+        starts = np.concatenate([np.zeros(1, np.int64), stops[:-1]])
+        order = np.empty(len(joined), np.int64)
+        merge_order(np.ascontiguousarray(joined[:, TS_RECV]), starts, stops, order)
         return joined[order]

@@ -138,12 +138,27 @@ def orders_table(recorder: Recorder, naming: Naming) -> Any:
             naming.account(command.account), item.id, command.side.sign, command.ord_type.name,
             command.time_in_force.name, np.nan if market else command.price * tick, command.qty * lot,
             order.cum_qty * lot, order.cum_value / order.cum_qty * tick if order.cum_qty else np.nan,
-            order.status.name, Reason(order.reason).name if order.reason else "",
+            order.status.name, reason_name(order.reason),
             _arrival(command.ref_bid, command.ref_ask, tick),
             order.queue_ahead * lot if order.queue_ahead >= 0 and not market else np.nan,
         )  # fmt: skip
 
     return make("orders", _columns(list(recorder.orders.values()), row, _ORDER))
+
+
+_REASONS = {int(reason): reason for reason in Reason}
+
+
+def reason_name(code: int) -> str:
+    """A reason's name; empty for none, the number for one this version does not know."""
+    if code == 0:
+        return ""
+    return _REASONS[code].name if code in _REASONS else str(code)
+
+
+def reason_control(code: int) -> int:
+    """The control behind a reason; 0 for none."""
+    return _REASONS[code].control if code in _REASONS else 0
 
 
 def denials_table(recorder: Recorder, naming: Naming) -> Any:
@@ -155,7 +170,7 @@ def denials_table(recorder: Recorder, naming: Naming) -> Any:
             recorder.denials,
             lambda e: (
                 e.ts, naming.strategy(e.strategy), naming.account(e.account), naming.universe[e.instrument].id,
-                Reason(e.reason).name, Reason(e.reason).control, naming.scopes.label(e.scope), float(e.limit),
+                reason_name(e.reason), reason_control(e.reason), naming.scopes.label(e.scope), float(e.limit),
                 float(e.value),
             ),
             names,

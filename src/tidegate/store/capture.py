@@ -16,6 +16,7 @@ import numpy as np
 
 from tidegate.errors import UserError
 from tidegate.marketdata.binance_frames import Buffer
+from tidegate.marketdata.binance_text import PADDING
 
 READ_BYTES = 1 << 18
 BLOCK_BYTES = 1 << 21
@@ -44,10 +45,10 @@ class Capture:
         return self._digest.hexdigest()
 
     def blocks(self) -> Iterator[tuple[Buffer, int]]:
-        """(buffer, stop): `buffer[:stop]` is whole lines; the next block overwrites it."""
-        buffer, filled = np.zeros(2 * BLOCK_BYTES, np.uint8), 0
+        """(buffer, stop): `buffer[:stop]` is whole lines, PADDING behind it; the next block overwrites it."""
+        buffer, filled = np.zeros(2 * BLOCK_BYTES + PADDING, np.uint8), 0
         for piece in self._pieces():
-            while filled + len(piece) > len(buffer):
+            while filled + len(piece) + PADDING > len(buffer):
                 if len(buffer) > MAX_LINE:
                     self.damage = f"no line end within {MAX_LINE >> 10} KiB: not a capture"
                     return

@@ -112,17 +112,20 @@ class Market:
         offset: int = 0,
         expire_ts: int = 0,
         exec_inst: int = 0,
-        **links: int,
+        contingency: int = 0,
+        link_group: int = 0,
+        parent_cmd_id: int = 0,
     ) -> StrategyOrder:
         """Send an order of any type. Without `ord_type`: LIMIT when a price is given, else MARKET.
 
-        `links` are `contingency`, `link_group` and `parent_cmd_id` of `model.messages.NewOrder`.
+        `contingency`, `link_group` and `parent_cmd_id` link orders, as in `model.messages.NewOrder`.
         """
         inst = exec_inst | (ExecInst.POST_ONLY if post_only else 0) | (ExecInst.REDUCE_ONLY if reduce_only else 0)
         if ord_type is None:
             ord_type = OrdType.LIMIT if price or self.instrument.negative_prices else OrdType.MARKET
         return self._strategy.submit(
-            self, side, ord_type, qty, price, tif, int(inst), stop_price, display_qty, offset, expire_ts, links
+            self, side, ord_type, qty, price, tif, int(inst), stop_price, display_qty, offset, expire_ts,
+            (contingency, link_group, parent_cmd_id),
         )
 
     def buy(self, qty: int, price: int = 0, *, post_only: bool = False, reduce_only: bool = False,

@@ -123,23 +123,21 @@ class MicroPrice(Estimator):
         self._moves = [move / 2 for move in self._moves]
 
     def fit(self) -> None:
-        """Solve for G from the counts so far; states never left keep 0."""
+        """Solve for G from the counts so far.
+
+        Every state is given one end without a move besides its counts: what was seldom seen is drawn to 0, and
+        the system can always be solved.
+        """
         stay, leave = np.asarray(self._stay), np.asarray(self._leave)
-        visits = stay.sum(1) + leave.sum(1)
-        seen = visits > 0
-        scale = np.where(seen, visits, 1.0)[:, None]
-        inside = np.eye(len(visits)) - stay / scale
-        try:
-            first = np.linalg.solve(inside, np.asarray(self._moves) / scale[:, 0])
-            after = np.linalg.solve(inside, leave / scale)
-        except np.linalg.LinAlgError:
-            return  # a state is never left yet: its counts are too few
+        visits = (stay.sum(1) + leave.sum(1) + 1.0)[:, None]
+        inside = np.eye(len(visits)) - stay / visits
+        first = np.linalg.solve(inside, np.asarray(self._moves) / visits[:, 0])
+        after = np.linalg.solve(inside, leave / visits)
         total, term = first.copy(), first
         for _ in range(self.ROUNDS):
             term = after @ term
             total += term
-        if np.isfinite(total).all():
-            self._g = [float(g) for g in total]
+        self._g = [float(g) for g in total]
 
     def adjustment(self, bid: int, bid_qty: int, ask: int, ask_qty: int) -> float:
         """Micro-price minus mid, in ticks, as last fitted; 0.0 before, or where a side is missing."""

@@ -35,6 +35,7 @@ from tidegate.strategy.views import Bar, Book, Fill, Quote, Trade
 
 WAKE_QUOTE, WAKE_TRADE, WAKE_BOOK = range(3)
 _CMD_SHIFT = 40
+_CONTINGENCY = tuple(Contingency)
 
 
 class StrategyParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -166,7 +167,7 @@ class Strategy:
 
     def submit(
         self, market: Market, side: Side, ord_type: OrdType, qty: int, price: int, tif: TimeInForce, inst: int,
-        stop_price: int, display_qty: int, offset: int, expire_ts: int, links: dict[str, int],
+        stop_price: int, display_qty: int, offset: int, expire_ts: int, links: tuple[int, int, int],
     ) -> StrategyOrder:  # fmt: skip
         """Write the command of a new order and hand it over; use `Market.buy`, `sell` or `submit`."""
         self._commands += 1
@@ -175,7 +176,7 @@ class Strategy:
         command = NewOrder(
             self.host.now(), cmd_id, self.account, self.number, market.number, side, ord_type, qty, price,
             stop_price, tif, inst, display_qty, offset, expire_ts, bid, ask, seen,
-            Contingency(links.get("contingency", 0)), links.get("link_group", 0), links.get("parent_cmd_id", 0),
+            _CONTINGENCY[links[0]], links[1], links[2],
         )  # fmt: skip
         order = StrategyOrder(market, command)
         self.orders[cmd_id] = order
@@ -187,7 +188,7 @@ class Strategy:
     ) -> tuple[StrategyOrder, StrategyOrder, StrategyOrder]:
         """See `Market.bracket`."""
         entry = market.submit(side, qty, price, post_only=post_only, contingency=Contingency.OTO)
-        exits = {"contingency": Contingency.OCO, "link_group": entry.cmd_id, "parent_cmd_id": entry.cmd_id}
+        exits: dict[str, Any] = {"contingency": Contingency.OCO, "link_group": entry.cmd_id, "parent_cmd_id": entry.cmd_id}
         profit = market.submit(side.opposite, qty, take_profit, reduce_only=True, **exits)
         loss = market.submit(
             side.opposite, qty, ord_type=OrdType.STOP, stop_price=stop_loss, reduce_only=True, **exits

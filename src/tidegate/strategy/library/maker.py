@@ -108,6 +108,7 @@ class ModelMaker(Strategy):
         self._ready_at = self.now + duration(p.warmup)
         self._max_age = duration(p.max_age)
         self._next = 0
+        self._stopping = False
         if self._restored is not None:
             self._take_back(self._restored)
         self.subscribe_quotes(self.m)
@@ -149,6 +150,7 @@ class ModelMaker(Strategy):
         self.quotes.on_order(order)
 
     def on_stop(self) -> None:
+        self._stopping = True
         self.quotes.pull()
         if self.params.flatten_on_stop:
             self.m.flatten()
@@ -160,7 +162,7 @@ class ModelMaker(Strategy):
     def _requote(self, now: int) -> None:
         p, fills, mid = self.params, self.fills, self.m.mid
         sigma = p.sigma or (self.volatility.value if self.volatility.ready else 0.0)
-        if mid <= 0.0 or fills is None or sigma <= 0.0 or now < self._ready_at:
+        if mid <= 0.0 or fills is None or sigma <= 0.0 or now < self._ready_at or self._stopping:
             return
         self._next = now + self.quotes.bid.pause
         position = self.m.position

@@ -6,15 +6,18 @@ The rules, a side at a time:
 2. It is moved (replaced) when it is `move` ticks or more off its target, and shrunk when it is larger than
    the target's size. A move restores the full size; a partly filled quote at its target is left alone, for
    its place in the queue is worth more than its size.
-3. At least `pause` lies between two new orders or moves. Cancels are never held back by it.
+3. At least `pause` lies between two new orders or moves, and after a fill: reports often overtake the market
+   data that explains them. Cancels are never held back by it.
 4. A target of size 0 cancels.
 5. A side waits while our own order on the other side stands in its way: our quotes never meet.
 6. What the gate or the venue refuses is not repeated at once: see `Backoff`. A post-only order that would
-   have traded waits one `pause`: the market has moved, and the next target knows. After a third refused move
-   in a row the order is cancelled.
+   have traded waits for the next target, and one `pause` at least: the market has moved. After a third
+   refused move in a row the order is cancelled.
 """
 
 from __future__ import annotations
+
+import math
 
 from tidegate.model.order import OrdStatus, Side
 from tidegate.risk.reasons import Reason
@@ -31,10 +34,10 @@ _REFUSED_MOVES = 3
 def least_lots(market: Market, price: int) -> int:
     """The fewest lots an order at `price` ticks may have: by minimum quantity and minimum notional."""
     item = market.instrument
-    least = max(int(-(-item.min_qty // item.lot)), 1)
+    least = max(math.ceil(item.min_qty / item.lot), 1)
     if item.min_notional and price > 0:
         lot_value = item.lot * item.multiplier * (1 if item.inverse else price * item.tick)
-        least = max(least, int(-(-item.min_notional // lot_value)))
+        least = max(least, math.ceil(item.min_notional / lot_value))
     return least
 
 
@@ -62,26 +65,30 @@ class SideQuote:
         self._bad_moves = 0  # refused in a row
         self._waits = False  # a request is unanswered
         self._cancelling = False
+        self._crossed = False  # the target would trade on arrival
         self._next = 0
 
-    def aim(self, price: int, qty: int) -> None:
-        """Set the target (ticks, lots; size 0: no quote) and do what it needs now."""
+    def set(self, price: int, qty: int) -> None:
+        """Set the target: ticks and lots, size 0 for no quote. `work` sees to it."""
         self.price, self.qty = price, qty
-        self.work()
+        self._crossed = False
 
     def work(self) -> None:
         """Do what the target needs and the rules allow at this moment."""
         now, order = self.strategy.now, self.order
         if order is None:
-            if self.qty > 0 and now >= self._next and self.backoff.ready(now) and not self._meets_own():
+            if self.qty > 0 and self._may_act(now) and not self._meets_own():
                 self._submit(now)
         elif self.qty == 0 or self._bad_moves >= _REFUSED_MOVES:
             self._cancel(now)
-        elif not self._waits and now >= self._next and self.backoff.ready(now):
+        elif not self._waits and self._may_act(now):
             if abs(order.price - self.price) >= self.move and not self._meets_own():
                 self._replace(now, order, self.price)
             elif order.leaves_qty > self.qty:
                 self._replace(now, order, order.price)
+
+    def _may_act(self, now: int) -> bool:
+        return now >= self._next and not self._crossed and self.backoff.ready(now)
 
     def _meets_own(self) -> bool:
         other = self.other
@@ -125,8 +132,10 @@ class SideQuote:
             self.order = None
             if order.status in _REFUSED:
                 self._refused(order, now)
-            elif order.status is not OrdStatus.FILLED:
+            else:
                 self.backoff.worked()
+            if order.cum_qty:
+                self._next = now + self.pause
             self._settle()
             self._bad_moves = 0
         elif order.status in _RESTING:
@@ -151,7 +160,7 @@ class SideQuote:
     def _refused(self, order: StrategyOrder, now: int) -> None:
         self._waits = False
         if order.reason == Reason.WOULD_CROSS:
-            self._next = now + self.pause
+            self._crossed, self._next = True, now + self.pause
         else:
             self.backoff.refused(now)
 
@@ -183,8 +192,8 @@ class QuotePair:
         ask = max(ask, self.market.bid + 1)
         if bid <= 0 and not self.market.instrument.negative_prices:
             bid_qty = 0
-        self.bid.price, self.bid.qty = bid, bid_qty
-        self.ask.price, self.ask.qty = ask, ask_qty
+        self.bid.set(bid, bid_qty)
+        self.ask.set(ask, ask_qty)
         self.work()
 
     def pull(self) -> None:

@@ -1,0 +1,40 @@
+# Two commands: `make demo` runs the main job, `make test` passes the tests. Both make .venv first.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test lint types check bench bench-peers clean
+
+$(READY): pyproject.toml constraints.txt
+	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) not found; say which with make PYTHON=python3" >&2; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing tidegate and its dependencies into $(VENV)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	@touch $@
+
+demo: $(READY)
+	$(BIN)/tidegate data import data/sample --lake lake --replace
+	$(BIN)/tidegate backtest examples/demo.toml --out runs/demo
+	@echo "open runs/demo/report.html in a browser"
+
+test: $(READY)
+	$(BIN)/python -m pytest -n auto --dist loadfile
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY)
+	$(BIN)/mypy
+
+check: lint types test
+
+bench: $(READY)
+	$(BIN)/python benchmarks/run.py
+
+bench-peers: $(READY)
+	$(BIN)/python benchmarks/run_peers.py
+
+clean:
+	rm -rf $(VENV) .venv-peers runs lake bench-out build *.egg-info src/*.egg-info

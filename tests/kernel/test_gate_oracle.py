@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from oracle.gate_world import LIMITS, SCOPES, SETUP, UNIVERSE, World
 from oracle.gate import OracleGate
+from oracle.gate_world import LIMITS, SCOPES, SETUP, UNIVERSE, World
+
 from tidegate.kernel import gate_state as g
 from tidegate.risk.gate import Gate
 
@@ -29,7 +29,10 @@ def observe(gate: Gate) -> dict[str, Any]:
     used = [row for row in state.slot[1:].tolist() if row[g.L_ID]]
     seen["open"] = sorted([r[g.L_ID], r[g.L_OPEN], r[g.L_VALUE], r[g.L_PRICE]] for r in used)
     seen["marks"] = [
-        [*state.inst[i, [g.I_BID, g.I_ASK, g.I_MARK_TS, g.I_MARKS]].tolist(), float(state.real[i, g.X_VARIANCE])]
+        [
+            *state.inst[i, [g.I_BID, g.I_ASK, g.I_MARK_TS, g.I_MARKS]].tolist(),
+            float(state.real[i, g.X_VARIANCE]),
+        ]
         for i in range(n)
     ]
     return seen
@@ -82,7 +85,12 @@ def test_state_agrees_after_every_single_command() -> None:
 
 def test_gate_works_as_plain_python() -> None:
     code = "from test_gate_oracle import play; print(play(7, 400, every=50)[1])"
-    env = {**os.environ, "NUMBA_DISABLE_JIT": "1", "PYTHONWARNINGS": "error::RuntimeWarning", "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[n]) for n in (0, 1)])}
+    env = {
+        **os.environ,
+        "NUMBA_DISABLE_JIT": "1",
+        "PYTHONWARNINGS": "error::RuntimeWarning",
+        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[n]) for n in (0, 1)]),
+    }
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) >= 399
@@ -130,9 +138,16 @@ def test_when_everything_is_over_nothing_stays_charged() -> None:
         gate.release(order, order.leaves_qty, world.ts)
     state = gate.state
     assert not state.scope[:, [g.P_ORDERS, g.P_OPEN]].any()
-    assert not state.cell[:, [g.C_BUYS, g.C_SELLS, g.C_REDUCE_BUYS, g.C_REDUCE_SELLS, g.C_BIDS, g.C_ASKS]].any()
+    assert not state.cell[
+        :, [g.C_BUYS, g.C_SELLS, g.C_REDUCE_BUYS, g.C_REDUCE_SELLS, g.C_BIDS, g.C_ASKS]
+    ].any()
     assert state.slot[0, g.H_USED] == 0
     n = len(UNIVERSE)
     for s in range(len(SCOPES)):
-        for total, part in ((g.P_GROSS, g.C_GROSS), (g.P_MARGIN, g.C_MARGIN), (g.P_PNL, g.C_PNL), (g.P_LONG, g.C_LONG)):
+        for total, part in (
+            (g.P_GROSS, g.C_GROSS),
+            (g.P_MARGIN, g.C_MARGIN),
+            (g.P_PNL, g.C_PNL),
+            (g.P_LONG, g.C_LONG),
+        ):
             assert state.scope[s, total] == state.cell[s * n : (s + 1) * n, part].sum()

@@ -85,7 +85,9 @@ LIMITS = Limits.load(
                 "open_value": 250_000, "instruments": {"BTCUSD.X": {"position": 1_000, "order_value": 45_000}},
             },
             "trend": {"order_types": ["limit", "market", "stop"], "long": 12, "traded_value": 900_000},
-            "pairs": {"trade": ["ETHUSDT.Y", "*.X"], "drawdown": 9_000, "instruments": {"BTCUSD.X": {"restricted": False}}},
+            "pairs": {
+                "trade": ["ETHUSDT.Y", "*.X"], "drawdown": 9_000, "instruments": {"BTCUSD.X": {"restricted": False}},
+            },
         },
     }
 )  # fmt: skip
@@ -137,7 +139,14 @@ class World:
         kind = r.choices(list(OrdType), (10, 80, 3, 3, 2, 3, 3))[0]
         away = round(abs(r.gauss(0, 1)) * self.steps[i] * r.choice((1, 1, 1, 5, 30)))
         price = self.mids[i] - (away if r.random() < 0.8 else -away // 2) * side.sign
-        size = round(r.choice((1, 2, 5, 10)) * (100 if i == 0 else 20 if i == 1 else 1 if i == 2 else 150) * r.random()) + 1
+        size = (
+            round(
+                r.choice((1, 2, 5, 10))
+                * (100 if i == 0 else 20 if i == 1 else 1 if i == 2 else 150)
+                * r.random()
+            )
+            + 1
+        )
         inst = 0
         if r.random() < 0.15:
             inst |= ExecInst.POST_ONLY
@@ -185,7 +194,10 @@ class World:
             elif draw < 0.96:
                 yield from self.replace(self.pick())
             elif draw < 0.965:
-                yield "funding", (r.randrange(4), r.randint(-30_000, 30_000), self.mids[0] + r.randint(-9, 9), self.ts)
+                yield (
+                    "funding",
+                    (r.randrange(4), r.randint(-30_000, 30_000), self.mids[0] + r.randint(-9, 9), self.ts),
+                )
             elif draw < 0.985:
                 scope = r.randrange(len(SCOPES))
                 self.down.append(scope)

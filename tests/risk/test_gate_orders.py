@@ -345,7 +345,8 @@ def test_every_side_of_the_catalogue_can_be_sent_under_generous_limits() -> None
     kinds: list[dict[str, Any]] = [
         {"price": 0}, {"price": 600_000}, {"ord_type": OrdType.STOP, "stop_price": 610_000},
         {"ord_type": OrdType.STOP_LIMIT, "stop_price": 610_000, "price": 611_000},
-        {"ord_type": OrdType.TRAILING_STOP, "offset": 500}, {"ord_type": OrdType.ICEBERG, "price": 600_000, "display_qty": 3},
+        {"ord_type": OrdType.TRAILING_STOP, "offset": 500},
+        {"ord_type": OrdType.ICEBERG, "price": 600_000, "display_qty": 3},
         {"ord_type": OrdType.PEGGED, "exec_inst": int(ExecInst.PEG_PRIMARY)},
         {"ord_type": OrdType.PEGGED, "exec_inst": int(ExecInst.PEG_MID), "price": 600_500},
         {"price": 600_010, "time_in_force": TimeInForce.FOK}, {"price": 599_000, "exec_inst": int(ExecInst.POST_ONLY)},

@@ -243,7 +243,8 @@ def arrive(e: Any, k: int, ts: int) -> None:
     if e.inst[i, I_HALTED] != 0:
         end(e, k, E_REJECTED, ts, R_HALTED)
         return
-    tif, expire = e.orders[k, O_TIF], np.int64(NEVER)
+    tif = e.orders[k, O_TIF]
+    expire: Any = np.int64(NEVER)
     if tif == DAY:
         expire = (ts // _DAY_NS + 1) * _DAY_NS
     elif tif == GTD:

@@ -1,9 +1,10 @@
 """The risk gate: every control on a new order, a replace, a cancel; the charges that orders and fills move.
 
 Orders are rows of `kernel.layout`. `gate_check` judges in this order of controls, and the first hard denial
-wins: 1 (unknown numbers), 30, 27 (killed, cancel-only), 1, 2, 3, 10, 7 (no reference at all), 3 (minimum notional), 4, 5, 6, 7, 8,
-9, 12; then scope by scope from the strategy up to the firm 23 and 27 (only reducing), 16, 17, 25, 18, 20; then
-11 and 13, which remember what they see. Soft warnings only ever set bits of `out[5]` (1 << control).
+wins: 1 (unknown numbers), 30, 27 (killed, cancel-only), 1, 2, 3, 10, 7 (no reference at all), 3 (minimum
+notional), 4, 5, 6, 7, 8, 9, 12; then scope by scope from the strategy up to the firm 23 and 27 (only reducing),
+16, 17, 25, 18, 20; then 11 and 13, which remember what they see. Soft warnings only ever set bits of `out[5]`
+(1 << control).
 
 `out` is int64[8]: reason, limit, value, scope, control, warnings, 0, 0. `ts` is the event's time, ns.
 

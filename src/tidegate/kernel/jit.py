@@ -115,7 +115,7 @@ class _HelperLowering(NativeLowering):
         # Numba files an overload under its compiled entry point. There is none: any builtin of its own will do.
         library, lowered = state.library, state["cr"]._replace(cfunc=[].append)
         state["cr"] = lowered
-        library.finalize = lambda: _link_only(library)
+        setattr(library, "finalize", lambda: _link_only(library))  # noqa: B010  (of this one library)
         state.targetctx.insert_user_function(lowered.cfunc, lowered.fndesc, [library])
         return True
 

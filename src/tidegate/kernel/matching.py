@@ -13,8 +13,15 @@ from numba import int64
 
 from tidegate.kernel.bits import at, prefetch, scatter
 from tidegate.kernel.jit import inline, kernel
-from tidegate.kernel.layout import LIMIT, STP_DECREMENT
-from tidegate.kernel.matching_admit import KNOWN_SIDES, accept, beyond, new_order, refuse, replace_order
+from tidegate.kernel.layout import LIMIT
+from tidegate.kernel.matching_admit import (
+    accept,
+    beyond,
+    known,
+    new_order,
+    refuse,
+    replace_order,
+)
 from tidegate.kernel.matching_layout import (
     ALL_OWNERS,
     C_ID,
@@ -82,9 +89,7 @@ AHEAD, FAR_AHEAD = 4 * COMMAND_WORDS, 8 * COMMAND_WORDS
 def plain(m: Any, t: Any, commands: Any, c: int) -> Any:
     """Whether this NEW is a plain order that can be taken in without further ado."""
     what = commands[at(c + C_WHAT)]
-    if what & PLAIN_BITS != PLAIN or (KNOWN_SIDES >> ((what >> SIDE_SHIFT) & 3)) & 1 == 0:
-        return False
-    if (what >> STP_SHIFT) & 7 > STP_DECREMENT or beyond(commands[at(c + C_QTY)], 1, MAX_QTY):
+    if what & PLAIN_BITS != PLAIN or known(what) == 0 or beyond(commands[at(c + C_QTY)], 1, MAX_QTY):
         return False
     if outside(m, commands[at(c + C_PRICE)]) or m[H_LIVE] >= m[H_ROOM]:
         return False

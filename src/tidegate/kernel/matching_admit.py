@@ -9,8 +9,13 @@ import numpy as np
 from tidegate.kernel.bits import at
 from tidegate.kernel.jit import inline, outline
 from tidegate.kernel.layout import (
+    BUY,
+    DAY,
+    FOK,
+    GTC,
     GTD,
     ICEBERG,
+    IOC,
     LIMIT,
     MARKET,
     PEG_MARKET,
@@ -18,6 +23,7 @@ from tidegate.kernel.layout import (
     PEG_PRIMARY,
     PEGGED,
     POST_ONLY,
+    SELL,
     STOP,
     STOP_LIMIT,
     STP_DECREMENT,
@@ -119,24 +125,42 @@ from tidegate.kernel.matching_state import (
 )
 from tidegate.kernel.matching_trade import AT_ONCE, begin, list_append, open_qty
 
-# What a type of order has: a limit, perhaps a limit, a stop, perhaps a stop, a displayed quantity, a distance,
-# an offset; and what it may: trade at once or never (IOC, FOK), be post-only.
-LIMITED, MAYBE_LIMITED, STOPS, MAYBE_STOPS, SHOWS, TRAILS, PEGS, IMMEDIATE, POSTS = (1 << k for k in range(9))
+# What a type of order has: a limit, perhaps a limit, a stop, perhaps a stop, a displayed quantity, a distance, an
+# offset.
+LIMITED, MAYBE_LIMITED, STOPS, MAYBE_STOPS, SHOWS, TRAILS, PEGS = (1 << k for k in range(7))
 TERMS = np.zeros(16, np.int64)
-TERMS[MARKET] = IMMEDIATE
-TERMS[LIMIT] = LIMITED | IMMEDIATE | POSTS
-TERMS[STOP] = STOPS | IMMEDIATE
-TERMS[STOP_LIMIT] = STOPS | LIMITED | IMMEDIATE | POSTS
-TERMS[TRAILING_STOP] = MAYBE_STOPS | TRAILS | IMMEDIATE
-TERMS[ICEBERG] = LIMITED | SHOWS | POSTS
-TERMS[PEGGED] = MAYBE_LIMITED | PEGS | POSTS
+TERMS[MARKET] = 1 << 7
+TERMS[LIMIT] = LIMITED
+TERMS[STOP] = STOPS
+TERMS[STOP_LIMIT] = STOPS | LIMITED
+TERMS[TRAILING_STOP] = MAYBE_STOPS | TRAILS
+TERMS[ICEBERG] = LIMITED | SHOWS
+TERMS[PEGGED] = MAYBE_LIMITED | PEGS
 WAITS = STOPS | MAYBE_STOPS
 SPECIAL = WAITS | SHOWS | PEGS
 
-PEG_BITS = PEG_PRIMARY | PEG_MARKET | PEG_MID
-# Sets of small numbers as bits.
-KNOWN_SIDES, KNOWN_TIFS = 0b110, 0b101_1011
-ONE_PEG = (1 << PEG_PRIMARY) | (1 << PEG_MARKET) | (1 << PEG_MID)
+# What goes together, as sets of instructions (bit i: the set with the number i) by type: for orders that may rest
+# at [type], for IOC and FOK at [type + 16].
+NO_INST, ONLY_POST = 1, 1 << POST_ONLY
+PEG_INST = (PEG_PRIMARY, PEG_MARKET, PEG_MID)
+TOGETHER = np.zeros(32, np.int64)
+TOGETHER[[MARKET, LIMIT, STOP, STOP_LIMIT, TRAILING_STOP, ICEBERG]] = NO_INST
+TOGETHER[[LIMIT, STOP_LIMIT, ICEBERG]] |= ONLY_POST
+TOGETHER[PEGGED] = sum((1 << peg) + (1 << (peg | POST_ONLY)) for peg in PEG_INST)
+TOGETHER[16 + np.array([MARKET, LIMIT, STOP, STOP_LIMIT, TRAILING_STOP])] = NO_INST
+
+# Known codes, as sets of bits.
+KNOWN_SIDES = sum(1 << side for side in (BUY, SELL))
+KNOWN_TIFS = sum(1 << time_in_force for time_in_force in (DAY, GTC, IOC, FOK, GTD))
+KNOWN_MODES = (2 << STP_DECREMENT) - 1
+KNOWN_BITS = WHAT_BITS & ~(0xFF << INST_SHIFT) | (POST_ONLY | sum(PEG_INST)) << INST_SHIFT
+
+
+@inline
+def known(what: int) -> Any:
+    """1 when side, time in force and self-trade mode are codes that mean something, else 0."""
+    sides, tifs = KNOWN_SIDES >> ((what >> SIDE_SHIFT) & 15), KNOWN_TIFS >> ((what >> TIF_SHIFT) & 15)
+    return sides & tifs & (KNOWN_MODES >> ((what >> STP_SHIFT) & 15)) & 1
 
 
 @inline
@@ -152,13 +176,10 @@ def beyond(value: int, low: int, high: int) -> Any:
 
 
 @outline
-def bad_terms(what: int, terms: int, qty: int, price: int, stop: int, extra: int) -> Any:
+def bad_terms(what: int, kind: int, qty: int, price: int, stop: int, extra: int) -> Any:
     """What is wrong with a new order whatever the state of the book, or WHY_NONE."""
-    time_in_force, inst = (what >> TIF_SHIFT) & 15, (what >> INST_SHIFT) & 0xFF
-    known = (KNOWN_SIDES >> ((what >> SIDE_SHIFT) & 15)) & (KNOWN_TIFS >> time_in_force) & 1
-    if what & ~WHAT_BITS or terms == 0 or known == 0 or inst & ~(POST_ONLY | PEG_BITS):
-        return WHY_FIELD
-    if (what >> STP_SHIFT) & 15 > STP_DECREMENT:
+    terms = TERMS[kind]
+    if what & ~KNOWN_BITS or terms == 0 or known(what) == 0:
         return WHY_FIELD
     if beyond(qty, 1, MAX_QTY) or (terms & SHOWS and beyond(extra, 1, qty)):
         return WHY_QTY
@@ -166,14 +187,10 @@ def bad_terms(what: int, terms: int, qty: int, price: int, stop: int, extra: int
         return WHY_PRICE
     if unpriced(stop) and (terms & STOPS or (terms & MAYBE_STOPS and stop != NO_PRICE)):
         return WHY_PRICE
-    if (terms & TRAILS and beyond(extra, 1, PRICE_LIMIT)) or (terms & PEGS and beyond(extra, 0, PRICE_LIMIT)):
+    if terms & (TRAILS | PEGS) and beyond(extra, 1 if terms & TRAILS else 0, PRICE_LIMIT):
         return WHY_PRICE
-    if (AT_ONCE >> time_in_force) & 1 and (terms & IMMEDIATE == 0 or inst & POST_ONLY):
-        return WHY_COMBINATION
-    pegs = inst & PEG_BITS
-    if (inst & POST_ONLY and terms & POSTS == 0) or (pegs != 0 and terms & PEGS == 0):
-        return WHY_COMBINATION
-    if terms & PEGS and (ONE_PEG >> pegs) & 1 == 0:
+    at_once = (AT_ONCE >> ((what >> TIF_SHIFT) & 15)) & 1
+    if (TOGETHER[kind + 16 * at_once] >> (what >> INST_SHIFT)) & 1 == 0:
         return WHY_COMBINATION
     return WHY_NONE
 
@@ -275,7 +292,7 @@ def new_order(m: Any, t: Any, commands: Any, c: int) -> Any:
     price, stop, extra = commands[c + C_PRICE], commands[c + C_STOP], commands[c + C_EXTRA]
     side, kind = (what >> SIDE_SHIFT) & 15, (what >> TYPE_SHIFT) & 15
     terms, limit = TERMS[kind], price
-    why = bad_terms(what, terms, qty, price, stop, extra)
+    why = bad_terms(what, kind, qty, price, stop, extra)
     if why == WHY_NONE:
         if m[H_LIVE] >= m[H_ROOM]:
             return GROW_ORDERS

@@ -12,8 +12,8 @@ from tidegate.kernel.bitmap import MIN_BITS, bitmap_words
 from tidegate.kernel.layout import BUY, SELL
 from tidegate.kernel.matching import run
 from tidegate.kernel.matching_layout import COMMAND_WORDS, MAX_SPAN, NO_PRICE, REPORT_WORDS
-from tidegate.kernel.matching_settle import GROW_ORDERS, GROW_WINDOW, QUIET
-from tidegate.kernel.matching_snapshot import SNAPSHOT_WORDS, enter_ids, snapshot
+from tidegate.kernel.matching_settle import FULL, GROW_ORDERS, QUIET
+from tidegate.kernel.matching_snapshot import enter_ids, snapshot
 from tidegate.kernel.matching_state import (
     ASKS,
     BIDS,
@@ -173,29 +173,52 @@ class MatchingEngine:
         All commands take effect only when the stream is read to its end. Raises ValueError for rows of a wrong
         shape.
         """
-        rows = np.ascontiguousarray(commands, np.int64)
-        if rows.ndim != 2 or rows.shape[1] != COMMAND_WORDS:
-            raise ValueError(f"commands have shape {rows.shape}; expected (n, {COMMAND_WORDS})")
-        flat = rows.reshape(-1)
-        self._m[H_COMMAND] = self._m[H_OUT] = 0
-        while True:
-            status = run(self._m, self._t, flat)
-            if status == GROW_ORDERS:
-                self._grow_orders()
-            elif status == GROW_WINDOW:
-                self._grow_window()
-            else:
-                used = int(self._m[H_OUT])
-                self._m[H_OUT] = 0
-                if used:
-                    yield self._t[:used].reshape(-1, REPORT_WORDS)
-                if status == QUIET:
-                    return
+        rows = self._take_in(commands)
+        more = True
+        while more:
+            more = self._advance(rows)
+            if self._m[H_OUT]:
+                yield self._written()
 
     def apply(self, commands: npt.ArrayLike) -> Words:
         """Carry out commands of shape (n, 8); returns their reports, shape (k, 8)."""
-        chunks = [chunk.copy() for chunk in self.stream(commands)]
-        return np.concatenate(chunks) if chunks else np.empty((0, REPORT_WORDS), np.int64)
+        rows = self._take_in(commands)
+        more = self._advance(rows)
+        first = self._written().copy()
+        if not more:
+            return first
+        chunks = [first]
+        while more:
+            more = self._advance(rows)
+            chunks.append(self._written().copy())
+        return np.concatenate(chunks)
+
+    def _take_in(self, commands: npt.ArrayLike) -> Words:
+        """The commands as one flat row, and the header ready for the first of them."""
+        rows = np.ascontiguousarray(commands, np.int64)
+        if rows.ndim != 2 or rows.shape[1] != COMMAND_WORDS:
+            raise ValueError(f"commands have shape {rows.shape}; expected (n, {COMMAND_WORDS})")
+        self._m[H_COMMAND] = self._m[H_OUT] = 0
+        return rows.reshape(-1)
+
+    def _advance(self, rows: Words) -> bool:
+        """Run on until the commands are done (False) or the reports fill up (True)."""
+        while True:
+            status = run(self._m, self._t, rows)
+            if status == QUIET:
+                return False
+            if status == FULL:
+                return True
+            if status == GROW_ORDERS:
+                self._grow_orders()
+            else:
+                self._grow_window()
+
+    def _written(self) -> Words:
+        """The reports written since the last look, as a view."""
+        used = self._m[H_OUT]
+        self._m[H_OUT] = 0
+        return self._t[:used].reshape(-1, REPORT_WORDS)
 
     @property
     def live(self) -> int:
@@ -226,9 +249,7 @@ class MatchingEngine:
 
     def orders(self) -> Words:
         """Every live order as a row of `matching_snapshot.S_*` words, in the order of `matching_walk`."""
-        rows = np.empty(self.live * SNAPSHOT_WORDS, np.int64)
-        snapshot(self._m, self._t, rows)
-        return rows.reshape(-1, SNAPSHOT_WORDS)
+        return snapshot(self._m, self._t)
 
     def _arrivals(self, sentinel: int, after: int) -> Words:
         """The nodes of a list in order of arrival, as ids."""

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from numba import int64, void
 
 from tidegate.kernel.jit import kernel
 from tidegate.kernel.layout import GTD, ICEBERG, PEGGED, TRAILING_STOP
-from tidegate.kernel.matching_layout import NO_PRICE, TIF_SHIFT, WHAT_BITS
+from tidegate.kernel.matching_layout import NO_PRICE, TIF_SHIFT, TYPE_SHIFT, WHAT_BITS
 from tidegate.kernel.matching_state import (
+    EXTRA_SHIFT,
+    H_LIVE,
     H_WALK,
     H_WALK_PLACE,
+    L_PRICE,
     N_CUM,
     N_FLAGS,
     N_KEY,
     N_LEAVES,
+    N_LEVEL,
     N_OWNER,
     NODE_SHIFT,
     WAITING,
@@ -24,10 +29,7 @@ from tidegate.kernel.matching_state import (
     X_LIMIT,
     X_STOP,
     X_TIME,
-    extra_at,
-    price_at,
     remember,
-    type_at,
 )
 from tidegate.kernel.matching_walk import WALK_ALL, begin_walk, next_order
 
@@ -47,38 +49,48 @@ from tidegate.kernel.matching_walk import WALK_ALL, begin_walk, next_order
     S_EXPIRY,  # GTD: expiry, else 0
 ) = range(12)
 SNAPSHOT_WORDS = 12
-KEEPS_EXTRA = (1 << ICEBERG) | (1 << PEGGED) | (1 << TRAILING_STOP)
 
 
 @kernel(int64(int64[::1], int64[::1], int64[::1]))
-def snapshot(m: Any, t: Any, rows: Any) -> int:
-    """Write every order in walking order (see `matching_walk`); returns the words written.
-
-    `rows` is flat and has room for every live order.
-    """
+def walk(m: Any, t: Any, found: Any) -> int:
+    """Write (node, place) of every order in walking order (see `matching_walk`) into `found`; returns how many."""
     begin_walk(m, WALK_ALL, 0)
-    r = 0
+    n = 0
     o = next_order(m, t)
     while o != 0:
-        flags, kind = m[o + N_FLAGS], type_at(m, o)
-        waiting = flags & WAITING != 0
-        x = extra_at(m, o)
-        rows[r + S_PLACE] = m[H_WALK_PLACE]
-        rows[r + S_ID] = m[o + N_KEY]
-        rows[r + S_WHAT] = flags & WHAT_BITS
-        rows[r + S_OWNER] = m[o + N_OWNER]
-        rows[r + S_PRICE] = NO_PRICE if waiting else price_at(m, o)
-        rows[r + S_LEAVES] = m[o + N_LEAVES]
-        rows[r + S_HIDDEN] = m[x + X_HIDDEN] if kind == ICEBERG else 0
-        rows[r + S_CUM] = m[o + N_CUM]
-        rows[r + S_STOP] = m[x + X_STOP] if waiting else 0
-        rows[r + S_LIMIT] = m[x + X_LIMIT] if waiting or kind == PEGGED else NO_PRICE
-        rows[r + S_EXTRA] = m[x + X_EXTRA] if (KEEPS_EXTRA >> kind) & 1 else 0
-        rows[r + S_EXPIRY] = m[x + X_TIME] if (flags >> TIF_SHIFT) & 15 == GTD else 0
-        r += SNAPSHOT_WORDS
+        found[2 * n] = o
+        found[2 * n + 1] = m[H_WALK_PLACE]
+        n += 1
         o = next_order(m, t)
     m[H_WALK] = 0
-    return r
+    return n
+
+
+def snapshot(m: Any, t: Any) -> Any:
+    """Every live order as a row of S_* words, in walking order."""
+    found = np.empty(2 * int(m[H_LIVE]), np.int64)
+    walk(m, t, found)
+    o, place = found[::2], found[1::2]
+    flags, level = m[o + N_FLAGS], m[o + N_LEVEL]
+    kind, x = (
+        (flags >> TYPE_SHIFT) & 15,
+        flags >> EXTRA_SHIFT,
+    )  # orders without a second node read the header's start
+    waiting = flags & WAITING != 0
+    rows = np.zeros((len(o), SNAPSHOT_WORDS), np.int64)
+    rows[:, S_PLACE] = place
+    rows[:, S_ID] = m[o + N_KEY]
+    rows[:, S_WHAT] = flags & WHAT_BITS
+    rows[:, S_OWNER] = m[o + N_OWNER]
+    rows[:, S_PRICE] = np.where(waiting | (level == 0), NO_PRICE, m[level + L_PRICE])
+    rows[:, S_LEAVES] = m[o + N_LEAVES]
+    rows[:, S_HIDDEN] = np.where(kind == ICEBERG, m[x + X_HIDDEN], 0)
+    rows[:, S_CUM] = m[o + N_CUM]
+    rows[:, S_STOP] = np.where(waiting, m[x + X_STOP], 0)
+    rows[:, S_LIMIT] = np.where(waiting | (kind == PEGGED), m[x + X_LIMIT], NO_PRICE)
+    rows[:, S_EXTRA] = np.where(np.isin(kind, (ICEBERG, PEGGED, TRAILING_STOP)), m[x + X_EXTRA], 0)
+    rows[:, S_EXPIRY] = np.where((flags >> TIF_SHIFT) & 15 == GTD, m[x + X_TIME], 0)
+    return rows
 
 
 @kernel(void(int64[::1], int64[::1], int64[::1]))

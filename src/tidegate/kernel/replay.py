@@ -194,6 +194,9 @@ def _room(e: Any) -> int:
         return GROW_ORDERS
     if e.s[S_JOURNAL] > e.journal.shape[0] - 4 * _ROOM:
         return JOURNAL_FULL
+    # Every open order may be reported on in one step, a stop that is triggered several times.
+    if 4 * (e.orders.shape[0] - e.s[S_FREE]) > e.ring.shape[1]:
+        return GROW_RINGS
     for r in range(e.ring.shape[0]):
         if e.ringh[r, H_TAIL] - e.ringh[r, H_HEAD] > e.ring.shape[1] // 2:
             return GROW_RINGS

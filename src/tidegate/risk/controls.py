@@ -33,7 +33,7 @@ _F, _A, _S = Level.FIRM, Level.ACCOUNT, Level.STRATEGY
 
 CONTROLS = (
     Control(
-        1, "Trading permission", "Instrument, side, order type and time in force are on every allow-list set on the chain",
+        1, "Trading permission", "Instrument, side, order type and time in force are on every allow-list of the chain",
         ("trade", "sides", "order_types", "time_in_force"), "allowed values as bits; the order's value",
     ),
     Control(
@@ -41,7 +41,7 @@ CONTROLS = (
         (), "time it ends, ns; the order's time",
     ),
     Control(
-        3, "Static validity", "Quantity, notional, prices, expiry, type and time in force fit the instrument and each other",
+        3, "Static validity", "Quantity, notional, prices, expiry, type and time in force fit the instrument",
         (), "what is allowed; what the order has",
     ),
     Control(4, "Maximum order quantity", "Quantity ≤ limit", ("order_qty",), "lots"),
@@ -71,7 +71,7 @@ CONTROLS = (
         ("max_age",), "ns (stale); bid and ask (crossed)", risk_only=True,
     ),
     Control(
-        11, "Duplicate order", "At most N of the same account, instrument, side, type, price and quantity in a window; no id twice",
+        11, "Duplicate order", "At most N alike in account, instrument, side, type, price and quantity in a window",
         ("duplicate_orders",), "count",
     ),
     Control(
@@ -99,7 +99,7 @@ CONTROLS = (
         ("margin_buffer",), "1e-6 of the base currency", (_A,), risk_only=True,
     ),
     Control(
-        23, "Loss limits", "The day's loss and the drawdown from the highest P&L; at the limit the scope only reduces",
+        23, "Loss limits", "The day's loss and the drawdown from the highest P&L; at one it only reduces",
         ("loss", "drawdown"), "1e-6 of the base currency", (_S, _A, _F), risk_only=True, soft="at half",
     ),
     Control(

@@ -17,7 +17,7 @@ class Reason(IntEnum):
     control: int
     text: str
 
-    def __new__(cls, number: int, control: int, text: str) -> Reason:
+    def __new__(cls, number: int, control: int = 0, text: str = "") -> Reason:
         member = int.__new__(cls, number)
         member._value_ = number
         member.control = control

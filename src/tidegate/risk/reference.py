@@ -17,7 +17,8 @@ _NOTE = "written by python -m tidegate.risk.reference"
 
 def controls() -> str:
     """Every control: its rule, its limits, where they must be set, and what it never holds back."""
-    lines = ["| # | control | rule | limits | must be set at | warns | lets what only reduces pass |", "|---|---|---|---|---|---|---|"]
+    lines = ["| # | control | rule | limits | must be set at | warns | lets what only reduces pass |"]
+    lines.append("|---|---|---|---|---|---|---|")
     for control in CONTROLS:
         fields = ", ".join(f"`{name}`" for name in control.fields)
         passes = "yes" if control.risk_only else ""

@@ -45,7 +45,8 @@ from tidegate.model.messages import (
 )
 from tidegate.model.order import ExecType, OrdStatus, OrdType, Side, TimeInForce
 from tidegate.risk.gate import Gate
-from tidegate.sim.recorder import Recorder
+from tidegate.risk.ledger import Ledger
+from tidegate.sim.recorder import FundingRows, Kept, Recorder, pay
 
 PYTHON_LANE, COMPILED_LANE = 0, 1
 
@@ -78,10 +79,12 @@ def report(row: list[int]) -> Report:
 
 
 class Audit:
-    """Folds a recorder's log. `lanes` are fresh, by number, and share `gate`; `target` collects order rows."""
+    """Folds a recorder's log. `lanes` are fresh, by number, and share `gate` and `ledger`; `target` collects order rows."""
 
-    def __init__(self, lanes: dict[int, Lane], gate: Gate, target: Recorder) -> None:
+    def __init__(self, lanes: dict[int, Lane], gate: Gate, ledger: Ledger, target: Recorder) -> None:
         self.lanes = lanes
+        self.ledger = ledger
+        self.funding: FundingRows = {}
         self.gate = gate
         self.target = target
         self.folded = 0
@@ -92,12 +95,13 @@ class Audit:
         upcoming = next(python, None)
         for at, row in enumerate(_rows(source)):
             while upcoming is not None and upcoming[0] <= at:
-                self._python(upcoming[1])
+                self._python(upcoming)
                 upcoming = next(python, None)
             self._journaled(row)
         while upcoming is not None:
-            self._python(upcoming[1])
+            self._python(upcoming)
             upcoming = next(python, None)
+        self.target.marks = source.marks
 
     def _apply(self, lane: int, message: Message) -> list[Message]:
         self.folded += 1
@@ -107,7 +111,8 @@ class Audit:
                 self.target.event(out)
         return outputs
 
-    def _python(self, message: Message) -> None:
+    def _python(self, kept: Kept) -> None:
+        _, message, (self.target.fill_touch, self.target.ts_venue, self.target.queue_ahead) = kept
         self.target.command(message, 0)
         self._apply(PYTHON_LANE, message)
 
@@ -119,7 +124,7 @@ class Audit:
             self.gate.mark(row[2], row[3], row[4], row[1])
         elif kind == k.J_FUNDING:
             self.gate.funding(row[2], row[3], row[4], row[1])
-            self.lanes[COMPILED_LANE].state.ledger.apply_funding(row[2], row[3], row[4], row[1])
+            pay(self.funding, self.ledger, row[2], row[3], row[4], row[1])
         elif kind == k.J_ORDER:
             self._order(row)
         elif kind == k.J_CANCEL:

@@ -24,6 +24,7 @@ from tidegate.model.time import SECOND
 from tidegate.risk.gate import Gate
 from tidegate.risk.ledger import Ledger
 from tidegate.risk.limits import Limits
+from tidegate.risk.reasons import Reason
 from tidegate.risk.scopes import ScopeTable
 from tidegate.sim.audit import COMPILED_LANE, PYTHON_LANE, Audit
 from tidegate.sim.engine import Engine, VenueModel
@@ -103,7 +104,7 @@ class Backtest:
         self.engine = Engine(setup.universe, setup.venues, len(setup.strategies), self.gate.state, setup.seed)
         self.recorder = Recorder(sink=None if compiled else sink, keep=compiled or verify)
         self.audited = Recorder(sink=sink) if compiled or verify else None
-        self.shell = Shell(self.engine, self.lane, self.recorder)
+        self.shell = Shell(self.engine, self.lane, self.ledger, self.recorder)
         self.feed: dict[int, list[Words]] = {}
 
     def _gate(self) -> Gate:
@@ -219,18 +220,21 @@ class Backtest:
         setup = self.setup
         gate, ledger = self._gate(), Ledger(setup.universe)
         lanes = {n: Lane(n, setup.universe, gate, ledger) for n in (PYTHON_LANE, COMPILED_LANE)}
-        Audit(lanes, gate, self.audited).run(self.recorder)
+        audit = Audit(lanes, gate, ledger, self.audited)
+        audit.run(self.recorder)
         if gate.state_bytes() != self.gate.state_bytes():
             raise RuntimeError("the second fold of the log ended in another state of the gate than the run")
         self.ledger = ledger
+        self.shell.funding = audit.funding
         return self.audited, lanes[COMPILED_LANE].state_hash() + lanes[PYTHON_LANE].state_hash()
 
     def _summary(self, error: BaseException | None, wall: float, state_hash: str) -> dict[str, Any]:
         setup, engine = self.setup, self.engine
         counters: dict[str, Any] = dict(engine.counters)
         counters["negative_latency_clamped"] = sum(s.negative for s in setup.sources)
+        counters["later_than_max_delay"] = engine.late
         counters["received_out_of_order"] = sum(s.backwards for s in setup.sources)
-        counters |= {f"lane {code}": n for code, n in sorted(self.lane.counts.items())}
+        counters |= {Reason(code).name.lower(): n for code, n in sorted(self.lane.counts.items())}
         message = ""
         if error is not None:
             message = "interrupted" if isinstance(error, KeyboardInterrupt) else f"{type(error).__name__}: {error}"

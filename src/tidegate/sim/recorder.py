@@ -13,9 +13,24 @@ from tidegate.kernel import engine as k
 from tidegate.model.event import Words
 from tidegate.model.messages import Message, NewOrder, OrderEvent
 from tidegate.model.order import ExecType, OrdStatus
+from tidegate.risk.ledger import Ledger
 
 _BATCH = 4096
 Sink = Callable[[list[Message]], None]
+Seen = tuple[tuple[int, int], int, int]
+"""What a recorder is told beside a report: the exchange's touch and time of a fill, the size ahead of an order."""
+Kept = tuple[int, Message, Seen]
+"""Journal rows before it, the message, and what was seen with it."""
+
+
+FundingRows = dict[tuple[int, int, int], list[tuple[int, int]]]
+"""(strategy, account, instrument) → (time, amount received in minor units) of each funding payment."""
+
+
+def pay(rows: FundingRows, ledger: Ledger, instrument: int, rate: int, price: int, ts: int) -> None:
+    """Book a funding payment in the ledger and note what each position received."""
+    for (account, strategy, number), received in ledger.apply_funding(instrument, rate, price, ts):
+        rows.setdefault((strategy, account, number), []).append((ts, received))
 
 
 @dataclass(slots=True)
@@ -52,7 +67,7 @@ class Recorder:
 
     sink: Sink | None = None
     keep: bool = False
-    kept: list[tuple[int, Message]] = field(default_factory=list)
+    kept: list[Kept] = field(default_factory=list)
     orders: dict[int, OrderRow] = field(default_factory=dict)
     fills: list[FillRow] = field(default_factory=list)
     denials: list[OrderEvent] = field(default_factory=list)
@@ -77,7 +92,8 @@ class Recorder:
         if type(message) is NewOrder:
             self._asked[message.cmd_id] = message
         if self.keep:
-            self.kept.append((self.drained + journal_rows, message))
+            seen = (self.fill_touch, self.ts_venue, self.queue_ahead)
+            self.kept.append((self.drained + journal_rows, message, seen))
         self._add(message)
 
     def event(self, event: OrderEvent) -> None:

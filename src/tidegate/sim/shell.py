@@ -39,8 +39,9 @@ from tidegate.model.messages import (
     SendReplace,
 )
 from tidegate.model.order import ExecType
+from tidegate.risk.ledger import Ledger
 from tidegate.sim.engine import Engine
-from tidegate.sim.recorder import Recorder
+from tidegate.sim.recorder import FundingRows, Recorder, pay
 from tidegate.strategy.strategy import Strategy
 from tidegate.strategy.views import Bar, Book, Quote, Trade
 
@@ -54,9 +55,10 @@ _FINAL = frozenset((ExecType.CANCELED, ExecType.EXPIRED, ExecType.REJECTED))
 class Shell:
     """Runs Python strategies over one engine and one lane."""
 
-    def __init__(self, engine: Engine, lane: Lane, recorder: Recorder) -> None:
+    def __init__(self, engine: Engine, lane: Lane, ledger: Ledger, recorder: Recorder) -> None:
         self.engine = engine
         self.lane = lane
+        self.ledger = ledger
         self.recorder = recorder
         self.strategies: dict[int, Strategy] = {}
         self.queue: deque[OrderEvent] = deque()
@@ -64,7 +66,7 @@ class Shell:
         self._timers: list[str] = []
         self._bars: dict[int, int] = {}
         self.stop_reasons: dict[int, str] = {}
-        self.funding: dict[tuple[int, int, int], list[tuple[int, int]]] = {}
+        self.funding: FundingRows = {}
         self._synced = 0
         engine.on_resize(self._view)
 
@@ -134,7 +136,7 @@ class Shell:
             if row[0] == k.J_MARK:
                 self.lane.state.marks[row[2]] = (row[3], row[4], row[1])
             elif row[0] == k.J_FUNDING:
-                self.lane.state.ledger.apply_funding(row[2], row[3], row[4], row[1])
+                pay(self.funding, self.ledger, row[2], row[3], row[4], row[1])
 
     def _apply(self, message: Message) -> None:
         """One message enters the lane; what follows from it goes out."""

@@ -18,7 +18,7 @@ from tidegate.model.money import unit
 from tidegate.model.order import OrdType
 from tidegate.risk.reasons import Reason
 from tidegate.risk.scopes import ScopeTable
-from tidegate.sim.recorder import FillRow, OrderRow, Recorder
+from tidegate.sim.recorder import FillRow, FundingRows, OrderRow, Recorder
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -203,6 +203,7 @@ def touch_table(marks: Marks) -> Any:
 def equity_table(recorder: Recorder, naming: Naming, marks: Marks, step: int, funding: FundingRows) -> Any:
     """The `equity` table: every strategy's position and P&L by instrument on a regular grid and at the end."""
     start, end = marks.span
+    end = max([end, *(row.event.ts for row in recorder.fills[-1:])])
     step = max(step, (end - start) // _GRID, 1)
     grid = np.append(np.arange(start, end, step, dtype=np.int64), end)
     by_key: dict[tuple[int, int, int], list[FillRow]] = {}
@@ -219,8 +220,6 @@ def equity_table(recorder: Recorder, naming: Naming, marks: Marks, step: int, fu
     return make("equity", {name: np.concatenate(values) for name, values in parts.items()})
 
 
-FundingRows = dict[tuple[int, int, int], list[tuple[int, int]]]
-"""(strategy, account, instrument) → (time, amount received in minor units) of each funding payment."""
 _EQUITY = (
     "ts", "strategy", "account", "instrument", "position", "mark", "exposure", "realised", "unrealised", "fees",
     "funding",

@@ -80,8 +80,9 @@ class MicroPrice(Estimator):
 
     def cell(self, bid: int, bid_qty: int, ask: int, ask_qty: int) -> int:
         """The state of a quote."""
-        share = bid_qty / (bid_qty + ask_qty)
-        return self._spread(ask - bid) * self.bins + min(int(share * self.bins), self.bins - 1)
+        heavier = max(bid_qty, ask_qty) * self.bins // (bid_qty + ask_qty)
+        at = min(heavier, self.bins - 1)
+        return self._spread(ask - bid) * self.bins + (at if bid_qty >= ask_qty else self.bins - 1 - at)
 
     def _spread(self, ticks: int) -> int:
         return min(max(ticks, 1), self.spreads) - 1

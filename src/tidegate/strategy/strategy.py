@@ -35,6 +35,7 @@ from tidegate.strategy.views import Bar, Book, Fill, Quote, Trade
 
 WAKE_QUOTE, WAKE_TRADE, WAKE_BOOK = range(3)
 _CMD_SHIFT = 40
+_REMEMBERED = 1024
 _CONTINGENCY = tuple(Contingency)
 
 
@@ -58,6 +59,7 @@ class Strategy:
         self.orders: dict[int, StrategyOrder] = {}
         """Open orders by command id."""
         self._commands = 0
+        self._ended: dict[int, StrategyOrder] = {}
         self._markets: dict[int, Market] = {}
 
     # What a user overrides.
@@ -189,20 +191,29 @@ class Strategy:
         """See `Market.bracket`."""
         entry = market.submit(side, qty, price, post_only=post_only, contingency=Contingency.OTO)
         exits: dict[str, Any] = {"contingency": Contingency.OCO, "link_group": entry.cmd_id, "parent_cmd_id": entry.cmd_id}
-        profit = market.submit(side.opposite, qty, take_profit, reduce_only=True, **exits)
-        loss = market.submit(
-            side.opposite, qty, ord_type=OrdType.STOP, stop_price=stop_loss, reduce_only=True, **exits
-        )
+        # Not reduce-only: both exits are open at once for the same position, and the lane keeps them to what filled.
+        profit = market.submit(side.opposite, qty, take_profit, **exits)
+        loss = market.submit(side.opposite, qty, ord_type=OrdType.STOP, stop_price=stop_loss, **exits)
         return entry, profit, loss
+
+    def _remember(self, order: StrategyOrder) -> None:
+        """Keep an ended order for a while: a fill can still arrive after a cancel was confirmed."""
+        self._ended[order.cmd_id] = order
+        if len(self._ended) > _REMEMBERED:
+            del self._ended[next(iter(self._ended))]
 
     def deliver(self, event: OrderEvent) -> None:
         """An order event of this strategy: move the order, then call the handlers."""
         order = self.orders.get(event.cmd_id)
         if order is None:
-            return
+            order = self._ended.get(event.cmd_id)
+            if order is None:
+                return
         order.adopt(event)
-        if not order.open:
-            del self.orders[event.cmd_id]
+        if order.open:
+            self.orders[event.cmd_id] = order  # a bracket's exit may be followed by another of the same command
+        elif self.orders.pop(event.cmd_id, None) is not None:
+            self._remember(order)
         self.on_order(order)
         if event.exec_type is ExecType.TRADE:
             self.on_fill(

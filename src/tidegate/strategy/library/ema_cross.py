@@ -30,7 +30,7 @@ from tidegate.strategy.library.checks import at_least, durations, ordered
 from tidegate.strategy.library.target import PositionTarget
 from tidegate.strategy.orders import StrategyOrder
 from tidegate.strategy.strategy import Strategy, StrategyParams
-from tidegate.strategy.views import Bar, Fill
+from tidegate.strategy.views import Bar
 
 
 class EmaCrossParams(StrategyParams, frozen=True):
@@ -98,16 +98,13 @@ class EmaCross(Strategy):
     def on_timer(self, name: str) -> None:
         self.work()
 
-    def on_fill(self, fill: Fill) -> None:
-        if fill.order is not self.stop_order:
-            self.entry = fill.price
-
     def on_order(self, order: StrategyOrder) -> None:
         if order is self.stop_order:
             self._stop_changed(order)
-            self.work()
-        elif self.target.on_order(order):
-            self.work()
+        elif order.cum_qty:
+            self.entry = order.avg_px
+        self.target.on_order(order)
+        self.work()
 
     def work(self) -> None:
         """Follow the trend: the stop goes first, then the position, then a stop for it."""

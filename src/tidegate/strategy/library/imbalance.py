@@ -12,7 +12,8 @@
 **Trading.** Without a position: at |signal| ≥ `take`, buy (sell) at the touch with an immediate-or-cancel
 order; between `quote` and `take`, rest a post-only order at the best bid (ask); below, nothing. With one:
 rest a post-only order to leave at the other side of the touch; leave at the market when the signal is against
-the position by `quote`, or after `hold`. A resting order is always gone before the other kind is sent.
+the position by `quote`, or after `hold`. A signal that has had its time is not traded on again until it has
+been below `quote`. A resting order is always gone before the other kind is sent.
 
 **Units.** `take` and `quote` are ticks for `microprice` and pure numbers for `imbalance`.
 
@@ -37,7 +38,7 @@ from tidegate.strategy.library.target import PositionTarget
 from tidegate.strategy.microprice import MicroPrice, book_imbalance
 from tidegate.strategy.orders import StrategyOrder
 from tidegate.strategy.strategy import Strategy, StrategyParams
-from tidegate.strategy.views import Book, Fill, Quote
+from tidegate.strategy.views import Book, Quote
 
 MICROPRICE, IMBALANCE = "microprice", "imbalance"
 
@@ -98,6 +99,8 @@ class Imbalance(Strategy):
         self.signal = 0.0
         self.since = self.now
         """When the position was opened."""
+        self._holding = self.m.position != 0
+        self._spent = 0  # the direction whose signal has had its time
         self._hold = duration(p.hold)
         self._warm_at = self.now + duration(p.warmup)
         if self._restored is not None:
@@ -138,17 +141,15 @@ class Imbalance(Strategy):
 
     # The work.
 
-    def on_fill(self, fill: Fill) -> None:
-        if self.m.position == fill.side.sign * fill.qty:
-            self.since = self.now  # it was flat before
-        self.work()
-
     def on_order(self, order: StrategyOrder) -> None:
         if self.taker.on_order(order) or self.quotes.on_order(order):
             self.work()
 
     def work(self) -> None:
         """One pass: open a position where the signal says so, or see to the one that is held."""
+        if self.m.position and not self._holding:
+            self.since = self.now
+        self._holding = self.m.position != 0
         if not self.m.has_touch:
             self.quotes.pull()
         elif self.taker.order is None:
@@ -159,7 +160,9 @@ class Imbalance(Strategy):
 
     def _look(self) -> None:
         p, m, signal = self.params, self.m, self.signal
-        if signal < 0 and not p.short:
+        if self._spent * signal < p.quote:
+            self._spent = 0
+        if self._spent or (signal < 0 and not p.short):
             self.quotes.pull()
         elif abs(signal) >= p.take:
             if self._no_quotes():
@@ -174,8 +177,10 @@ class Imbalance(Strategy):
     def _hold_on(self) -> None:
         p, m = self.params, self.m
         lots = m.position
-        against = self.signal <= -p.quote if lots > 0 else self.signal >= p.quote
-        if against or self.now - self.since > self._hold:
+        side = 1 if lots > 0 else -1
+        late = self.now - self.since > self._hold
+        if late or side * self.signal <= -p.quote:
+            self._spent = side if late else 0
             if self._no_quotes():
                 self.taker.aim(0)
         else:

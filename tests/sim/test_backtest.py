@@ -86,6 +86,7 @@ def test_where_chunks_are_cut_makes_no_difference(size):
 def test_a_second_fold_of_the_log_agrees_and_gives_the_same_tables():
     plain, verified = Backtest(setup([Churn])).run(), Backtest(setup([Churn]), verify=True).run()
     assert verified.error is None
+    assert verified.state_hash == plain.state_hash
     assert verified.tables.fills.equals(plain.tables.fills)
     assert verified.tables.equity.equals(plain.tables.equity)
 

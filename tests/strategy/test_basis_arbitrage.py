@@ -52,7 +52,7 @@ def place(world, bps, qty=10_000):
 
 def exposure(s) -> float:
     """Net base currency of both legs."""
-    return s.near.position * base_per_lot(s.near, s.near.mid) + s.far.position * base_per_lot(s.far, s.far.mid)
+    return sum(leg.position * base_per_lot(leg, leg.mid) for leg in (s.near, s.far))
 
 
 def test_lots_stand_for_base_currency_in_each_kind_of_contract():
@@ -204,7 +204,7 @@ def test_a_position_is_stopped_when_the_basis_runs_away():
 
 
 def test_a_stale_or_missing_book_stops_entries():
-    world, s = arbitrage(max_age="1s")
+    world, _ = arbitrage(max_age="1s")
     for _ in range(30):
         world.quote(NEAR, MID, MID + 1)
         world.advance(100 * MS)
@@ -234,15 +234,19 @@ def test_a_drifting_price_moves_the_hedge_of_an_inverse_leg_only_by_whole_lots()
     hedged = s.near.position
     assert hedged == 2000  # 1,201 contracts of 100 USD at 60,036
     for near in (MID + 100, MID - 100, MID + 100):
-        world.quote(NEAR, near, near + 1)
-        world.quote(FAR, round(near * 1.0006), round(near * 1.0006) + 1)
-        world.advance(200 * MS)
+        together(world, near)
     assert s.near.position == hedged  # 0.02 % of 2000 lots is less than a lot
     near = round(MID * 1.01)
-    world.quote(NEAR, near, near + 1)
-    world.quote(FAR, round(near * 1.0006), round(near * 1.0006) + 1)
-    world.advance(200 * MS)
+    together(world, near)
     assert s.near.position == pytest.approx(2000 / 1.01, abs=1.5)
+
+
+def together(world, near):
+    """Both markets at once, the far one 6 bps above."""
+    far = round(near * 1.0006)
+    world.touches[FAR].bid, world.touches[FAR].ask = far, far + 1
+    world.quote(NEAR, near, near + 1, 10_000, 10_000)
+    world.advance(200 * MS)
 
 
 def test_a_spot_leg_hedges_in_its_own_lots_and_ticks():
@@ -302,7 +306,7 @@ def test_parameters_are_checked_by_name(changes, message):
 
 def test_markets_of_two_coins_are_refused():
     ether = msgspec.structs.replace(INVERSE, symbol="ETHUSD", base="ETH")
-    with pytest.raises(UserError, match="BTCUSDT.LIN is on BTC, ETHUSD.INV on ETH"):
+    with pytest.raises(UserError, match=r"BTCUSDT\.LIN is on BTC, ETHUSD\.INV on ETH"):
         World(LINEAR, ether).add(BasisArbitrage, **(BASIC | {"far": "ETHUSD.INV"}))
 
 
@@ -310,5 +314,5 @@ def test_a_quantity_below_half_a_lot_says_what_would_do():
     world = World(LINEAR, INVERSE)
     world.add(BasisArbitrage, **(BASIC | {"qty": 0.0005}))
     calm(world, 2)
-    with pytest.raises(UserError, match=r"less than half a lot of BTCUSD.INV; give at least 0.0016"):
+    with pytest.raises(UserError, match=r"less than half a lot of BTCUSD\.INV; give at least 0\.0016"):
         calm(world, 2, far=6.0)

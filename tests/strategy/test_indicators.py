@@ -39,9 +39,7 @@ def test_held_mean_is_the_exponentially_weighted_integral_of_a_step_function():
     for t, v in zip(times, values, strict=True):
         mean.add(int(t), float(v))
     rate, end = math.log(2) / half, times[-1]
-    weights = [
-        math.exp(-rate * (end - b)) - math.exp(-rate * (end - a)) for a, b in pairwise(times)
-    ]
+    weights = [math.exp(-rate * (end - b)) - math.exp(-rate * (end - a)) for a, b in pairwise(times)]
     assert mean.value == pytest.approx(np.dot(weights, values[:-1]) / sum(weights), rel=1e-10)
     assert mean.weight == pytest.approx(1 - 0.5 ** ((end - times[0]) / half))
 
@@ -79,7 +77,7 @@ def test_volatility_is_the_weighted_ratio_of_squares_to_time():
     estimate = Volatility(2 * SECOND, SECOND)
     for t, p in zip(times, prices, strict=True):
         estimate.add(int(t * SECOND), p)
-    steps = [(2.0, 1.0, 3.0), (3.5, 1.5, -2.0), (5.0, 1.5, 3.0), (9.0, 4.0, 6.0)]  # 3.9 s is too soon: left out
+    steps = [(2.0, 1.0, 3.0), (3.5, 1.5, -2.0), (5.0, 1.5, 3.0), (9.0, 4.0, 6.0)]  # 3.9 s is too soon
     weight = {end: 0.5 ** ((9.0 - end) / 2.0) for end, _, _ in steps}
     squares = sum(weight[end] * r * r for end, _, r in steps)
     elapsed = sum(weight[end] * dt for end, dt, _ in steps)

@@ -121,13 +121,13 @@ def test_quotes_stand_behind_the_touch_however_hard_they_lean():
 
 
 def test_estimates_gone_astray_are_bounded():
-    world, s = maker(AvellanedaStoikov, sigma=1e4, max_distance=300)
+    _, s = maker(AvellanedaStoikov, sigma=1e4, max_distance=300)
     assert quotes(s)[Side.BUY][0] == math.floor(600_000.5 - 300)
     assert quotes(s)[Side.SELL][0] == math.ceil(600_000.5 + 300)
 
 
 def test_the_spread_is_never_below_its_least():
-    world, s = maker(AvellanedaStoikov, kappa=50.0, sigma=1e-6, min_spread=20)
+    _, s = maker(AvellanedaStoikov, kappa=50.0, sigma=1e-6, min_spread=20)
     assert quotes(s)[Side.SELL][0] - quotes(s)[Side.BUY][0] in (20, 21)
 
 

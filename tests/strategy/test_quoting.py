@@ -328,5 +328,3 @@ def test_the_least_order_is_rounded_up_from_minimum_quantity_and_notional(item, 
     world = World(item)
     strategy = world.add(Quoter)
     assert least_lots(strategy.m, price) == least
-
-

@@ -60,6 +60,7 @@ from tidegate.kernel.jit import inline, outline
 from tidegate.kernel.layout import (
     BUY,
     DENIED,
+    MARKET,
     NEW,
     O_ACCOUNT,
     O_ID,
@@ -85,6 +86,8 @@ from tidegate.kernel.layout import (
     PENDING_CANCEL,
     PENDING_NEW,
     PENDING_REPLACE,
+    STOP,
+    TRAILING_STOP,
     UNKNOWN,
 )
 from tidegate.kernel.local import request, touch
@@ -93,6 +96,7 @@ from tidegate.kernel.words import copy_words, fill_words
 LANE_SHIFT = 40
 C_GATE = 40  # where in `cur` the gate writes its figures
 J_REASON, J_BODY = 2, 8
+DUPLICATE_COMMAND, ORDER_NOT_OPEN, REQUEST_PENDING, ILLEGAL_REPLACE, LANE_FULL = 301, 303, 304, 313, 399  # risk.reasons
 
 
 @inline
@@ -117,7 +121,7 @@ def lane_new(
     """Submit an order; its ClOrdID, or minus the reason it was denied for."""
     if full(e):
         e.s[S_DROPPED_REQUESTS] += 1
-        return np.int64(-399)
+        return np.int64(-LANE_FULL)
     k = e.free[e.s[S_FREE] - 1]
     order = e.orders[k]
     fill_words(order, 0, ORDER_WORDS, 0)
@@ -147,9 +151,11 @@ def lane_cancel(e: Any, k: int) -> int:
     order = e.orders[k]
     if full(e):
         e.s[S_DROPPED_REQUESTS] += 1
-        return np.int64(399)
-    if order[O_STATUS] == PENDING_CANCEL or order[O_STATUS] > UNKNOWN or order[O_ID] == 0:
-        return np.int64(303)
+        return np.int64(LANE_FULL)
+    if order[O_STATUS] > UNKNOWN or order[O_ID] == 0:
+        return np.int64(ORDER_NOT_OPEN)
+    if order[O_STATUS] == PENDING_CANCEL:
+        return np.int64(DUPLICATE_COMMAND)
     out = e.cur[C_GATE : C_GATE + 8]
     reason = gate_cancel_check(e.gate, e.orders, k, e.s[S_NOW], out)
     at = _journal(e, J_CANCEL, reason)
@@ -168,11 +174,16 @@ def lane_replace(e: Any, k: int, qty: int, price: int) -> int:
     order = e.orders[k]
     if full(e):
         e.s[S_DROPPED_REQUESTS] += 1
-        return np.int64(399)
-    if order[O_ID] == 0 or (order[O_STATUS] != NEW and order[O_STATUS] != PARTIALLY_FILLED):
-        return np.int64(303)
+        return np.int64(LANE_FULL)
+    if order[O_STATUS] > UNKNOWN or order[O_ID] == 0:
+        return np.int64(ORDER_NOT_OPEN)
+    if order[O_STATUS] != NEW and order[O_STATUS] != PARTIALLY_FILLED:
+        return np.int64(REQUEST_PENDING)
     qty = qty if qty != 0 else order[O_QTY]
     price = price if price != 0 else order[O_PRICE]
+    kind = order[O_TYPE]
+    if price != order[O_PRICE] and (kind == MARKET or kind == STOP or kind == TRAILING_STOP):
+        return np.int64(ILLEGAL_REPLACE)
     i, now = order[O_INSTRUMENT], e.s[S_NOW]
     bid, ask, seen = touch(e, i, 1), touch(e, i, 2), e.book[2 * i + 1, B_TS]
     out = e.cur[C_GATE : C_GATE + 8]

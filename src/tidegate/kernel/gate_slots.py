@@ -70,7 +70,7 @@ def unrest(g: Any, h: int) -> None:
         slot[before, L_NEXT] = after
     else:
         row, col = _head(g, h)
-        pass
+        g.cell[row, col] = after
     if after != 0:
         slot[after, L_PREV] = before
     slot[h, L_FLAGS] &= ~RESTS

@@ -107,8 +107,8 @@ CONTROLS = (
         ("traded_value",), "1e-6 of the base currency", (_A, _F), risk_only=True,
     ),
     Control(
-        27, "Reduce-only", "A scope that is not ACTIVE takes only what reduces, cancels, or nothing; REDUCE_ONLY orders "
-        "never exceed the position of strategy and account",
+        27, "Reduce-only", "A scope that is not ACTIVE takes only what reduces, cancels, or nothing; REDUCE_ONLY "
+        "orders never exceed the position of strategy and account",
         (), "lots left to reduce; lots asked",
     ),
     Control(30, "Configuration", "No limit set = refused", (), "control without a limit; 0"),

@@ -26,7 +26,7 @@ from tidegate.risk.ledger import Ledger
 from tidegate.risk.limits import Limits
 from tidegate.risk.reasons import Reason
 from tidegate.risk.scopes import ScopeTable
-from tidegate.sim.audit import COMPILED_LANE, PYTHON_LANE, Audit
+from tidegate.sim.audit import COMPILED_LANE, PYTHON_LANE, Audit, Disagreement
 from tidegate.sim.engine import Engine, VenueModel
 from tidegate.sim.recorder import Recorder, Sink
 from tidegate.sim.shell import Shell
@@ -39,10 +39,6 @@ if TYPE_CHECKING:
 
 Progress = Callable[[int], None]
 _LATENCY_SAMPLES = 20_000
-
-
-class StrategyFailed(RuntimeError):
-    """A strategy raised; `__cause__` is what it raised. Its orders were cancelled and the run ended there."""
 
 
 @dataclass
@@ -97,7 +93,7 @@ class Backtest:
 
     def __init__(self, setup: Setup, sink: Sink | None = None, verify: bool = False) -> None:
         self.setup = setup
-        compiled = any(isinstance(s, CompiledStrategy) for s in setup.strategies)
+        compiled = self.compiled = any(isinstance(s, CompiledStrategy) for s in setup.strategies)
         self.gate = self._gate()
         self.ledger = Ledger(setup.universe)
         self.lane = Lane(PYTHON_LANE, setup.universe, self.gate, self.ledger)
@@ -223,10 +219,14 @@ class Backtest:
         audit = Audit(lanes, gate, ledger, self.audited)
         audit.run(self.recorder)
         if gate.state_bytes() != self.gate.state_bytes():
-            raise RuntimeError("the second fold of the log ended in another state of the gate than the run")
+            raise Disagreement("the second fold of the log ended in another state of the gate than the run")
         self.ledger = ledger
         self.shell.funding = audit.funding
-        return self.audited, lanes[COMPILED_LANE].state_hash() + lanes[PYTHON_LANE].state_hash()
+        if self.compiled:
+            return self.audited, lanes[PYTHON_LANE].state_hash() + lanes[COMPILED_LANE].state_hash()
+        if lanes[PYTHON_LANE].state_hash() != lane_hash:
+            raise Disagreement("the second fold of the log ended in another state of the lane than the run")
+        return self.audited, lane_hash
 
     def _summary(self, error: BaseException | None, wall: float, state_hash: str) -> dict[str, Any]:
         setup, engine = self.setup, self.engine

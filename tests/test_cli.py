@@ -1,0 +1,154 @@
+"""The main job as a user runs it: real commands in processes of their own, on the packaged sample."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+TIDEGATE = [sys.executable, "-m", "tidegate.cli"]
+
+
+def run(*args, cwd, **more):
+    return subprocess.run([*TIDEGATE, *map(str, args)], cwd=cwd, capture_output=True, text=True, timeout=300, **more)
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory):
+    """A folder with the demo configuration beside a lake made from the sample."""
+    folder = tmp_path_factory.mktemp("work")
+    (folder / "examples").mkdir()
+    shutil.copy(ROOT / "examples" / "demo.toml", folder / "examples")
+    done = run("data", "import", ROOT / "data" / "sample", "--lake", "lake", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_the_demo_runs_and_leaves_report_tables_and_events(workplace):
+    done = run("backtest", "examples/demo.toml", "--out", "out", "--json", cwd=workplace)
+    assert done.returncode == 0, done.stderr
+    summary = json.loads(done.stdout)
+    assert {s["name"] for s in summary["strategies"]} == {"maker", "basis", "trend"}
+    assert all(s["fills"] > 0 for s in summary["strategies"])
+    assert summary["run"]["events"] > 390_000
+    assert all(check["held"] == check["of"] for check in summary["checks"]), summary["checks"]
+    page = (workplace / "out" / "report.html").read_text()
+    assert "plotly" in page.lower()
+    assert "http-equiv" in page
+    for name in ("fills", "orders", "denials", "equity", "touch", "latency", "events"):
+        assert (workplace / "out" / f"{name}.parquet").stat().st_size > 0
+
+
+def test_two_runs_print_the_same_run_id_and_state_hash_and_the_second_fold_agrees(workplace):
+    plain = run("backtest", "examples/demo.toml", "--out", "a", cwd=workplace)
+    verified = run("backtest", "examples/demo.toml", "--out", "b", "--verify", cwd=workplace)
+    lines = [
+        [line for line in done.stdout.splitlines() if line.startswith(("run id  ", "state hash  "))]
+        for done in (plain, verified)
+    ]
+    assert len(lines[0]) == 2
+    assert lines[0] == lines[1]
+
+
+def test_a_sweep_runs_the_grid_over_processes(workplace):
+    done = run(
+        "backtest", "examples/demo.toml", "--sweep", "strategies.maker.params.size=5,10",
+        "--set", "data.end=2024-08-08T23:54:45", "--json", cwd=workplace,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout)
+    assert [row["values"]["strategies.maker.params.size"] for row in rows] == [5, 10]
+    hashes = {row["summary"]["run"]["state_hash"] for row in rows}
+    assert len(hashes) == 2
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["backtest", "gone.toml"], ["gone.toml"]),
+        (["backtest", "examples/demo.toml", "--set", "run.sed=1"], ["unknown key 'sed'", "'seed'"]),
+        (["backtest", "examples/demo.toml", "--set", "data.instruments=['BTCUSDT.BINANC']"], ["'BTCUSDT.BINANCE'"]),
+        (["backtest", "examples/demo.toml", "--set", "risk.firm.gros='1'"], ["unknown key 'gros'", "'gross'"]),
+        (["backtest", "examples/demo.toml", "--set", "data.lake='nowhere'"], ["no lake at", "tidegate data import"]),
+        (["backtest", "examples/demo.toml", "--set", "data.start='2030-01-01T00:00:00'"], ["no data", "data ls"]),
+        (["backtest", "examples/demo.toml", "--set", "venues.BINANCE.fill_model='part'"], ["'part'", "partial"]),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(workplace, args, words):
+    done = run(*args, cwd=workplace)
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    lines = [line for line in done.stderr.splitlines() if "compiling" not in line and line.strip()]
+    assert len(lines) == 1
+    assert all(word in lines[0] for word in words), lines[0]
+
+
+def test_a_strategy_that_raises_shows_its_stack_and_exits_with_3(workplace):
+    (workplace / "examples" / "bad.py").write_text(
+        "from tidegate.strategy.strategy import Strategy\n"
+        "class Bad(Strategy):\n"
+        "    def on_start(self):\n"
+        "        self.after('5s')\n"
+        "    def on_timer(self, name):\n"
+        "        raise ValueError('forgot something')\n"
+    )
+    done = run(
+        "backtest", "examples/demo.toml", "--out", "bad", "--set", "strategies.trend.type='bad.py:Bad'",
+        "--set", "strategies.trend.params={}", cwd=workplace,
+    )  # fmt: skip
+    assert done.returncode == 3, done.stderr
+    assert "bad.py" in done.stderr
+    assert "forgot something" in done.stderr
+    assert "forgot something" in (workplace / "bad" / "report.html").read_text()
+
+
+def test_ctrl_c_leaves_a_partial_report_and_exits_with_130(workplace):
+    (workplace / "examples" / "slow.py").write_text(
+        "import time\nfrom pathlib import Path\nfrom tidegate.strategy.strategy import Strategy\n"
+        "class Slow(Strategy):\n"
+        "    def on_start(self):\n"
+        "        self.every('10ms')\n"
+        "    def on_timer(self, name):\n"
+        "        Path('running').touch()\n"
+        "        time.sleep(0.01)\n"
+    )
+    process = subprocess.Popen(
+        [*TIDEGATE, "backtest", "examples/demo.toml", "--out", "slow", "--set", "strategies.trend.type='slow.py:Slow'",
+         "--set", "strategies.trend.params={}"],
+        cwd=workplace, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 240
+    while not (workplace / "running").exists():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 130, errors
+    assert "Traceback" not in errors
+    assert "interrupted" in (workplace / "slow" / "report.html").read_text()
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(workplace):
+    (workplace / "file").write_text("")
+    done = run("backtest", "examples/demo.toml", "--out", "file/under", cwd=workplace)
+    assert done.returncode == 2
+    assert "cannot make folder" in done.stderr
+
+
+def test_version_and_help_start_without_heavy_imports(workplace):
+    code = (
+        "import sys, tidegate.cli as c\n"
+        "heavy = {'numba', 'numpy', 'pyarrow', 'plotly', 'duckdb'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert run("--version", cwd=workplace).stdout.startswith("tidegate 0.")
+    assert "backtest" in run("--help", cwd=workplace).stdout

@@ -58,7 +58,9 @@ def _run(*command: str | Path) -> str:
     if done.returncode == 0:
         return ""
     lines = (done.stderr or done.stdout).strip().splitlines()
-    return next((line for line in reversed(lines) if line.startswith("ERROR")), lines[-1] if lines else "failed")
+    return next(
+        (line for line in reversed(lines) if line.startswith("ERROR")), lines[-1] if lines else "failed"
+    )
 
 
 def _find(version: str) -> Path | None:

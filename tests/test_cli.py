@@ -16,7 +16,9 @@ TIDEGATE = [sys.executable, "-m", "tidegate.cli"]
 
 
 def run(*args, cwd, **more):
-    return subprocess.run([*TIDEGATE, *map(str, args)], cwd=cwd, capture_output=True, text=True, timeout=300, **more)
+    return subprocess.run(
+        [*TIDEGATE, *map(str, args)], cwd=cwd, capture_output=True, text=True, timeout=300, **more
+    )
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +51,7 @@ def test_two_runs_print_the_same_run_id_and_state_hash_and_the_second_fold_agree
     plain = run("backtest", "examples/demo.toml", "--out", "a", cwd=workplace)
     verified = run("backtest", "examples/demo.toml", "--out", "b", "--verify", cwd=workplace)
     lines = [
-        [line for line in done.stdout.splitlines() if line.startswith(("run id  ", "state hash  "))]
+        [line for line in done.stdout.splitlines() if line.startswith(("run id ", "state hash "))]
         for done in (plain, verified)
     ]
     assert len(lines[0]) == 2
@@ -73,11 +75,26 @@ def test_a_sweep_runs_the_grid_over_processes(workplace):
     [
         (["backtest", "gone.toml"], ["gone.toml"]),
         (["backtest", "examples/demo.toml", "--set", "run.sed=1"], ["unknown key 'sed'", "'seed'"]),
-        (["backtest", "examples/demo.toml", "--set", "data.instruments=['BTCUSDT.BINANC']"], ["'BTCUSDT.BINANCE'"]),
-        (["backtest", "examples/demo.toml", "--set", "risk.firm.gros='1'"], ["unknown key 'gros'", "'gross'"]),
-        (["backtest", "examples/demo.toml", "--set", "data.lake='nowhere'"], ["no lake at", "tidegate data import"]),
-        (["backtest", "examples/demo.toml", "--set", "data.start='2030-01-01T00:00:00'"], ["no data", "data ls"]),
-        (["backtest", "examples/demo.toml", "--set", "venues.BINANCE.fill_model='part'"], ["'part'", "partial"]),
+        (
+            ["backtest", "examples/demo.toml", "--set", "data.instruments=['BTCUSDT.BINANC']"],
+            ["'BTCUSDT.BINANCE'"],
+        ),
+        (
+            ["backtest", "examples/demo.toml", "--set", "risk.firm.gros='1'"],
+            ["unknown key 'gros'", "'gross'"],
+        ),
+        (
+            ["backtest", "examples/demo.toml", "--set", "data.lake='nowhere'"],
+            ["no lake at", "tidegate data import"],
+        ),
+        (
+            ["backtest", "examples/demo.toml", "--set", "data.start='2030-01-01T00:00:00'"],
+            ["no data", "data ls"],
+        ),
+        (
+            ["backtest", "examples/demo.toml", "--set", "venues.BINANCE.fill_model='part'"],
+            ["'part'", "partial"],
+        ),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(workplace, args, words):
@@ -152,3 +169,15 @@ def test_version_and_help_start_without_heavy_imports(workplace):
     assert done.returncode == 0, done.stderr
     assert run("--version", cwd=workplace).stdout.startswith("tidegate 0.")
     assert "backtest" in run("--help", cwd=workplace).stdout
+
+
+def test_the_example_strategy_runs_from_its_file(workplace):
+    shutil.copy(ROOT / "examples" / "quoter.py", workplace / "examples")
+    done = run(
+        "backtest", "examples/demo.toml", "--json", "--set", "strategies.trend.type='quoter.py:Quoter'",
+        "--set", "strategies.trend.params={market='BTCUSDT.BINANCE_USDM', size=5}",
+        "--set", "data.end=2024-08-08T23:54:45", cwd=workplace,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    strategies = {s["name"]: s for s in json.loads(done.stdout)["strategies"]}
+    assert strategies["trend"]["fills"] > 0

@@ -20,7 +20,14 @@ from nautilus_trader.backtest.engine import BacktestEngine, BacktestEngineConfig
 from nautilus_trader.config import LoggingConfig
 from nautilus_trader.indicators import ExponentialMovingAverage
 from nautilus_trader.model.currencies import USDT
-from nautilus_trader.model.data import BarType, BookOrder, OrderBookDelta, OrderBookDeltas, QuoteTick, TradeTick
+from nautilus_trader.model.data import (
+    BarType,
+    BookOrder,
+    OrderBookDelta,
+    OrderBookDeltas,
+    QuoteTick,
+    TradeTick,
+)
 from nautilus_trader.model.enums import AccountType, AggressorSide, BookAction, BookType, OmsType, OrderSide
 from nautilus_trader.model.identifiers import TradeId, Venue
 from nautilus_trader.model.objects import Money, Price, Quantity
@@ -42,7 +49,9 @@ def quotes(n: int) -> Iterator[QuoteTick]:
     for ts, bid, bids, asks in draws.quotes(n):
         low, high = np.round(bid / 100, 2), np.round((bid + 1) / 100, 2)
         at = ts.astype(np.uint64)
-        yield from QuoteTick.from_raw_arrays_to_list(ME, 2, 6, low, high, bids.astype(float), asks.astype(float), at, at)
+        yield from QuoteTick.from_raw_arrays_to_list(
+            ME, 2, 6, low, high, bids.astype(float), asks.astype(float), at, at
+        )
 
 
 def trades(n: int) -> Iterator[TradeTick]:
@@ -55,7 +64,9 @@ def trades(n: int) -> Iterator[TradeTick]:
 
 
 def deltas(n: int, batch: int) -> Iterator[OrderBookDelta | OrderBookDeltas]:
-    at = {(side, away): price(draws.MID + (-away if side else away)) for side in (0, 1) for away in range(1, 21)}
+    at = {
+        (side, away): price(draws.MID + (-away if side else away)) for side in (0, 1) for away in range(1, 21)
+    }
     units = [Quantity(size, 6) for size in range(101)]
     ts = draws.START
     first = [OrderBookDelta(ME, BookAction.CLEAR, None, SNAPSHOT, 0, ts, ts)]
@@ -164,7 +175,9 @@ def main() -> None:
     case, n = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 1_000_000
     make, kind = CASES[case]
     data = list(make(n))
-    engine = BacktestEngine(BacktestEngineConfig(logging=LoggingConfig(bypass_logging=True), run_analysis=False))
+    engine = BacktestEngine(
+        BacktestEngineConfig(logging=LoggingConfig(bypass_logging=True), run_analysis=False)
+    )
     engine.add_venue(
         Venue("BINANCE"), OmsType.NETTING, AccountType.MARGIN, [Money(10_000_000, USDT)],
         book_type=BookType.L2_MBP if case.startswith("deltas") else BookType.L1_MBP,

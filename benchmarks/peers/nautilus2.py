@@ -72,7 +72,9 @@ def trades(n: int) -> Iterator[TradeTick]:
 
 
 def deltas(n: int, batch: int) -> Iterator[OrderBookDelta | OrderBookDeltas]:
-    at = {(side, away): price(draws.MID + (-away if side else away)) for side in (0, 1) for away in range(1, 21)}
+    at = {
+        (side, away): price(draws.MID + (-away if side else away)) for side in (0, 1) for away in range(1, 21)
+    }
     units = [Quantity(size, 6) for size in range(101)]
     ts = draws.START
     first = [OrderBookDelta.clear(ME, 0, ts, ts)]
@@ -139,7 +141,9 @@ class QuotesOrders(Counting):
             buy = n // 100 % 2
             if self.resting is not None and self.cache.is_order_open(self.resting):
                 self.cancel_order(self.resting)
-            target = quote.bid_price.as_double() - 10 * TICK if buy else quote.ask_price.as_double() + 10 * TICK
+            target = (
+                quote.bid_price.as_double() - 10 * TICK if buy else quote.ask_price.as_double() + 10 * TICK
+            )
             order = self.order_factory.limit(ME, SIDES[buy], self.qty, BTC.make_price(target))
             self.resting = order.client_order_id
             self.send(order)

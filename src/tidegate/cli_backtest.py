@@ -19,8 +19,12 @@ COMPILING = "compiling the kernels (once on this machine, some seconds)"
 
 def backtest(
     config: Annotated[Path, typer.Argument(help="The run's TOML file.")],
-    out: Annotated[Path | None, typer.Option(help="Folder for report and tables; default runs/RUN-ID.")] = None,
-    sets: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE over the file; repeatable.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for report and tables; default runs/RUN-ID.")
+    ] = None,
+    sets: Annotated[
+        list[str] | None, typer.Option("--set", help="KEY=VALUE over the file; repeatable.")
+    ] = None,
     axes: Annotated[
         list[str] | None, typer.Option("--sweep", help="KEY=VALUE,VALUE,…: run the grid; repeatable.")
     ] = None,
@@ -92,7 +96,7 @@ def _write(result: Any, folder: Path, json: bool) -> None:
         return
     console = Console()
     print_summary(result.tables, console)
-    console.print(f"run id      {result.run_id}\nstate hash  {result.state_hash}\nreport      {folder / 'report.html'}")
+    console.print(f"report {folder / 'report.html'}", soft_wrap=True)
 
 
 def run_point(config: str, overrides: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:

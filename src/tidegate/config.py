@@ -182,7 +182,9 @@ def _user_module(name: str, base: Path) -> Any:
 def scopes_of(config: Config) -> ScopeTable:
     """The scope table: accounts and strategies numbered in the file's order."""
     desks = dict.fromkeys([*config.desks, *(a.desk for a in config.accounts.values() if a.desk)])
-    accounts = [Account(name=n, desk=a.desk, group=a.group, capital=a.capital) for n, a in config.accounts.items()]
+    accounts = [
+        Account(name=n, desk=a.desk, group=a.group, capital=a.capital) for n, a in config.accounts.items()
+    ]
     strategies = [StrategyScope(name=n, accounts=(s.account,)) for n, s in config.strategies.items()]
     return ScopeTable(accounts, strategies, list(desks))
 

@@ -88,7 +88,12 @@ def test_a_gap_makes_the_book_unusable_until_the_next_snapshot_ends():
     assert usable(gap, begin(4), level(4, BUY, 99, 2), end(5)) == [1, 1]
 
 
-ORDERS = (order(1, 7, BUY, 99, 5), order(1, 8, BUY, 99, 2), order(1, 9, BUY, 98, 4), order(1, 5, SELL, 101, 3))
+ORDERS = (
+    order(1, 7, BUY, 99, 5),
+    order(1, 8, BUY, 99, 2),
+    order(1, 9, BUY, 98, 4),
+    order(1, 5, SELL, 101, 3),
+)
 L3 = {
     "levels are the sums of their orders": ((), ({99: 7, 98: 4}, {101: 3})),
     "an order that is taken away leaves its level": ((order(2, 7, BUY, 99, 0),), ({99: 2, 98: 4}, {101: 3})),
@@ -129,7 +134,10 @@ def test_orders_of_two_instruments_may_share_their_ids():
 
 def test_large_order_ids_do_not_collide():
     big = (1 << 62) + 5
-    assert books(order(1, big, BUY, 99, 1), order(1, 5, BUY, 99, 2), order(2, big, BUY, 99, 0)) == ({99: 2}, {})
+    assert books(order(1, big, BUY, 99, 1), order(1, 5, BUY, 99, 2), order(2, big, BUY, 99, 0)) == (
+        {99: 2},
+        {},
+    )
 
 
 def test_a_table_of_orders_grows_and_forgets_what_is_gone():

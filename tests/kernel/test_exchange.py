@@ -260,7 +260,9 @@ def test_a_peg_without_both_best_prices_is_rejected_and_later_stays_where_it_is(
     bids = level(1, BUY, 99, 5)
     assert play(bids, new(5, BUY, 1, kind=PEG, inst=PRIMARY)).lines == ["5 REJECTED 1 NO_LIQUIDITY"]
     both = (bids, level(1, SELL, 101, 5))
-    played = play(*both, new(5, BUY, 1, kind=PEG, inst=PRIMARY), level(6, SELL, 101, 0), level(7, BUY, 100, 5))
+    played = play(
+        *both, new(5, BUY, 1, kind=PEG, inst=PRIMARY), level(6, SELL, 101, 0), level(7, BUY, 100, 5)
+    )
     assert played.lines == ["5 NEW 1"]
     assert played.resting(1)["price"] == 99
 
@@ -505,8 +507,13 @@ def test_after_a_gap_depth_fills_nothing_until_the_next_snapshot_has_ended():
 
 def test_after_a_gap_trades_and_quotes_still_fill():
     gap = level(4, SELL, 105, 1, gap=True)
-    assert play(*BOOK, buy(3, 2, 98), gap, trade(5, 97, 1, SELL)).lines[-1] == "5 TRADE 1: 2 at 98 maker, 0 left"
-    assert play(*BOOK, buy(3, 2, 98), gap, quote(5, 96, 1, 98, 1)).lines[-1] == "5 TRADE 1: 2 at 98 maker, 0 left"
+    assert (
+        play(*BOOK, buy(3, 2, 98), gap, trade(5, 97, 1, SELL)).lines[-1] == "5 TRADE 1: 2 at 98 maker, 0 left"
+    )
+    assert (
+        play(*BOOK, buy(3, 2, 98), gap, quote(5, 96, 1, 98, 1)).lines[-1]
+        == "5 TRADE 1: 2 at 98 maker, 0 left"
+    )
 
 
 def test_after_a_snapshot_no_more_is_ahead_than_the_level_holds():
@@ -523,7 +530,9 @@ def test_after_a_snapshot_no_more_is_ahead_than_the_level_holds():
 def test_a_cancel_races_a_fill():
     # Requests take 10, reports 20: the trade at 104 is at the exchange before the cancel of 95 gets there.
     def run(traded):
-        return play(*BOOK, buy(50, 3, 98), cancel(95, 1), trade(traded, 97, 1, SELL), entry=(10,), response=(20,))
+        return play(
+            *BOOK, buy(50, 3, 98), cancel(95, 1), trade(traded, 97, 1, SELL), entry=(10,), response=(20,)
+        )
 
     assert run(104).lines == [
         "80 NEW 1", "124 TRADE 1: 3 at 98 maker, 0 left", "125 CANCEL_REJECTED 1 TOO_LATE",
@@ -616,6 +625,8 @@ def test_a_snapshot_of_orders_keeps_the_places_of_those_it_repeats():
 
 def test_an_l3_feed_serves_the_estimating_models_by_the_sums_of_its_orders():
     feed = (order(1, 11, BUY, 99, 4), order(2, 12, BUY, 99, 6), order(3, 13, SELL, 101, 5))
-    played = play(*feed, buy(5, 2, 99), order(6, 14, BUY, 99, 9), order(7, 11, BUY, 99, 0), queue="risk_averse")
+    played = play(
+        *feed, buy(5, 2, 99), order(6, 14, BUY, 99, 9), order(7, 11, BUY, 99, 0), queue="risk_averse"
+    )
     assert played.front(1) == 10, "the level still holds fifteen"
     assert play(*feed, buy(5, 2, 99), order(7, 11, BUY, 99, 0), queue="risk_averse").front(1) == 6

@@ -74,7 +74,9 @@ def test_many_samples_become_quantiles_of_the_same_distribution():
     assert points[128] == pytest.approx(np.median(samples), rel=0.02)
 
 
-@pytest.mark.parametrize(("samples", "complaint"), [((), "at least one sample"), ((5, -1), "cannot be negative: -1 ns")])
+@pytest.mark.parametrize(
+    ("samples", "complaint"), [((), "at least one sample"), ((5, -1), "cannot be negative: -1 ns")]
+)
 def test_a_bad_distribution_is_an_error(samples, complaint):
     with pytest.raises(ValueError, match=complaint):
         quantile_table(samples)

@@ -89,7 +89,12 @@ def fronts(model: str, exponent: float, *ops: tuple[int, ...]) -> list[float]:
 
 def test_risk_averse_only_shrinks_with_the_level_itself():
     # Ten ahead. The level grows to 14 and falls to 11: who cancelled? Somebody behind. At 7 it must be 7.
-    assert fronts("risk_averse", 0, (JOIN, 10), (DEPTH, 10, 14), (DEPTH, 14, 11), (DEPTH, 11, 7)) == [10, 10, 10, 7]
+    assert fronts("risk_averse", 0, (JOIN, 10), (DEPTH, 10, 14), (DEPTH, 14, 11), (DEPTH, 11, 7)) == [
+        10,
+        10,
+        10,
+        7,
+    ]
 
 
 def test_a_trade_moves_everybody_up_by_what_it_took():
@@ -132,7 +137,9 @@ def test_l3_counts_a_trade_and_its_removal_once():
     assert fronts("l3_fifo", 0, (JOIN, 10), (REMOVED, 40))[-1] == 0
 
 
-@pytest.mark.parametrize(("front", "lots"), [(0.0, 0), (-0.4, 0), (-0.5, 1), (-0.6, 1), (-3.0, 3), (-3.5, 4), (2.0, 0)])
+@pytest.mark.parametrize(
+    ("front", "lots"), [(0.0, 0), (-0.4, 0), (-0.5, 1), (-0.6, 1), (-3.0, 3), (-3.5, 4), (2.0, 0)]
+)
 def test_lots_past_the_front_are_whole(front, lots):
     q = np.array([[front, 0.0]])
     assert executable(q) == lots
@@ -150,7 +157,9 @@ def test_every_model_agrees_with_its_formula_on_a_seeded_level(model, exponent):
     rng = np.random.default_rng(hash_of(model) + int(10 * exponent))
     n = 20_000
     ops = np.zeros((n, 3), np.int64)
-    ops[:, 0] = rng.choice([JOIN, TRADE, DEPTH, REMOVED, AT_MOST, EXECUTABLE], n, p=[0.03, 0.2, 0.5, 0.1, 0.01, 0.16])
+    ops[:, 0] = rng.choice(
+        [JOIN, TRADE, DEPTH, REMOVED, AT_MOST, EXECUTABLE], n, p=[0.03, 0.2, 0.5, 0.1, 0.01, 0.16]
+    )
     ops[:, 1:] = rng.integers(0, 80, (n, 2))
     ops[0] = (JOIN, 40, 0)
     got = play_queue(ops, QUEUE_MODELS[model], exponent)
@@ -180,7 +189,13 @@ def hash_of(name: str) -> int:
 
 def test_a_model_named_for_a_venue_is_the_one_its_orders_move_by():
     # Ten ahead, ten behind, four cancelled.
-    feed = (level(1, BUY, 99, 10), level(1, SELL, 101, 5), buy(2, 1, 99), level(3, BUY, 99, 20), level(4, BUY, 99, 16))
+    feed = (
+        level(1, BUY, 99, 10),
+        level(1, SELL, 101, 5),
+        buy(2, 1, 99),
+        level(3, BUY, 99, 20),
+        level(4, BUY, 99, 16),
+    )
     expected = {
         "risk_averse": 10.0, "power": 8.0, "power2": 8.0, "power3": 8.0,
         "log": 8.0, "log2": 10 - 4 * (1 - LN(11) / LN(21)), "l3_fifo": 10.0,
@@ -191,6 +206,12 @@ def test_a_model_named_for_a_venue_is_the_one_its_orders_move_by():
 
 def test_a_fraction_ahead_counts_to_the_nearest_lot():
     # POWER with exponent 1, ten ahead and ten behind, five cancelled: 7.5 ahead. A trade of 8 leaves half a lot: one.
-    feed = (level(1, BUY, 99, 10), level(1, SELL, 101, 5), buy(2, 9, 99), level(3, BUY, 99, 20), level(4, BUY, 99, 15))
+    feed = (
+        level(1, BUY, 99, 10),
+        level(1, SELL, 101, 5),
+        buy(2, 9, 99),
+        level(3, BUY, 99, 20),
+        level(4, BUY, 99, 15),
+    )
     played = play(*feed, trade(5, 99, 8, SELL), queue="power", exponent=1.0)
     assert played.lines[-1] == "5 TRADE 1: 1 at 99 maker, 8 left"

@@ -93,7 +93,13 @@ def test_at_one_instant_the_market_moves_before_a_request_arrives():
 def test_at_one_instant_requests_go_before_reports_and_reports_before_timers():
     # Sent at 10, there at 20, back at 30; another one sent at 20 is there at 30 too, the third is sent at 30.
     played = play(
-        *BOOK, buy(10, 1, 98), buy(20, 1, 97), buy(30, 1, 96), trade(30, 97, 9, SELL), entry=(10,), response=(10,)
+        *BOOK,
+        buy(10, 1, 98),
+        buy(20, 1, 97),
+        buy(30, 1, 96),
+        trade(30, 97, 9, SELL),
+        entry=(10,),
+        response=(10,),
     )
     assert played.lines == ["30 NEW 1", "40 TRADE 1: 1 at 98 maker, 0 left", "40 NEW 2", "50 NEW 3"]
 
@@ -137,7 +143,11 @@ def test_the_exchange_sees_records_in_its_own_order():
         quote(1, 99, 5, 101, 5), buy(10, 1, 99), trade(20, 98, 1, SELL, after=40), quote(30, 99, 5, 101, 5, after=5),
         cancel(25, 1), response=(100,),
     )  # fmt: skip
-    assert played.lines == ["110 NEW 1", "120 TRADE 1: 1 at 99 maker, 0 left", "125 CANCEL_REJECTED 1 TOO_LATE"]
+    assert played.lines == [
+        "110 NEW 1",
+        "120 TRADE 1: 1 at 99 maker, 0 left",
+        "125 CANCEL_REJECTED 1 TOO_LATE",
+    ]
 
 
 def test_what_has_not_reached_us_is_not_known_here():
@@ -169,7 +179,9 @@ def test_nothing_overtakes_on_its_way_to_one_venue_or_back():
 
 
 def test_a_subscriber_is_shown_the_record_and_the_touch_after_it():
-    made = world((quote(1, 99, 5, 101, 4), trade(2, 101, 3, BUY, after=1), level(4, BUY, 100, 7)), VenueModel())
+    made = world(
+        (quote(1, 99, 5, 101, 4), trade(2, 101, 3, BUY, after=1), level(4, BUY, 100, 7)), VenueModel()
+    )
     made.subscriptions = [(0, 0, wake) for wake in (k.WAKE_QUOTE, k.WAKE_TRADE, k.WAKE_BOOK)]
     seen = Driver(made).run().seen
     assert [(row[0], row[2], row[3], row[5], row[6]) for row in seen] == [
@@ -189,7 +201,9 @@ def test_a_strategy_is_woken_by_what_it_subscribed_to_and_nothing_else():
 
 def test_a_book_subscriber_is_woken_at_the_end_of_a_message_only():
     parts = [level(2, BUY, 98, 1, last=False), level(2, BUY, 97, 1, last=False), level(2, BUY, 96, 1)]
-    made = world((*BOOK, *parts, begin(3), level(3, BUY, 90, 1, last=False), event(3, Kind.SNAPSHOT_END)), VenueModel())
+    made = world(
+        (*BOOK, *parts, begin(3), level(3, BUY, 90, 1, last=False), event(3, Kind.SNAPSHOT_END)), VenueModel()
+    )
     made.subscriptions = [(0, 0, k.WAKE_BOOK)]
     assert [(row[3], row[5]) for row in Driver(made).run().seen] == [(1, 99), (1, 101), (2, 96), (3, 0)]
 
@@ -208,7 +222,13 @@ def test_bars_hold_the_trades_of_their_interval_and_empty_ones_are_not_shown():
 
 def test_marks_are_sampled_where_the_touch_has_moved():
     made = world(
-        (quote(1, 99, 5, 101, 4), quote(15, 98, 5, 101, 4), quote(17, 99, 5, 101, 4), quote(25, 97, 5, 0, 0), idle(90)),
+        (
+            quote(1, 99, 5, 101, 4),
+            quote(15, 98, 5, 101, 4),
+            quote(17, 99, 5, 101, 4),
+            quote(25, 97, 5, 0, 0),
+            idle(90),
+        ),
         VenueModel(),
     )
     made.timers = [(-1, 10, 10)]
@@ -222,7 +242,9 @@ def test_funding_is_paid_at_the_middle_and_counted_where_there_is_none():
 
     made = world((funding(1), quote(2, 99, 5, 102, 4), funding(5)), VenueModel())
     driver = Driver(made).run()
-    assert [tuple(int(word) for word in row[:5]) for row in driver.journal] == [(k.J_FUNDING, 5, 0, 12_345, 100)]
+    assert [tuple(int(word) for word in row[:5]) for row in driver.journal] == [
+        (k.J_FUNDING, 5, 0, 12_345, 100)
+    ]
     assert driver.engine.counters["fundings_without_a_price"] == 1
 
 

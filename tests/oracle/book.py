@@ -80,9 +80,7 @@ class Book:
         """A QUOTE."""
         stated = ((BUY, bid, bid_qty), (SELL, ask, ask_qty))
         for side, price, qty in stated:
-            better = [
-                p for p in self.levels[side] if qty == 0 or (p > price if side == BUY else p < price)
-            ]
+            better = [p for p in self.levels[side] if qty == 0 or (p > price if side == BUY else p < price)]
             if not self.depth:
                 best = self.best(side)
                 better = [best] if best is not None and (qty == 0 or best != price) else []

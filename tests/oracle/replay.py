@@ -355,7 +355,9 @@ class Replay:
         volume = sum(qty for _, qty in bar.trades)
         words = (self.now, self.now, prices[0], prices[-1], volume, max(prices), min(prices))
         word = bar.instrument | int(Kind.BAR) << 32
-        self.seen.append((WAKE_BAR, bar.strategy, *words, word, self.now, *self.shown(bar.instrument), number))
+        self.seen.append(
+            (WAKE_BAR, bar.strategy, *words, word, self.now, *self.shown(bar.instrument), number)
+        )
         bar.trades.clear()
 
     # What it came to.

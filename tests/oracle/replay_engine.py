@@ -149,9 +149,7 @@ class Driver:
             "owned": sorted(
                 (int(state.orders[n, O_ID]), n, *(int(state.orders[n, c]) for c in columns)) for n in live
             ),
-            "positions": sorted(
-                (g, i, int(lots)) for (g, i), lots in np.ndenumerate(state.pos) if lots
-            ),
+            "positions": sorted((g, i, int(lots)) for (g, i), lots in np.ndenumerate(state.pos) if lots),
             "halted": state.inst[:, k.I_HALTED].tolist(),
             "counters": tuple(int(s[n]) for n in (k.S_EVENTS, k.S_ORPHANS, k.S_EXEC, k.S_UNPAID)),
         }

@@ -199,7 +199,9 @@ class Asker:
             offset = 1 + self.below(5)
         price = mid - side.sign * (self.below(9) - 3)
         stop = 0
-        if kind in (OrdType.STOP, OrdType.STOP_LIMIT) or (kind is OrdType.TRAILING_STOP and self.below(3) == 0):
+        if kind in (OrdType.STOP, OrdType.STOP_LIMIT) or (
+            kind is OrdType.TRAILING_STOP and self.below(3) == 0
+        ):
             stop = mid + side.sign * (self.below(7) - 1)
         display = self.below(12) if kind is OrdType.ICEBERG else 0
         expire = ts + self.below(4_000) * US if tif is TimeInForce.GTD else 0
@@ -251,7 +253,9 @@ def world(seed: int, n: int, every: int = 40, watch: bool = False) -> World:
     script: dict[tuple[int, int], list[Action]] = {}
     for strategy, interval in ((0, step), (1, 3 * step)):
         times = range(start + step, stop + 1, interval)
-        script |= {(strategy, m): [asker.ask(ts) for _ in range(1 + asker.below(3))] for m, ts in enumerate(times)}
+        script |= {
+            (strategy, m): [asker.ask(ts) for _ in range(1 + asker.below(3))] for m, ts in enumerate(times)
+        }
     once = sorted(first for who, first, _ in timers if who == 2)
     script |= {(2, m): [asker.ask(ts) for _ in range(4)] for m, ts in enumerate(once)}
     made = World(UNIVERSE, venue_models(seed), rows, 20 * US, seed, 3, timers, script)

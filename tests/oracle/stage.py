@@ -29,13 +29,17 @@ _REASONS = {
 # What the market does, at exchange time `t`; it reaches us `after` ns later.
 
 
-def event(t: int, kind: Kind, words: tuple[int, ...] = (), side: int = 0, flags: int = 0, after: int = 0) -> Happening:
+def event(
+    t: int, kind: Kind, words: tuple[int, ...] = (), side: int = 0, flags: int = 0, after: int = 0
+) -> Happening:
     seq = t * 1000
     row = (t, t + after, seq, *words, *[0] * (4 - len(words)), meta(0, int(kind), int(side), flags))
     return ("event", row)
 
 
-def level(t: int, side: Side, price: int, size: int, last: bool = True, seq: int = 0, gap: bool = False) -> Happening:
+def level(
+    t: int, side: Side, price: int, size: int, last: bool = True, seq: int = 0, gap: bool = False
+) -> Happening:
     """An L2 record; `seq` is taken off its sequence."""
     flags = (Flag.LAST if last else 0) | (Flag.GAP if gap else 0)
     made = event(t, Kind.DELTA, (price, size), side, int(flags))
@@ -173,5 +177,10 @@ def line(report: tuple[int, ...]) -> str:
     return f"{head} {_REASONS[r[k.R_REASON]]}" if r[k.R_REASON] else head
 
 
-POST_ONLY, PRIMARY, MARKET, MID = ExecInst.POST_ONLY, ExecInst.PEG_PRIMARY, ExecInst.PEG_MARKET, ExecInst.PEG_MID
+POST_ONLY, PRIMARY, MARKET, MID = (
+    ExecInst.POST_ONLY,
+    ExecInst.PEG_PRIMARY,
+    ExecInst.PEG_MARKET,
+    ExecInst.PEG_MID,
+)
 IOC, FOK, GTD, DAY = TimeInForce.IOC, TimeInForce.FOK, TimeInForce.GTD, TimeInForce.DAY

@@ -5,9 +5,8 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
-from oracle.replay_world import MIDNIGHT, UNIVERSE, US, events, venue_models
-
 import numpy as np
+from oracle.replay_world import MIDNIGHT, UNIVERSE, US, events, venue_models
 
 from tidegate.kernel.compiled_api import (
     best_ask,
@@ -221,7 +220,9 @@ TIGHT = {
 }  # fmt: skip
 
 
-def setup(kinds: list[type[Strategy]], seed: int, n: int, limits: Limits | None = None, cuts: int = 1) -> Setup:
+def setup(
+    kinds: list[type[Strategy]], seed: int, n: int, limits: Limits | None = None, cuts: int = 1
+) -> Setup:
     """A backtest of these strategies on a seeded world's records."""
     rows, _ = events(np.random.default_rng(seed), n, 0)
     rows[:, :2] += MIDNIGHT - int(rows[n // 2, 1])

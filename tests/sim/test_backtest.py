@@ -134,7 +134,11 @@ def test_bars_are_those_of_the_trades_and_timers_fall_on_whole_multiples():
     for bar in strategy.bars:
         mine = trades[(trades["ts_recv"] >= bar.ts - bar.interval) & (trades["ts_recv"] < bar.ts)]
         assert (bar.open, bar.close) == (mine["price"][0], mine["price"][-1])
-        assert (bar.high, bar.low, bar.volume) == (mine["price"].max(), mine["price"].min(), mine["size"].sum())
+        assert (bar.high, bar.low, bar.volume) == (
+            mine["price"].max(),
+            mine["price"].min(),
+            mine["size"].sum(),
+        )
     assert len(strategy.bars) > 30
     assert all(name == "tick" and ts % 2_000_000_000 == 0 for name, ts in strategy.ticks)
 
@@ -224,7 +228,9 @@ def test_a_bracket_leaves_no_position_and_no_order():
 
 
 def test_latencies_drawn_from_a_distribution_repeat_with_the_seed():
-    venue = VenueModel(entry_latency=tuple(range(100_000, 9_000_000, 50_000)), response_latency=(500_000, 4_000_000))
+    venue = VenueModel(
+        entry_latency=tuple(range(100_000, 9_000_000, 50_000)), response_latency=(500_000, 4_000_000)
+    )
     first, again = (Backtest(setup([Churn], venue=venue)).run() for _ in range(2))
     assert first.state_hash == again.state_hash
     other = setup([Churn], venue=venue)

@@ -89,7 +89,9 @@ BEYOND = 2 * LARGEST_WINDOW
 
 def run_capped(*happenings: Happening) -> Driver:
     """With levels at 99 and 101, then what lies beyond the largest window; the reference knows no windows."""
-    return Driver(world((level(1, BUY, 99, 5), level(1, SELL, 101, 5), *happenings), VenueModel("partial"))).run()
+    return Driver(
+        world((level(1, BUY, 99, 5), level(1, SELL, 101, 5), *happenings), VenueModel("partial"))
+    ).run()
 
 
 def test_a_record_beyond_the_largest_window_is_counted_and_left_out():
@@ -167,7 +169,9 @@ def test_one_handler_may_make_as_many_requests_as_the_inbox_holds():
 def test_more_reports_in_one_instant_than_there_is_room_for_end_the_run():
     shown = [level(1, SELL, 100 + n, 1, last=False) for n in range(9_000)]
     driver = Driver(world((*shown, idle(2), new(3, BUY, 9_000, kind=OrdType.MARKET)), VenueModel("partial")))
-    with pytest.raises(RuntimeError, match="more than the 8192 requests or reports it has room for: the run is void"):
+    with pytest.raises(
+        RuntimeError, match="more than the 8192 requests or reports it has room for: the run is void"
+    ):
         driver.run()
 
 
@@ -203,7 +207,10 @@ def test_too_many_timers_or_bars_are_an_error(what, most):
 
 
 def test_an_event_later_than_its_bound_is_seen_when_it_can_be_and_counted():
-    chunks = [[quote(1, 99, 5, 101, 5), quote(50, 99, 5, 101, 5)], [quote(20, 90, 5, 91, 5, after=40), idle(90)]]
+    chunks = [
+        [quote(1, 99, 5, 101, 5), quote(50, 99, 5, 101, 5)],
+        [quote(20, 90, 5, 91, 5, after=40), idle(90)],
+    ]
     rows = [np.array([what[1] for what in part], np.int64) for part in chunks]
     made = World(UNIVERSE, venue_models(1), np.concatenate(rows))
     driver = Driver(made).run(rows)
@@ -232,7 +239,10 @@ def test_what_arrives_after_the_last_record_never_happens():
 
 
 def test_a_strategy_that_is_unsubscribed_hears_its_reports_only():
-    made = world((quote(1, 99, 5, 101, 5), buy(5, 1, 98), quote(9, 99, 5, 101, 5), trade(20, 90, 1, SELL)), VenueModel())
+    made = world(
+        (quote(1, 99, 5, 101, 5), buy(5, 1, 98), quote(9, 99, 5, 101, 5), trade(20, 90, 1, SELL)),
+        VenueModel(),
+    )
     made.subscriptions = [(0, 0, k.WAKE_QUOTE), (0, 0, k.WAKE_TRADE)]
     made.timers.append((0, 15, 15))
     made.bars = [(0, 0, 10, 10)]
@@ -273,7 +283,13 @@ class Boom(Exception):
 )  # fmt: skip
 def test_what_a_handler_raises_comes_out_with_its_traceback_and_the_run_stops_there(column, wake):
     made = world(
-        (quote(1, 99, 5, 101, 5), buy(5, 1, 101), trade(9, 100, 5, BUY), level(10, BUY, 98, 5), quote(50, 98, 5, 99, 5)),
+        (
+            quote(1, 99, 5, 101, 5),
+            buy(5, 1, 101),
+            trade(9, 100, 5, BUY),
+            level(10, BUY, 98, 5),
+            quote(50, 98, 5, 99, 5),
+        ),
         VenueModel(),
     )
     made.timers.append((0, 20, 0))
@@ -311,7 +327,12 @@ def test_a_run_that_was_stopped_by_an_exception_has_handed_over_its_journal():
 
 def test_an_engine_needs_a_model_for_every_venue():
     with pytest.raises(KeyError, match="B"):
-        Engine(UNIVERSE, {"A": VenueModel(), "C": VenueModel()}, 1, Driver(world((idle(1),), VenueModel())).engine.state.gate)
+        Engine(
+            UNIVERSE,
+            {"A": VenueModel(), "C": VenueModel()},
+            1,
+            Driver(world((idle(1),), VenueModel())).engine.state.gate,
+        )
 
 
 def test_records_of_kinds_the_simulation_does_not_look_at_change_nothing():

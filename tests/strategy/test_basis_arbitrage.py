@@ -14,9 +14,8 @@ from tidegate.strategy.library.basis_arbitrage import (
     LONG,
     SHORT,
     BasisArbitrage,
+    Exposure,
     Phase,
-    base_per_lot,
-    hedge_exposure,
 )
 
 NEAR, FAR = 0, 1
@@ -52,20 +51,13 @@ def place(world, bps, qty=10_000):
 
 def exposure(s) -> float:
     """Net base currency of both legs."""
-    return sum(leg.position * base_per_lot(leg, leg.mid) for leg in (s.near, s.far))
+    return sum(leg.position * Exposure(leg.instrument).per_lot(leg.mid) for leg in (s.near, s.far))
 
 
 def test_lots_stand_for_base_currency_in_each_kind_of_contract():
-    world = World(LINEAR, INVERSE, SPOT)
-    s = world.add(BasisArbitrage, start=False, **BASIC)
-    linear, inverse, spot = (s.market_number(n) for n in range(3))
-    assert base_per_lot(linear, 600_000) == pytest.approx(0.001)
-    assert base_per_lot(spot, 6_000_000) == pytest.approx(0.00001)
-    assert base_per_lot(inverse, 600_000) == pytest.approx(100 / 60_000)
-    for n, mid in ((0, 600_000), (1, 600_000), (2, 6_000_000)):
-        world.quote(n, mid, mid)
-    assert hedge_exposure(inverse, -12, linear) == pytest.approx(12 * 100 / 60_000 / 0.001)
-    assert hedge_exposure(inverse, 12, spot) == pytest.approx(-12 * 100 / 60_000 / 0.00001)
+    assert Exposure(LINEAR).per_lot(600_000) == pytest.approx(0.001)
+    assert Exposure(SPOT).per_lot(6_000_000) == pytest.approx(0.00001)
+    assert Exposure(INVERSE).per_lot(600_000) == pytest.approx(100 / 60_000)
 
 
 def test_a_rich_far_market_is_sold_and_hedged_and_bought_back_when_the_basis_returns():
@@ -76,7 +68,7 @@ def test_a_rich_far_market_is_sold_and_hedged_and_bought_back_when_the_basis_ret
     assert (s.side, s.phase) == (SHORT, Phase.HELD)
     assert s.far.position == -12  # 0.02 BTC of 100 USD contracts at 60,000
     assert s.near.position == 20
-    assert abs(exposure(s)) < base_per_lot(s.near, MID)
+    assert abs(exposure(s)) < 0.001
     calm(world, 1, far=2.5)
     assert s.phase is Phase.HELD
     calm(world, 1, far=0.0)
@@ -97,6 +89,7 @@ def test_the_edge_is_what_the_touch_gives_not_the_middle():
     far_bid = round(MID * 1.000315)
     at_mids = 1e4 * (math.log((far_bid + 0.5) / (MID + 6)) - s.usual.value)
     assert at_mids > 3.0
+    s.work()
     assert s.edge(SHORT) == pytest.approx(1e4 * (math.log(far_bid / (MID + 12)) - s.usual.value))
     assert s.edge(SHORT) < 3.0
     assert s.edge(LONG) == pytest.approx(1e4 * (s.usual.value - math.log((far_bid + 1) / MID)))

@@ -1,5 +1,8 @@
 """Trading on imbalance: takes, quotes or waits by the strength of the signal, and leaves in time."""
 
+from decimal import Decimal
+
+import msgspec
 import pytest
 from hosting import LINEAR, World
 
@@ -14,8 +17,8 @@ BASIC = {
 }  # fmt: skip
 
 
-def trader(latency=0, **changes):
-    world = World(LINEAR, latency=latency)
+def trader(latency=0, item=LINEAR, **changes):
+    world = World(item, latency=latency)
     world.quote(0, 1000, 1001)
     s = world.add(Imbalance, **(BASIC | changes))
     world.advance(2 * SECOND)
@@ -133,6 +136,21 @@ def test_a_signal_against_the_position_closes_it_at_once():
     show(world, 0.2)
     world.advance(200 * MS)
     assert s.m.position == 0
+
+
+def test_a_rest_too_small_to_be_closed_counts_towards_the_next_position():
+    world, s = trader(item=msgspec.structs.replace(LINEAR, min_qty=Decimal("0.003")))
+    show(world, 0.95)
+    show(world, 0.6)
+    world.trade(0, 1001, 3, Side.BUY)  # three of the five that are offered
+    assert s.m.position == 2
+    assert not s.orders
+    world.advance(10 * SECOND)
+    assert s.m.position == 2
+    show(world, 0.95)
+    assert s.m.position == 5
+    assert world.sent[-2].qty == 3
+    assert world.denied() == 0
 
 
 def test_without_short_selling_a_falling_signal_is_left_alone():

@@ -163,9 +163,7 @@ def stale_delta(e: Any, b: int, side: int, price: int, seq: int) -> Any:
 
 
 @outline
-def apply_quote(
-    e: Any, b: int, seq: int, bid: int, bid_qty: int, ask: int, ask_qty: int
-) -> None:
+def apply_quote(e: Any, b: int, seq: int, bid: int, bid_qty: int, ask: int, ask_qty: int) -> None:
     """The touch as a QUOTE states it; a side without orders is NO_BID or NO_ASK with size 0.
 
     The prices of sides with orders are in the window.

@@ -96,7 +96,13 @@ from tidegate.kernel.words import copy_words, fill_words
 LANE_SHIFT = 40
 C_GATE = 40  # where in `cur` the gate writes its figures
 J_REASON, J_BODY = 2, 8
-DUPLICATE_COMMAND, ORDER_NOT_OPEN, REQUEST_PENDING, ILLEGAL_REPLACE, LANE_FULL = 301, 303, 304, 313, 399  # risk.reasons
+DUPLICATE_COMMAND, ORDER_NOT_OPEN, REQUEST_PENDING, ILLEGAL_REPLACE, LANE_FULL = (
+    301,
+    303,
+    304,
+    313,
+    399,
+)  # risk.reasons
 
 
 @inline

@@ -94,7 +94,17 @@ G_WORDS = 16
 WAKE_QUOTE, WAKE_TRADE, WAKE_BOOK, WAKE_BAR, WAKE_TIMER, WAKE_REPORT, WAKE_START, WAKE_STOP = range(8)
 
 # What a strategy is shown, in `cur`: the event (eight words), then the touch of its instrument.
-C_EVENT, C_NOW, C_BID, C_BID_QTY, C_ASK, C_ASK_QTY, C_TIMER, C_STRATEGY, C_REPORT = 0, 8, 9, 10, 11, 12, 13, 14, 16
+C_EVENT, C_NOW, C_BID, C_BID_QTY, C_ASK, C_ASK_QTY, C_TIMER, C_STRATEGY, C_REPORT = (
+    0,
+    8,
+    9,
+    10,
+    11,
+    12,
+    13,
+    14,
+    16,
+)
 
 # Journal rows: kind, time, then the words of an order, a report or a mark.
 J_ORDER, J_CANCEL, J_REPLACE, J_REPORT, J_MARK, J_FUNDING = 1, 2, 3, 4, 5, 6
@@ -140,7 +150,12 @@ class Engine(NamedTuple):
 
 
 def allocate(
-    instruments: int, venues: int, strategies: int, gate: GateState, capacity: int = 4096, journal: int = 65_536
+    instruments: int,
+    venues: int,
+    strategies: int,
+    gate: GateState,
+    capacity: int = 4096,
+    journal: int = 65_536,
 ) -> Engine:
     """An engine that has seen nothing; books have no window yet and no order exists."""
     ints = lambda *shape: np.zeros(shape, np.int64)  # noqa: E731

@@ -44,7 +44,10 @@ def cache_root() -> Path:
     except OSError:
         pass
     if chosen:
-        print(f"tidegate: cannot write TIDEGATE_CACHE={chosen}; compiling into a temporary folder", file=sys.stderr)
+        print(
+            f"tidegate: cannot write TIDEGATE_CACHE={chosen}; compiling into a temporary folder",
+            file=sys.stderr,
+        )
     return Path(tempfile.gettempdir()) / f"tidegate-{os.getuid()}"
 
 

@@ -42,7 +42,11 @@ BUY, SELL = int(Side.BUY), int(Side.SELL)
 MARKET, LIMIT, STOP, STOP_LIMIT, TRAILING_STOP, ICEBERG, PEGGED = (int(t) for t in OrdType)
 DAY, GTC, IOC, FOK, GTD = (int(t) for t in TimeInForce)
 POST_ONLY, REDUCE_ONLY = int(ExecInst.POST_ONLY), int(ExecInst.REDUCE_ONLY)
-PEG_PRIMARY, PEG_MARKET, PEG_MID = (int(ExecInst.PEG_PRIMARY), int(ExecInst.PEG_MARKET), int(ExecInst.PEG_MID))
+PEG_PRIMARY, PEG_MARKET, PEG_MID = (
+    int(ExecInst.PEG_PRIMARY),
+    int(ExecInst.PEG_MARKET),
+    int(ExecInst.PEG_MID),
+)
 CREATED, PENDING_NEW, NEW, PARTIALLY_FILLED, PENDING_REPLACE, PENDING_CANCEL, UNKNOWN = (
     int(s) for s in list(OrdStatus)[:7]
 )

@@ -140,7 +140,9 @@ def touch(e: Any, i: int, side: int) -> int:
 
 
 @outline
-def request(e: Any, k: int, kind: int, order_id: int, qty: int, price: int, strategy: int, venue: int) -> None:
+def request(
+    e: Any, k: int, kind: int, order_id: int, qty: int, price: int, strategy: int, venue: int
+) -> None:
     """Send a request about slot `k` to its venue."""
     row = e.ring[venue, push(e, venue, e.s[S_NOW])]
     row[Q_TYPE], row[Q_SLOT], row[Q_ID] = kind, k, order_id

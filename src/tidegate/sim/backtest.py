@@ -179,7 +179,8 @@ class Backtest:
 
     def _latency(self) -> dict[str, Any]:
         found = {
-            f"feed {self.setup.universe[n].id}": np.concatenate(parts) for n, parts in sorted(self.feed.items())
+            f"feed {self.setup.universe[n].id}": np.concatenate(parts)
+            for n, parts in sorted(self.feed.items())
         }
         for name in self.engine.venue_names:
             model = self.setup.venues[name]
@@ -206,7 +207,9 @@ class Backtest:
         from tidegate.sim.tables import Naming, run_tables
 
         setup = self.setup
-        rates = {c: setup.universe.number(h) if isinstance(h, str) else float(h) for c, h in setup.rates.items()}
+        rates = {
+            c: setup.universe.number(h) if isinstance(h, str) else float(h) for c, h in setup.rates.items()
+        }
         naming = Naming(setup.universe, setup.scopes, setup.base_currency, rates)
         return run_tables(recorder, naming, setup.sample, self._latency(), summary, self.shell.funding)
 
@@ -237,7 +240,9 @@ class Backtest:
         counters |= {Reason(code).name.lower(): n for code, n in sorted(self.lane.counts.items())}
         message = ""
         if error is not None:
-            message = "interrupted" if isinstance(error, KeyboardInterrupt) else f"{type(error).__name__}: {error}"
+            message = (
+                "interrupted" if isinstance(error, KeyboardInterrupt) else f"{type(error).__name__}: {error}"
+            )
         rows: dict[str, Any] = {}
         for source in setup.sources:
             if source.number is not None:
@@ -261,4 +266,3 @@ class Backtest:
             "compiled_kernels": JIT,
             "error": message,
         }
-

@@ -46,7 +46,12 @@ class Engine:
     """
 
     def __init__(
-        self, universe: Universe, venues: dict[str, VenueModel], strategies: int, gate: GateState, seed: int = 1
+        self,
+        universe: Universe,
+        venues: dict[str, VenueModel],
+        strategies: int,
+        gate: GateState,
+        seed: int = 1,
     ) -> None:
         names = list(dict.fromkeys(item.venue for item in universe.instruments))
         self.universe = universe
@@ -161,7 +166,11 @@ class Engine:
     # The run.
 
     def run(
-        self, chunks: Iterable[Words], journal: JournalSink, progress: Callable[[int], None], max_delay: int = 0
+        self,
+        chunks: Iterable[Words],
+        journal: JournalSink,
+        progress: Callable[[int], None],
+        max_delay: int = 0,
     ) -> None:
         """Replay everything; re-raises what a strategy raised. `progress` is told rows consumed so far.
 
@@ -353,4 +362,3 @@ class Engine:
 
 def _doubled(array: npt.NDArray[_Number]) -> npt.NDArray[_Number]:
     return np.concatenate([array, np.zeros_like(array)])
-

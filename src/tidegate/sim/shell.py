@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections import deque
+
 from tidegate.execution.core import Lane
 from tidegate.kernel import engine as k
 from tidegate.kernel.book import (
@@ -290,4 +291,3 @@ class SimulatedHost:
         self._shell.engine.unsubscribe(self._number)
         self._shell.stop_reasons[self._number] = reason
         self._shell.command(CancelAll(self.now(), account=-1, strategy=self._number))
-

@@ -68,7 +68,9 @@ def sweep(
             if isinstance(error, UserError):
                 raise error
             found[number] = Point(
-                points[number], {} if error else future.result(), f"{type(error).__name__}: {error}" if error else ""
+                points[number],
+                {} if error else future.result(),
+                f"{type(error).__name__}: {error}" if error else "",
             )
             progress(done)
     return [found[n] for n in range(len(points))]

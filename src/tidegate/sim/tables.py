@@ -303,6 +303,8 @@ def run_tables(
         denials=denials_table(recorder, naming),
         equity=equity_table(recorder, naming, marks, step, funding),
         touch=touch_table(marks),
-        latency=make("latency", {"name": names, "ns": np.concatenate([np.empty(0, np.int64), *latency.values()])}),
+        latency=make(
+            "latency", {"name": names, "ns": np.concatenate([np.empty(0, np.int64), *latency.values()])}
+        ),
         summary=summary | {"rates": {c: r for c, r in rates.items() if np.isfinite(r)}},
     )

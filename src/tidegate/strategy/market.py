@@ -17,7 +17,7 @@ class Market:
     `buy` and `sell` are limit orders when given a price and market orders without one.
     """
 
-    __slots__ = ("id", "instrument", "number", "_strategy")
+    __slots__ = ("_strategy", "id", "instrument", "number")
 
     def __init__(self, strategy: Strategy, number: int) -> None:
         self._strategy = strategy
@@ -120,11 +120,25 @@ class Market:
 
         `contingency`, `link_group` and `parent_cmd_id` link orders, as in `model.messages.NewOrder`.
         """
-        inst = exec_inst | (ExecInst.POST_ONLY if post_only else 0) | (ExecInst.REDUCE_ONLY if reduce_only else 0)
+        inst = (
+            exec_inst
+            | (ExecInst.POST_ONLY if post_only else 0)
+            | (ExecInst.REDUCE_ONLY if reduce_only else 0)
+        )
         if ord_type is None:
             ord_type = OrdType.LIMIT if price or self.instrument.negative_prices else OrdType.MARKET
         return self._strategy.submit(
-            self, side, ord_type, qty, price, tif, int(inst), stop_price, display_qty, offset, expire_ts,
+            self,
+            side,
+            ord_type,
+            qty,
+            price,
+            tif,
+            int(inst),
+            stop_price,
+            display_qty,
+            offset,
+            expire_ts,
             (contingency, link_group, parent_cmd_id),
         )
 

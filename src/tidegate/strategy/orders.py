@@ -19,8 +19,23 @@ class StrategyOrder:
     """
 
     __slots__ = (
-        "avg_px", "cl_ord_id", "cmd_id", "cum_qty", "leaves_qty", "limit", "market", "ord_type", "price", "qty",
-        "reason", "side", "status", "tag", "value", "_cum_value", "_asked",
+        "_asked",
+        "_cum_value",
+        "avg_px",
+        "cl_ord_id",
+        "cmd_id",
+        "cum_qty",
+        "leaves_qty",
+        "limit",
+        "market",
+        "ord_type",
+        "price",
+        "qty",
+        "reason",
+        "side",
+        "status",
+        "tag",
+        "value",
     )  # fmt: skip
 
     def __init__(self, market: Market, command: NewOrder) -> None:

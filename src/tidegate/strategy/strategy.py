@@ -186,11 +186,22 @@ class Strategy:
         return order
 
     def bracket(
-        self, market: Market, side: Side, qty: int, price: int, take_profit: int, stop_loss: int, post_only: bool
+        self,
+        market: Market,
+        side: Side,
+        qty: int,
+        price: int,
+        take_profit: int,
+        stop_loss: int,
+        post_only: bool,
     ) -> tuple[StrategyOrder, StrategyOrder, StrategyOrder]:
         """See `Market.bracket`."""
         entry = market.submit(side, qty, price, post_only=post_only, contingency=Contingency.OTO)
-        exits: dict[str, Any] = {"contingency": Contingency.OCO, "link_group": entry.cmd_id, "parent_cmd_id": entry.cmd_id}
+        exits: dict[str, Any] = {
+            "contingency": Contingency.OCO,
+            "link_group": entry.cmd_id,
+            "parent_cmd_id": entry.cmd_id,
+        }
         # Not reduce-only: both exits are open at once for the same position, and the lane keeps them to what filled.
         profit = market.submit(side.opposite, qty, take_profit, **exits)
         loss = market.submit(side.opposite, qty, ord_type=OrdType.STOP, stop_price=stop_loss, **exits)
@@ -211,7 +222,9 @@ class Strategy:
                 return
         order.adopt(event)
         if order.open:
-            self.orders[event.cmd_id] = order  # a bracket's exit may be followed by another of the same command
+            self.orders[event.cmd_id] = (
+                order  # a bracket's exit may be followed by another of the same command
+            )
         elif self.orders.pop(event.cmd_id, None) is not None:
             self._remember(order)
         self.on_order(order)

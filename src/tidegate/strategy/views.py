@@ -191,4 +191,3 @@ class Fill(msgspec.Struct, frozen=True, gc=False):
     fee: int
     maker: bool
     exec_id: int
-

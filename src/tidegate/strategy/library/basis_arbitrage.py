@@ -40,15 +40,15 @@ from __future__ import annotations
 
 import math
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from tidegate.errors import UserError
+from tidegate.model.instrument import Instrument
 from tidegate.model.order import Side
 from tidegate.model.time import duration
 from tidegate.strategy.indicators import HeldMean
 from tidegate.strategy.library.checks import above, at_least, durations, one_of
 from tidegate.strategy.library.target import PositionTarget
-from tidegate.strategy.market import Market
 from tidegate.strategy.orders import StrategyOrder
 from tidegate.strategy.strategy import Strategy, StrategyParams
 from tidegate.strategy.views import Fill, Quote
@@ -111,16 +111,27 @@ class BasisArbitrageParams(StrategyParams, frozen=True):
             raise ValueError(f"near and far are both {self.near}: two markets are needed")
 
 
-def base_per_lot(market: Market, price: float) -> float:
-    """Base currency that one lot stands for at `price` (ticks)."""
-    item = market.instrument
-    size = float(item.lot * item.multiplier)
-    return size / (price * float(item.tick)) if item.inverse else size
+class Touch(NamedTuple):
+    """Best prices of both markets, ticks."""
+
+    near_bid: int
+    near_ask: int
+    far_bid: int
+    far_ask: int
 
 
-def hedge_exposure(lead: Market, lead_lots: int, hedge: Market) -> float:
-    """Lots of `hedge`, not rounded, that offset `lead_lots` of `lead` at their mids."""
-    return -lead_lots * base_per_lot(lead, lead.mid) / base_per_lot(hedge, hedge.mid)
+class Exposure:
+    """What lots of a market are worth in base currency."""
+
+    __slots__ = ("_inverse", "_size")
+
+    def __init__(self, item: Instrument) -> None:
+        self._inverse = item.inverse
+        self._size = float(item.lot * item.multiplier / (item.tick if item.inverse else 1))
+
+    def per_lot(self, price: float) -> float:
+        """Base currency that one lot stands for at `price` (ticks)."""
+        return self._size / price if self._inverse else self._size
 
 
 class BasisArbitrage(Strategy):
@@ -144,6 +155,9 @@ class BasisArbitrage(Strategy):
         self.hedge = PositionTarget(self, self.near, p.hedge_slippage)
         self.lead.recover()
         self.hedge.recover()
+        self._near_size, self._far_size = Exposure(self.near.instrument), Exposure(self.far.instrument)
+        self._log_ticks = math.log(self.far.instrument.tick / self.near.instrument.tick)
+        self._touch = Touch(0, 0, 0, 0)
         self.costs = self._round_trip_fees() if p.count_fees else 0.0
         self.phase = Phase.HELD if self.far.position else Phase.FLAT
         self.since = self.now
@@ -171,32 +185,31 @@ class BasisArbitrage(Strategy):
 
     # The signal.
 
+    def _look(self) -> bool:
+        """Read both touches; whether there is a price on all four sides."""
+        near_bid, near_ask, self._near_seen = self.host.touch(self.near.number)
+        far_bid, far_ask, self._far_seen = self.host.touch(self.far.number)
+        self._touch = Touch(near_bid, near_ask, far_bid, far_ask)
+        return near_bid > 0 and near_ask > 0 and far_bid > 0 and far_ask > 0
+
     def edge(self, direction: int) -> float:
         """What entering in this direction at the touch locks in against the usual basis, bps before fees."""
-        near, far = self.near, self.far
+        near_bid, near_ask, far_bid, far_ask = self._touch
         if direction == SHORT:
-            return BPS * (math.log(far.price(far.bid) / near.price(near.ask)) - self.usual.value)
-        return BPS * (self.usual.value - math.log(far.price(far.ask) / near.price(near.bid)))
+            return BPS * (math.log(far_bid / near_ask) + self._log_ticks - self.usual.value)
+        return BPS * (self.usual.value - math.log(far_ask / near_bid) - self._log_ticks)
 
-    @property
-    def fresh(self) -> bool:
-        """Both books have two sides and have spoken within `max_age`."""
-        now = self.now
-        for market in (self.near, self.far):
-            bid, ask, seen = self.host.touch(market.number)
-            if not (bid and ask) or now - seen > self._max_age:
-                return False
-        return True
+    def _fresh(self, now: int) -> bool:
+        return now - min(self._near_seen, self._far_seen) <= self._max_age
 
     # Events.
 
     def on_quote(self, quote: Quote) -> None:
-        near, far = self.near, self.far
-        if not (near.has_touch and far.has_touch):
-            return
-        basis = math.log(far.price(far.mid) / near.price(near.mid))
-        self.usual.add(self.now, basis)
-        self.work()
+        if self._look():
+            near_bid, near_ask, far_bid, far_ask = self._touch
+            basis = math.log((far_bid + far_ask) / (near_bid + near_ask)) + self._log_ticks
+            self.usual.add(self.now, basis)
+            self._work()
 
     def on_timer(self, name: str) -> None:
         self.work()
@@ -215,10 +228,13 @@ class BasisArbitrage(Strategy):
 
     def work(self) -> None:
         """One pass: balance the legs; then enter, leave, or wait for what is in flight."""
-        if not (self.near.has_touch and self.far.has_touch):
-            return
+        if self._look():
+            self._work()
+
+    def _work(self) -> None:
         now = self.now
-        self._balance(now)
+        if self.phase is not Phase.FLAT or self.far.position or self.near.position:
+            self._balance(now)
         if self.lead.order is not None or self.hedge.order is not None:
             return
         if self.phase is Phase.LEAVING:
@@ -230,14 +246,15 @@ class BasisArbitrage(Strategy):
             self.phase = Phase.HELD if self.far.position else Phase.FLAT
         elif self.phase is Phase.HELD:
             self._consider_leaving(now)
-        elif now >= self._rest_until and self.fresh:
+        elif now >= self._rest_until and self._fresh(now):
             self._consider_entering(now)
 
     def _balance(self, now: int) -> None:
         """Keep the hedge at what the far leg holds: set anew after a far fill, or when off by over a lot."""
-        exposure = hedge_exposure(self.far, self.far.position, self.near)
-        if self.far.position != self._hedged or abs(exposure - self.hedge.target) > 1.0:
-            self._hedged = self.far.position
+        lots = self.far.position
+        exposure = -lots * self._far_lot() / self._near_size.per_lot(self.near.mid)
+        if lots != self._hedged or abs(exposure - self.hedge.target) > 1.0:
+            self._hedged = lots
             self.hedge.target = round(exposure)
         self.hedge.work()
         if self.hedge.gap == 0:
@@ -246,6 +263,10 @@ class BasisArbitrage(Strategy):
             self._unbalanced_since = now
         elif now - self._unbalanced_since > self._hedge_timeout and self.phase is not Phase.LEAVING:
             self._leave()
+
+    def _far_lot(self) -> float:
+        """Base currency of one far lot now."""
+        return self._far_size.per_lot(self.far.mid)
 
     def _consider_entering(self, now: int) -> None:
         p = self.params
@@ -258,19 +279,18 @@ class BasisArbitrage(Strategy):
                 return
 
     def _lots(self) -> int:
-        lots = round(self.params.qty / base_per_lot(self.far, self.far.mid))
+        lots = round(self.params.qty / self._far_lot())
         if lots == 0:
             raise UserError(
                 f"strategy {self.name}: qty {self.params.qty} is less than half a lot of {self.far.id}; "
-                f"give at least {base_per_lot(self.far, self.far.mid):.6g}"
+                f"give at least {self._far_lot():.6g}"
             )
         return lots
 
     def _bound(self, direction: int, spare: float) -> int:
         """The worst price of the far leg: the touch, less what the edge has to spare (bps)."""
-        far = self.far
         side = Side.BUY if direction == LONG else Side.SELL
-        touch = far.ask if side is Side.BUY else far.bid
+        touch = self._touch.far_ask if side is Side.BUY else self._touch.far_bid
         return touch + side.sign * int(touch * math.expm1(spare / BPS))
 
     def _consider_leaving(self, now: int) -> None:

@@ -33,7 +33,7 @@ from typing import Any
 from tidegate.model.order import Side
 from tidegate.model.time import duration
 from tidegate.strategy.library.checks import above, at_least, durations, one_of, ordered
-from tidegate.strategy.library.quoting import QuotePair
+from tidegate.strategy.library.quoting import Minimum, QuotePair
 from tidegate.strategy.library.target import PositionTarget
 from tidegate.strategy.microprice import MicroPrice, book_imbalance
 from tidegate.strategy.orders import StrategyOrder
@@ -99,7 +99,8 @@ class Imbalance(Strategy):
         self.signal = 0.0
         self.since = self.now
         """When the position was opened."""
-        self._holding = self.m.position != 0
+        self._minimum = Minimum(self.m.instrument)
+        self._holding = self._held() != 0
         self._spent = 0  # the direction whose signal has had its time
         self._hold = duration(p.hold)
         self._warm_at = self.now + duration(p.warmup)
@@ -147,14 +148,15 @@ class Imbalance(Strategy):
 
     def work(self) -> None:
         """One pass: open a position where the signal says so, or see to the one that is held."""
-        if self.m.position and not self._holding:
+        held = self._held()
+        if held and not self._holding:
             self.since = self.now
-        self._holding = self.m.position != 0
+        self._holding = held != 0
         if not self.m.has_touch:
             self.quotes.pull()
         elif self.taker.order is None:
-            if self.m.position:
-                self._hold_on()
+            if held:
+                self._hold_on(held)
             elif self.now >= self._warm_at:
                 self._look()
 
@@ -170,13 +172,18 @@ class Imbalance(Strategy):
                 self.taker.attempt(p.size if buy else -p.size, m.ask if buy else m.bid)
         elif abs(signal) >= p.quote:
             buy = signal > 0
-            self.quotes.aim(m.bid, p.size if buy else 0, m.ask, 0 if buy else p.size)
+            rest = m.position
+            self.quotes.aim(m.bid, p.size - rest if buy else 0, m.ask, 0 if buy else p.size + rest)
         else:
             self.quotes.pull()
 
-    def _hold_on(self) -> None:
+    def _held(self) -> int:
+        """The position, lots; 0 for a rest too small to be closed."""
+        lots = self.m.position
+        return lots if abs(lots) >= self._minimum.at(self.m.bid) else 0
+
+    def _hold_on(self, lots: int) -> None:
         p, m = self.params, self.m
-        lots = m.position
         side = 1 if lots > 0 else -1
         late = self.now - self.since > self._hold
         if late or side * self.signal <= -p.quote:

@@ -9,7 +9,7 @@ from tidegate.model.time import duration
 from tidegate.strategy.indicators import Volatility
 from tidegate.strategy.intensity import ArrivalIntensity, Intensity
 from tidegate.strategy.library.checks import above, at_least, durations
-from tidegate.strategy.library.quoting import QuotePair, least_lots, quote_sizes
+from tidegate.strategy.library.quoting import Minimum, QuotePair, quote_sizes
 from tidegate.strategy.orders import StrategyOrder
 from tidegate.strategy.strategy import Strategy, StrategyParams
 from tidegate.strategy.views import Fill, Quote, Trade
@@ -101,6 +101,7 @@ class ModelMaker(Strategy):
         self.m = self.market(p.market)
         self.quotes = QuotePair(self, self.m, p.move, duration(p.pause))
         self.quotes.recover()
+        self._minimum = Minimum(self.m.instrument)
         self.volatility = Volatility(duration(p.volatility_half_life), duration(p.volatility_sample))
         self.arrivals = ArrivalIntensity(duration(p.intensity_interval), duration(p.intensity_half_life))
         self.fills: Intensity | None = Intensity(p.intensity, p.kappa) if p.kappa > 0 else None
@@ -168,7 +169,7 @@ class ModelMaker(Strategy):
         position = self.m.position
         away = self.distances(position / p.size, sigma, fills)
         bid, ask = self._prices(mid, away)
-        least = least_lots(self.m, self.m.bid)
+        least = self._minimum.at(self.m.bid)
         bid_qty, ask_qty = quote_sizes(position, p.size, p.lowest, p.max_position, least)
         self.quotes.aim(bid, bid_qty, ask, ask_qty)
 

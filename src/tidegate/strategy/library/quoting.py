@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import math
 
+from tidegate.model.instrument import Instrument
 from tidegate.model.order import OrdStatus, Side
 from tidegate.risk.reasons import Reason
 from tidegate.strategy.library.backoff import Backoff
@@ -31,14 +32,23 @@ _REFUSED = (OrdStatus.DENIED, OrdStatus.REJECTED)
 _REFUSED_MOVES = 3
 
 
-def least_lots(market: Market, price: int) -> int:
-    """The fewest lots an order at `price` ticks may have: by minimum quantity and minimum notional."""
-    item = market.instrument
-    least = max(math.ceil(item.min_qty / item.lot), 1)
-    if item.min_notional and price > 0:
-        lot_value = item.lot * item.multiplier * (1 if item.inverse else price * item.tick)
-        least = max(least, math.ceil(item.min_notional / lot_value))
-    return least
+class Minimum:
+    """The fewest lots an order may have: by an instrument's minimum quantity and minimum notional."""
+
+    __slots__ = ("_lots", "_per_price", "_qty")
+
+    def __init__(self, item: Instrument) -> None:
+        self._qty = max(math.ceil(item.min_qty / item.lot), 1)
+        lot_value = item.lot * item.multiplier
+        # Lots that make the notional: at any price, or at a price of one tick.
+        self._lots = math.ceil(item.min_notional / lot_value) if item.inverse else 0
+        self._per_price = 0.0 if item.inverse else float(item.min_notional / (lot_value * item.tick))
+
+    def at(self, price: int) -> int:
+        """The fewest lots at `price` ticks; the notional is left out where there is no price."""
+        if self._per_price and price > 0:
+            return max(self._qty, math.ceil(self._per_price / price))
+        return max(self._qty, self._lots)
 
 
 def quote_sizes(position: int, size: int, low: int, high: int, least: int = 1) -> tuple[int, int]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from tidegate.model.order import OrdStatus, OrdType, Side, TimeInForce
 from tidegate.model.time import MS
 from tidegate.strategy.library.backoff import Backoff
-from tidegate.strategy.library.quoting import least_lots
+from tidegate.strategy.library.quoting import Minimum
 from tidegate.strategy.market import Market
 from tidegate.strategy.orders import StrategyOrder
 from tidegate.strategy.strategy import Strategy
@@ -32,6 +32,7 @@ class PositionTarget:
         """The worst price to trade at, ticks; 0: as `slippage` says."""
         self.order: StrategyOrder | None = None
         self.backoff = Backoff()
+        self._minimum = Minimum(market.instrument)
         self._once = False
         self._next = 0
 
@@ -45,7 +46,7 @@ class PositionTarget:
     def gap(self) -> int:
         """Lots still to trade, signed; 0 where the rest is too small to be traded."""
         gap = self.target - self.market.position
-        return gap if abs(gap) >= least_lots(self.market, self.market.bid) else 0
+        return gap if gap and abs(gap) >= self._minimum.at(self.market.bid) else 0
 
     @property
     def settled(self) -> bool:

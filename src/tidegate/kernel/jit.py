@@ -99,7 +99,7 @@ def _call_type(self: Any, context: Any, args: Any, kws: Any) -> Any:
     return _operator_types[key]
 
 
-types.Function.get_call_type = _call_type
+types.Function.get_call_type = _call_type  # type: ignore[method-assign]
 
 
 def _link_only(library: Any) -> None:

@@ -129,6 +129,16 @@ def test_a_stop_that_is_reached_already_triggers_at_once(book: Script) -> None:
     assert book.replace(2, stop=99)[1:] == ["TRIGGERED 2 5@- stop 99", "CANCELED 2 5@- REMAINDER"]
 
 
+def test_what_traded_before_a_stop_came_does_not_trigger_it(book: Script) -> None:
+    trade_at(book, 105)
+    trade_at(book, 100)
+    assert book.stop(1, BUY, 1, stop=103) == ["NEW 1 1@- stop 103"]
+    book.cancel(1)
+    trade_at(book, 90)
+    trade_at(book, 100)
+    assert book.stop(2, SELL, 1, stop=95) == ["NEW 2 1@- stop 95"]
+
+
 def test_time_in_force_and_post_only_count_from_the_trigger(book: Script) -> None:
     book.new(1, SELL, 1, 106)
     book.stop_limit(2, BUY, 5, stop=105, price=107, tif=FOK)

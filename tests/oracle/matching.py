@@ -1,6 +1,6 @@
 """The matching engine's rules (docs/matching.md) the slow and obvious way: lists, dictionaries, searches.
 
-`Oracle.apply` takes command rows and returns report rows; `Oracle.orders` and `Oracle.lists` are the state as
+`Oracle.apply` takes command rows and returns report rows; `orders` and `state_hash` are the state as
 `MatchingEngine` writes it out, so that both can be compared word by word and by hash.
 """
 
@@ -8,185 +8,37 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
+from oracle.matching_book import Book
+from oracle.matching_order import (
+    MARKET,
+    POST_ONLY,
+    PRIMARY,
+    STOPS,
+    Order,
+    Refused,
+    check_terms,
+    parse,
+    price_of,
+    word,
+)
 
 from tidegate.kernel.matching_layout import (
     ALL_OWNERS,
-    INST_SHIFT,
     KIND_BITS,
     MAX_QTY,
-    MAX_SPAN,
     NO_PRICE,
     PRICE_LIMIT,
     SIDE_SHIFT,
-    STP_SHIFT,
-    TIF_SHIFT,
-    TYPE_SHIFT,
     Command,
     Reason,
 )
-from tidegate.model.order import ExecInst, ExecType, OrdType, SelfTrade, Side, TimeInForce
-
-STOPS = {OrdType.STOP, OrdType.STOP_LIMIT, OrdType.TRAILING_STOP}
-POST_ONLY, PRIMARY, MARKET, MID = (
-    int(i) for i in (ExecInst.POST_ONLY, ExecInst.PEG_PRIMARY, ExecInst.PEG_MARKET, ExecInst.PEG_MID)
-)
-NO_MORE = {TimeInForce.IOC, TimeInForce.FOK}
+from tidegate.model.order import ExecType, OrdType, Side, TimeInForce
 
 
-@dataclass(eq=False)
-class Order:
-    """One live order."""
-
-    id: int
-    owner: int
-    side: Side
-    type: OrdType
-    tif: TimeInForce
-    stp: SelfTrade
-    inst: int
-    shown: int
-    limit: int | None = None
-    stop: int | None = None
-    extra: int = 0
-    expiry: int = 0
-    hidden: int = 0
-    cum: int = 0
-    waiting: bool = False
-    at: int | None = None
-    """The price it rests at."""
-
-    def __post_init__(self) -> None:
-        self.sign = self.side.sign
-        self.other = self.side.opposite
-
-    @property
-    def open(self) -> int:
-        return self.shown + self.hidden
-
-    @property
-    def what(self) -> int:
-        packed = self.side << SIDE_SHIFT | self.type << TYPE_SHIFT | self.tif << TIF_SHIFT
-        return packed | self.stp << STP_SHIFT | self.inst << INST_SHIFT
-
-    def reaches(self, price: int) -> bool:
-        """Whether it would trade at this price of the other side."""
-        return self.limit is None or (self.limit - price) * self.sign >= 0
-
-
-def word(price: int | None) -> int:
-    return NO_PRICE if price is None else price
-
-
-def price_of(value: int) -> int | None:
-    return None if value == NO_PRICE else value
-
-
-class Refused(Exception):
-    """A command that is not carried out."""
-
-    def __init__(self, why: Reason) -> None:
-        self.why = why
-
-
-class Oracle:
-    """One book."""
-
-    def __init__(self, every_price: bool = False) -> None:
-        self.every_price = every_price
-        """Show stops every trade price, not just the first and the last of an order: the same but for reports."""
-        self.live: dict[int, Order] = {}
-        self.book: dict[Side, list[Order]] = {Side.BUY: [], Side.SELL: []}
-        """Each side's resting orders, best first."""
-        self.stops: dict[Side, list[Order]] = {Side.BUY: [], Side.SELL: []}
-        """Each side's waiting orders, next to trigger first."""
-        self.trailing: list[Order] = []
-        self.pegs: list[Order] = []
-        self.due: list[Order] = []
-        self.triggered: list[Order] = []
-        self.prices: list[int] = []
-        """Trade prices that stops have not seen yet."""
-        self.last: int | None = None
-        self.now: int | None = None
-        self.seq = -1
-        self.out: list[tuple[int, ...]] = []
-
-    # Reports.
-
-    def say(
-        self, execution: ExecType, side: int, why: Reason, id: int, price: int | None, qty: int, leaves: int,
-        contra: int = 0, contra_leaves: int = 0,
-    ) -> None:  # fmt: skip
-        what = execution | side << 8 | why << 16
-        self.out.append((what, id, contra, word(price), qty, leaves, contra_leaves, self.seq))
-
-    def tell(
-        self,
-        o: Order,
-        execution: ExecType,
-        why: Reason = Reason.NONE,
-        qty: int | None = None,
-        leaves: int = 0,
-    ) -> None:
-        price = o.at if o.at is not None else o.limit
-        if o.type is OrdType.PEGGED:
-            price = o.at
-        stop = word(o.stop) if o.waiting else 0
-        self.say(execution, o.side, why, o.id, price, o.open if qty is None else qty, leaves, stop)
-
-    # Places.
-
-    def put(self, o: Order, price: int) -> None:
-        """Behind all that are as good."""
-        o.at = price
-        side = self.book[o.side]
-        i = len(side)
-        while i and (price - side[i - 1].at) * o.sign > 0:  # type: ignore[operator]
-            i -= 1
-        side.insert(i, o)
-
-    def put_stop(self, o: Order) -> None:
-        assert o.stop is not None
-        side = self.stops[o.side]
-        i = len(side)
-        while i and (side[i - 1].stop - o.stop) * o.sign > 0:  # type: ignore[operator]
-            i -= 1
-        side.insert(i, o)
-
-    def take(self, o: Order) -> None:
-        """Out of wherever it rests or waits."""
-        for place in (self.book[o.side], self.stops[o.side], self.triggered):
-            if o in place:
-                place.remove(o)
-        o.at = None
-
-    def end(self, o: Order) -> None:
-        self.take(o)
-        del self.live[o.id]
-        for place in (self.trailing, self.pegs, self.due):
-            if o in place:
-                place.remove(o)
-
-    def remove(self, o: Order, execution: ExecType, why: Reason) -> None:
-        self.tell(o, execution, why)
-        self.end(o)
-
-    def fits(self, price: int) -> bool:
-        live = [o.at for s in self.book.values() for o in s] + [
-            o.stop for s in self.stops.values() for o in s
-        ]
-        return max([price, *live]) - min([price, *live]) < MAX_SPAN  # type: ignore[type-var]
-
-    def crosses(self, o: Order, price: int | None) -> bool:
-        best = self.book[o.other][0].at if self.book[o.other] else None
-        return price is not None and best is not None and (price - best) * o.sign >= 0
-
-    def walk(self) -> list[Order]:
-        parked = [o for o in self.pegs if o.at is None]
-        sides = [self.book[Side.BUY], self.book[Side.SELL], self.stops[Side.BUY], self.stops[Side.SELL]]
-        return [o for side in sides for o in side] + parked
+class Oracle(Book):
+    """One book: commands in, reports out."""
 
     # Commands.
 
@@ -235,52 +87,6 @@ class Oracle:
             self.say(ExecType.REJECTED, 0, why, id, None, 0, 0)
         self.settle()
 
-    def parse(self, what: int, id: int, owner: int, qty: int, extra: int, time: int) -> Order:
-        codes = [what >> shift & 15 for shift in (SIDE_SHIFT, TYPE_SHIFT, TIF_SHIFT, STP_SHIFT)]
-        inst = what >> INST_SHIFT
-        if inst & ~(POST_ONLY | PRIMARY | MARKET | MID):
-            raise Refused(Reason.BAD_FIELD)
-        try:
-            side, kind, tif, stp = (
-                Side(codes[0]),
-                OrdType(codes[1]),
-                TimeInForce(codes[2]),
-                SelfTrade(codes[3]),
-            )
-        except ValueError:
-            raise Refused(Reason.BAD_FIELD) from None
-        return Order(id, owner, side, kind, tif, stp, inst, qty, extra=extra, expiry=time)
-
-    def check_terms(self, o: Order, price: int | None, stop: int | None) -> None:
-        def out_of_range(value: int | None) -> bool:
-            return value is None or abs(value) > PRICE_LIMIT
-
-        if not 1 <= o.shown <= MAX_QTY:
-            raise Refused(Reason.BAD_QTY)
-        if o.type is OrdType.ICEBERG and not 1 <= o.extra <= o.shown:
-            raise Refused(Reason.BAD_QTY)
-        if o.type in (OrdType.LIMIT, OrdType.STOP_LIMIT, OrdType.ICEBERG) and out_of_range(price):
-            raise Refused(Reason.BAD_PRICE)
-        if o.type is OrdType.PEGGED and price is not None and out_of_range(price):
-            raise Refused(Reason.BAD_PRICE)
-        if o.type in (OrdType.STOP, OrdType.STOP_LIMIT) and out_of_range(stop):
-            raise Refused(Reason.BAD_PRICE)
-        if o.type is OrdType.TRAILING_STOP and stop is not None and out_of_range(stop):
-            raise Refused(Reason.BAD_PRICE)
-        if o.type is OrdType.TRAILING_STOP and not 1 <= o.extra <= PRICE_LIMIT:
-            raise Refused(Reason.BAD_PRICE)
-        if o.type is OrdType.PEGGED and not 0 <= o.extra <= PRICE_LIMIT:
-            raise Refused(Reason.BAD_PRICE)
-        resting = o.type in (OrdType.LIMIT, OrdType.ICEBERG, OrdType.PEGGED, OrdType.STOP_LIMIT)
-        post = bool(o.inst & POST_ONLY)
-        if o.tif in NO_MORE and (post or o.type in (OrdType.ICEBERG, OrdType.PEGGED)):
-            raise Refused(Reason.BAD_COMBINATION)
-        if post and not resting:
-            raise Refused(Reason.BAD_COMBINATION)
-        pegs = bin(o.inst & (PRIMARY | MARKET | MID)).count("1")
-        if pegs != (1 if o.type is OrdType.PEGGED else 0):
-            raise Refused(Reason.BAD_COMBINATION)
-
     def trail_start(self, o: Order, stop: int | None) -> int | None:
         if self.last is None:
             return stop
@@ -300,8 +106,8 @@ class Oracle:
         extra: int,
         time: int,
     ) -> None:
-        o = self.parse(what, id, owner, qty, extra, time)
-        self.check_terms(o, price, stop)
+        o = parse(what, id, owner, qty, extra, time)
+        check_terms(o, price, stop)
         if o.tif is TimeInForce.GTD and self.now is not None and time <= self.now:
             raise Refused(Reason.TOO_LATE)
         if id in self.live:
@@ -404,105 +210,6 @@ class Oracle:
         o.stop = stop
         self.tell(o, ExecType.REPLACED, leaves=qty)
         self.wait(o)
-
-    # Matching.
-
-    def match(self, o: Order, limit: int | None) -> None:
-        """Match an order that stands nowhere, then rest or end it; `limit` None is any price."""
-        cap, o.limit = o.limit, limit
-        if o.tif is TimeInForce.FOK and not self.fills(o):
-            self.tell(o, ExecType.CANCELED, Reason.FILL_OR_KILL)
-            self.end(o)
-            return
-        other = self.book[o.other]
-        while o.shown and other and o.reaches(other[0].at):  # type: ignore[arg-type]
-            maker = other[0]
-            if o.owner and o.owner == maker.owner and o.stp is not SelfTrade.ALLOW:
-                self.prevent(o, maker)
-                if o.id not in self.live:
-                    return
-            else:
-                self.trade(o, maker)
-        if not o.shown:
-            self.end(o)
-            return
-        if o.type is OrdType.MARKET or o.tif in NO_MORE:
-            self.say(ExecType.CANCELED, o.side, Reason.REMAINDER, o.id, o.limit, o.shown, 0)
-            self.end(o)
-            return
-        if o.type is OrdType.ICEBERG:
-            o.shown, o.hidden = min(o.shown, o.extra), max(0, o.shown - o.extra)
-        assert limit is not None
-        if o.type is OrdType.PEGGED:
-            o.limit = cap
-        self.put(o, limit)
-
-    def trade(self, o: Order, maker: Order) -> None:
-        assert maker.at is not None
-        qty = min(o.shown, maker.shown)
-        for side in (o, maker):
-            side.shown -= qty
-            side.cum += qty
-        self.last = maker.at
-        self.prices.append(maker.at)
-        self.say(
-            ExecType.TRADE, o.side, Reason.NONE, o.id, maker.at, qty, o.shown, maker.id, maker.open
-        )  # fmt: skip
-        if not maker.open:
-            self.end(maker)
-        elif not maker.shown:
-            self.refresh(maker)
-
-    def refresh(self, o: Order) -> None:
-        assert o.at is not None
-        price = o.at
-        self.take(o)
-        o.shown = min(o.extra, o.hidden)
-        o.hidden -= o.shown
-        self.put(o, price)
-        self.tell(o, ExecType.RESTATED, Reason.REFRESH, qty=o.shown, leaves=o.open)
-
-    def prevent(self, o: Order, maker: Order) -> None:
-        why = Reason.SELF_TRADE
-        if o.stp is SelfTrade.DECREMENT:
-            qty = min(o.shown, maker.shown)
-            if maker.open == qty:
-                self.remove(maker, ExecType.CANCELED, why)
-            else:
-                maker.shown -= qty
-                self.tell(maker, ExecType.RESTATED, why, qty=maker.shown, leaves=maker.open)
-                if not maker.shown:
-                    self.refresh(maker)
-            o.shown -= qty
-            if o.shown:
-                self.say(ExecType.RESTATED, o.side, why, o.id, o.limit, o.shown, o.shown)
-            else:
-                self.say(ExecType.CANCELED, o.side, why, o.id, o.limit, qty, 0)
-                self.end(o)
-            return
-        if o.stp in (SelfTrade.CANCEL_OLDEST, SelfTrade.CANCEL_BOTH):
-            self.remove(maker, ExecType.CANCELED, why)
-        if o.stp in (SelfTrade.CANCEL_NEWEST, SelfTrade.CANCEL_BOTH):
-            self.say(ExecType.CANCELED, o.side, why, o.id, o.limit, o.shown, 0)
-            self.end(o)
-
-    def fills(self, o: Order) -> bool:
-        """Whether it would fill wholly: by playing it through on copies."""
-        need = o.shown
-        queue = [[m.at, m.shown, m.hidden, m.extra, m.owner] for m in self.book[o.other]]
-        while need and queue and o.reaches(queue[0][0]):
-            price, shown, hidden, part, owner = queue[0]
-            if o.owner and owner == o.owner and o.stp is not SelfTrade.ALLOW:
-                if o.stp is not SelfTrade.CANCEL_OLDEST:
-                    return False
-                del queue[0]
-                continue
-            need -= min(need, shown)
-            del queue[0]
-            if hidden:
-                back = sum(1 for entry in queue if entry[0] == price)
-                queue.insert(back, [price, min(part, hidden), hidden - min(part, hidden), part, owner])
-        return need == 0
 
     # What a command sets off.
 

@@ -82,9 +82,12 @@ def test_a_resting_quote_is_gone_before_the_spread_is_crossed():
     assert s.m.position == 5
 
 
-def test_a_position_offers_itself_at_the_other_side():
+def test_a_position_is_kept_while_the_signal_is_for_it_and_offered_when_it_fades():
     world, s = trader()
     show(world, 0.95)
+    show(world, 0.85)
+    world.advance(100 * MS)
+    assert not s.orders
     show(world, 0.6)
     world.advance(100 * MS)
     leaving = next(iter(s.orders.values()))

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from tidegate.kernel.book import B_ASK, B_BID, B_LAST_PRICE, B_USABLE, NO_ASK, NO_BID, level_size
+from tidegate.kernel.book import B_ASK, B_BID, B_LAST_PRICE, B_USABLE, NO_ASK, NO_BID, level_size, trades_only
 from tidegate.kernel.compiled_lane import lane_cancel, lane_new, lane_replace
 from tidegate.kernel.engine import S_FREE, S_NOW
 from tidegate.kernel.jit import inline, outline
@@ -50,21 +50,24 @@ def event_instrument(e: Any) -> int:
 
 @inline
 def best_bid(e: Any, i: int) -> int:
-    """The local best bid, ticks; check `has_touch` first."""
-    return e.book[2 * i + 1, B_BID]
+    """The local best bid, ticks, the last trade's price where only trades are known; check `has_touch` first."""
+    b = 2 * i + 1
+    return e.book[b, B_LAST_PRICE] if trades_only(e, b) else e.book[b, B_BID]
 
 
 @inline
 def best_ask(e: Any, i: int) -> int:
-    """The local best ask, ticks; check `has_touch` first."""
-    return e.book[2 * i + 1, B_ASK]
+    """The local best ask, ticks, the last trade's price where only trades are known; check `has_touch` first."""
+    b = 2 * i + 1
+    return e.book[b, B_LAST_PRICE] if trades_only(e, b) else e.book[b, B_ASK]
 
 
 @inline
 def has_touch(e: Any, i: int) -> Any:
     """Whether both sides of the local book have a price and it may be used."""
     b = 2 * i + 1
-    return e.book[b, B_BID] != NO_BID and e.book[b, B_ASK] != NO_ASK and e.book[b, B_USABLE] != 0
+    there = (e.book[b, B_BID] != NO_BID and e.book[b, B_ASK] != NO_ASK) or trades_only(e, b)
+    return there and e.book[b, B_USABLE] != 0
 
 
 @inline

@@ -30,7 +30,6 @@ from tidegate.kernel.engine import (
     R_QTY,
     R_SLOT,
     R_TIME,
-    S_DIRTY,
     S_DROPPED_REQUESTS,
     S_FREE,
     S_JOURNAL,
@@ -90,7 +89,7 @@ from tidegate.kernel.layout import (
     TRAILING_STOP,
     UNKNOWN,
 )
-from tidegate.kernel.local import request, touch
+from tidegate.kernel.local import journal_row, request, touch
 from tidegate.kernel.words import copy_words, fill_words
 
 LANE_SHIFT = 40
@@ -107,10 +106,8 @@ DUPLICATE_COMMAND, ORDER_NOT_OPEN, REQUEST_PENDING, ILLEGAL_REPLACE, LANE_FULL =
 
 @inline
 def _journal(e: Any, kind: int, reason: int) -> int:
-    at = e.s[S_JOURNAL]
-    e.s[S_JOURNAL] = at + 1
+    at = journal_row(e)
     e.journal[at, 0], e.journal[at, 1], e.journal[at, J_REASON] = kind, e.s[S_NOW], reason
-    e.s[S_DIRTY] = 1
     return at
 
 

@@ -33,6 +33,7 @@ from tidegate.kernel.engine import (
     I_VENUE,
     J_FUNDING,
     J_MARK,
+    JOURNAL_WORDS,
     Q_CANCEL,
     Q_ID,
     Q_NEW,
@@ -278,6 +279,16 @@ def close_bar(e: Any, a: int, ts: int) -> None:
     bar[A_START] = ts
 
 
+@inline
+def journal_row(e: Any) -> int:
+    """The next row of the journal, all zero."""
+    at = e.s[S_JOURNAL]
+    e.s[S_JOURNAL] = at + 1
+    e.s[S_DIRTY] = 1
+    fill_words(e.journal[at], 0, JOURNAL_WORDS, 0)
+    return at
+
+
 @outline
 def sample_marks(e: Any, ts: int) -> None:
     """Write the touch of every instrument that moved into the journal and the gate."""
@@ -286,10 +297,8 @@ def sample_marks(e: Any, ts: int) -> None:
         if bid != e.inst[i, I_MARK_BID] or ask != e.inst[i, I_MARK_ASK]:
             e.inst[i, I_MARK_BID], e.inst[i, I_MARK_ASK] = bid, ask
             gate_mark(e.gate, i, bid, ask, ts)
-            row = e.journal[e.s[S_JOURNAL]]
+            row = e.journal[journal_row(e)]
             row[0], row[1], row[2], row[3], row[4] = J_MARK, ts, i, bid, ask
-            e.s[S_JOURNAL] += 1
-            e.s[S_DIRTY] = 1
 
 
 @outline
@@ -301,10 +310,8 @@ def pay_funding(e: Any, i: int, rate: int, ts: int) -> None:
         return
     price = (bid + ask) // 2
     gate_funding(e.gate, i, rate, price, ts)
-    row = e.journal[e.s[S_JOURNAL]]
+    row = e.journal[journal_row(e)]
     row[0], row[1], row[2], row[3], row[4] = J_FUNDING, ts, i, rate, price
-    e.s[S_JOURNAL] += 1
-    e.s[S_DIRTY] = 1
 
 
 @outline

@@ -20,7 +20,6 @@ from tidegate.kernel.matching_admit import (
     known,
     new_order,
     refuse,
-    replace_order,
 )
 from tidegate.kernel.matching_layout import (
     ALL_OWNERS,
@@ -54,6 +53,7 @@ from tidegate.kernel.matching_layout import (
     WHY_REQUESTED,
     WHY_UNKNOWN,
 )
+from tidegate.kernel.matching_replace import replace_order
 from tidegate.kernel.matching_settle import FULL, QUIET, settle
 from tidegate.kernel.matching_state import (
     H_COMMAND,

@@ -1,4 +1,4 @@
-"""New orders and replaces: judged wholly before anything changes, so that a stop for room just repeats them."""
+"""New orders: judged wholly before anything changes, so that a stop for room just repeats them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,6 @@ from tidegate.kernel.matching_layout import (
     EX_CANCEL_REJECTED,
     EX_NEW,
     EX_REJECTED,
-    EX_REPLACED,
     INST_SHIFT,
     KIND_BITS,
     MAX_QTY,
@@ -64,13 +63,12 @@ from tidegate.kernel.matching_layout import (
     WHY_PRICE,
     WHY_QTY,
     WHY_SPAN,
-    WHY_UNKNOWN,
 )
 from tidegate.kernel.matching_settle import (
-    DENIED,
     FITS,
     GROW_ORDERS,
     GROW_WINDOW,
+    NO_FIT,
     QUIET,
     enqueue,
     fit,
@@ -82,7 +80,6 @@ from tidegate.kernel.matching_state import (
     EXTRA_SHIFT,
     H_FIRST,
     H_LAST,
-    H_LIMIT,
     H_LIVE,
     H_NEXT_EXPIRY,
     H_NOW,
@@ -90,7 +87,6 @@ from tidegate.kernel.matching_state import (
     H_ROOM,
     H_SPECIAL,
     HAS_EXTRA,
-    L_QTY,
     N_CUM,
     N_FLAGS,
     N_KEY,
@@ -104,26 +100,21 @@ from tidegate.kernel.matching_state import (
     WAITING,
     X_DUE_NEXT,
     X_EXTRA,
-    X_HIDDEN,
     X_LIMIT,
     X_NEXT,
     X_STOP,
     X_TIME,
     crosses,
-    extra_at,
     find,
     lesser,
     link,
-    price_at,
     remember,
     report,
     side_at,
     take_node,
-    type_at,
-    unlink,
     write,
 )
-from tidegate.kernel.matching_trade import AT_ONCE, begin, list_append, open_qty
+from tidegate.kernel.matching_trade import AT_ONCE, begin, list_append
 
 # What a type of order has: a limit, perhaps a limit, a stop, perhaps a stop, a displayed quantity, a distance, an
 # offset.
@@ -279,7 +270,7 @@ def objection(m: Any, t: Any, commands: Any, c: int, side: int, kind: int, limit
     if kind != MARKET and price != NO_PRICE:
         fits = fit(m, price)
         if fits != FITS:
-            return WHY_SPAN if fits == DENIED else GROW_WINDOW
+            return WHY_SPAN if fits == NO_FIT else GROW_WINDOW
         if (what >> INST_SHIFT) & POST_ONLY and not waits and crosses(m, side, limit):
             return WHY_POST_ONLY
     return WHY_NONE
@@ -327,107 +318,3 @@ def admit(m: Any, t: Any, commands: Any, c: int, side: int, kind: int, limit: in
     if terms & PEGS and limit == NO_PRICE:
         return QUIET
     return begin(m, t, o, (3 - 2 * side) * SWEEP if kind == MARKET else limit)
-
-
-@outline
-def refuse_change(m: Any, t: Any, o: int, why: int, price: int) -> Any:
-    """Report that a replace is refused: the order stands as it was."""
-    return refuse(m, t, EX_CANCEL_REJECTED, side_at(m, o), why, m[o + N_KEY], price, open_qty(m, o))
-
-
-@outline
-def replace_order(m: Any, t: Any, commands: Any, c: int) -> Any:
-    """REPLACE: an order's node that has to match again, QUIET, or GROW_WINDOW."""
-    key, qty = commands[c + C_ID], commands[c + C_QTY]
-    price, stop = commands[c + C_PRICE], commands[c + C_STOP]
-    o = find(m, t, key)
-    if o == 0:
-        return refuse(m, t, EX_CANCEL_REJECTED, 0, WHY_UNKNOWN, key, price, 0)
-    filled, waiting = m[o + N_CUM], m[o + N_FLAGS] & WAITING
-    if qty == 0:
-        qty = filled + open_qty(m, o)
-    if beyond(qty, filled + 1, MAX_QTY):
-        return refuse_change(m, t, o, WHY_QTY, price)
-    if (unpriced(price) and price != NO_PRICE) or (unpriced(stop) and stop != NO_PRICE):
-        return refuse_change(m, t, o, WHY_PRICE, price)
-    if waiting:
-        return replace_waiting(m, t, o, qty, price, stop)
-    if stop != NO_PRICE:
-        return refuse_change(m, t, o, WHY_COMBINATION, price)
-    return replace_resting(m, t, o, qty, price)
-
-
-@inline
-def replace_waiting(m: Any, t: Any, o: int, qty: int, price: int, stop: int) -> Any:
-    """Replace a stop that has not triggered. Less quantity at the same prices keeps its place."""
-    x, kind = extra_at(m, o), type_at(m, o)
-    limit = m[x + X_LIMIT]
-    if price != NO_PRICE:
-        if kind != STOP_LIMIT:
-            return refuse_change(m, t, o, WHY_COMBINATION, price)
-        limit = price
-    if stop == NO_PRICE:
-        stop = m[x + X_STOP]
-    elif kind == TRAILING_STOP:
-        stop = start_of_trail(m, side_at(m, o), stop, m[x + X_EXTRA])
-    fits = fit(m, stop)
-    if fits == GROW_WINDOW:
-        return GROW_WINDOW
-    if fits == DENIED:
-        return refuse_change(m, t, o, WHY_SPAN, price)
-    report(m, t, o, EX_REPLACED, WHY_NONE, stop, limit, qty, qty)
-    if stop == m[x + X_STOP] and limit == m[x + X_LIMIT] and qty <= m[o + N_LEAVES]:
-        lose(m, o, m[o + N_LEAVES] - qty)
-        return QUIET
-    unlink(m, t, o)
-    m[o + N_LEAVES] = qty
-    m[x + X_STOP] = stop
-    m[x + X_LIMIT] = limit
-    wait(m, t, o, stop)
-    return QUIET
-
-
-@inline
-def replace_resting(m: Any, t: Any, o: int, qty: int, price: int) -> Any:
-    """Replace an order in the book, or a parked peg. Less quantity at the same price keeps its place."""
-    side, kind, at = side_at(m, o), type_at(m, o), price_at(m, o)
-    leaves, inst, target = qty - m[o + N_CUM], m[o + N_FLAGS] >> INST_SHIFT, at
-    if price != NO_PRICE:
-        target = price
-        if kind == PEGGED:
-            target = peg_target(m, side, inst, m[extra_at(m, o) + X_EXTRA], price)
-    if target != NO_PRICE:
-        fits = fit(m, target)
-        if fits == GROW_WINDOW:
-            return GROW_WINDOW
-        if fits == DENIED:
-            return refuse_change(m, t, o, WHY_SPAN, price)
-        if inst & POST_ONLY and crosses(m, side, target):
-            return refuse_change(m, t, o, WHY_POST_ONLY, price)
-    if kind == PEGGED and price != NO_PRICE:
-        m[extra_at(m, o) + X_LIMIT] = price
-    report(m, t, o, EX_REPLACED, WHY_NONE, 0, target, qty, leaves)
-    if target == at and leaves <= open_qty(m, o):
-        lose(m, o, open_qty(m, o) - leaves)
-        return QUIET
-    if at != NO_PRICE:
-        unlink(m, t, o)
-    m[o + N_LEAVES] = leaves
-    if kind == ICEBERG:
-        m[extra_at(m, o) + X_HIDDEN] = 0
-    m[H_LIMIT] = target
-    return o if target != NO_PRICE else QUIET
-
-
-@outline
-def lose(m: Any, o: int, qty: int) -> None:
-    """Take quantity from an order in its place: from what an iceberg hides first."""
-    if type_at(m, o) == ICEBERG:
-        x = extra_at(m, o)
-        hidden = lesser(qty, m[x + X_HIDDEN])
-        m[x + X_HIDDEN] -= hidden
-        qty -= hidden
-    m[o + N_LEAVES] -= qty
-    level = m[o + N_LEVEL]
-    if level != 0:
-        m[level + L_QTY] -= qty

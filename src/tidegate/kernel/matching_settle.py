@@ -89,17 +89,17 @@ from tidegate.kernel.matching_walk import walk_on
 
 # What a step comes to: an order's node that has to match now, or one of these.
 QUIET, FULL, GROW_WINDOW, GROW_ORDERS = 0, -1, -2, -3
-FITS, DENIED = 0, 1
+FITS, NO_FIT = 0, 1
 
 
 @inline
 def fit(m: Any, price: int) -> Any:
-    """FITS, GROW_WINDOW when the window must grow first (H_WANT says to where), or DENIED when it cannot."""
+    """FITS, GROW_WINDOW when the window must grow first (H_WANT says to where), or NO_FIT when it cannot."""
     if not outside(m, price):
         return FITS
     if price == m[H_DENIED]:
         m[H_DENIED] = NO_PRICE
-        return DENIED
+        return NO_FIT
     m[H_WANT] = price
     return GROW_WINDOW
 
@@ -191,7 +191,7 @@ def activate(m: Any, t: Any, o: int) -> Any:
     m[o + N_FLAGS] = (flags & ~(WAITING | (15 << TYPE_SHIFT))) | (became << TYPE_SHIFT)
     m[H_SPECIAL] -= 1
     m[H_LIMIT] = limit
-    if fits == DENIED:
+    if fits == NO_FIT:
         drop(m, t, o, WHY_SPAN)
         return QUIET
     if (flags >> INST_SHIFT) & POST_ONLY and crosses(m, side, limit):
@@ -252,8 +252,8 @@ def reprice(m: Any, t: Any) -> Any:
             fits = fit(m, target)
             if fits == GROW_WINDOW:
                 return GROW_WINDOW
-            if fits == DENIED or (inst & POST_ONLY and crosses(m, side, target)):
-                remove(m, t, o, EX_CANCELED, WHY_SPAN if fits == DENIED else WHY_POST_ONLY)
+            if fits == NO_FIT or (inst & POST_ONLY and crosses(m, side, target)):
+                remove(m, t, o, EX_CANCELED, WHY_SPAN if fits == NO_FIT else WHY_POST_ONLY)
                 continue
         m[H_PEG_NEXT] = listed_after(m, o, X_NEXT, S_PEGS)
         if target == at:

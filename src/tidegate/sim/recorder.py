@@ -85,6 +85,7 @@ class Recorder:
         self._batch: list[Message] = []
         self._asked: dict[int, NewOrder] = {}
         self._hash = hashlib.sha256()
+        self._rows_hash = hashlib.sha256()
         self._encode = msgspec.msgpack.Encoder().encode
 
     def command(self, message: Message, journal_rows: int) -> None:
@@ -124,7 +125,7 @@ class Recorder:
         marks = rows[rows[:, 0] == k.J_MARK]
         if len(marks):
             self.marks.append(np.ascontiguousarray(marks[:, 1:5]))
-        self._hash.update(rows.tobytes())
+        self._rows_hash.update(rows.tobytes())
         if self.keep:
             self.rows.append(rows)
         self.drained += len(rows)
@@ -144,6 +145,6 @@ class Recorder:
             self._batch = []
 
     def digest(self) -> bytes:
-        """SHA-256 over every message and mark so far."""
+        """SHA-256 over every message and journal row so far, wherever the journal was cut."""
         self.flush()
-        return self._hash.digest()
+        return hashlib.sha256(self._hash.digest() + self._rows_hash.digest()).digest()

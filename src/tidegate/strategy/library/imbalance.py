@@ -10,10 +10,11 @@
   Econometrics 12 (2014), show why it moves prices; Cartea, Donnelly & Jaimungal (2018) trade on it.
 
 **Trading.** Without a position: at |signal| ≥ `take`, buy (sell) at the touch with an immediate-or-cancel
-order; between `quote` and `take`, rest a post-only order at the best bid (ask); below, nothing. With one:
-rest a post-only order to leave at the other side of the touch; leave at the market when the signal is against
-the position by `quote`, or after `hold`. A signal that has had its time is not traded on again until it has
-been below `quote`. A resting order is always gone before the other kind is sent.
+order; between `quote` and `take`, rest a post-only order at the best bid (ask); below, nothing. With one: keep
+it while the signal is for it by `quote`; rest a post-only order to leave at the other side of the touch when the
+signal has faded; leave at the market when it is against by `quote`, or after `hold`. A signal that has had its
+time is not traded on again until it has been below `quote`. A resting order is always gone before the other
+kind is sent.
 
 **Units.** `take` and `quote` are ticks for `microprice` and pure numbers for `imbalance`.
 
@@ -190,6 +191,8 @@ class Imbalance(Strategy):
             self._spent = side if late else 0
             if self._no_quotes():
                 self.taker.aim(0)
+        elif side * self.signal >= p.quote:
+            self.quotes.pull()
         else:
             self.quotes.aim(m.bid, max(-lots, 0), m.ask, max(lots, 0))
 

@@ -152,7 +152,7 @@ def test_a_rest_too_small_to_be_closed_counts_towards_the_next_position():
     assert s.m.position == 2
     show(world, 0.95)
     assert s.m.position == 5
-    assert world.sent[-2].qty == 3
+    assert world.sent[-1].qty == 3
     assert world.denied() == 0
 
 

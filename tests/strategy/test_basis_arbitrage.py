@@ -5,6 +5,8 @@ import math
 import msgspec
 import pytest
 from hosting import INVERSE, LINEAR, SPOT, World
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tidegate.errors import UserError
 from tidegate.model.order import ExecInst, OrdType, Side, TimeInForce
@@ -280,6 +282,30 @@ def test_a_leg_found_unhedged_at_the_start_is_hedged():
     place(world, 6.0)
     calm(world, 1, far=6.0)
     assert again.near.position == 20
+
+
+@given(st.data())
+@settings(max_examples=25, deadline=None)
+def test_whatever_is_denied_halted_or_missing_the_legs_end_balanced(data):
+    world, s = arbitrage(latency=data.draw(st.sampled_from([0, 4 * MS])), cooldown="1s")
+    for _ in range(data.draw(st.integers(3, 12))):
+        denied = data.draw(st.sampled_from([(), (NEAR,), (FAR,), (NEAR, FAR)]))
+        world.gate.deny = lambda order, denied=denied: (
+            Reason.NET_NOTIONAL if order.instrument in denied else 0
+        )
+        world.halted = data.draw(st.integers(0, 5)) == 0
+        size = data.draw(st.sampled_from([3, 9, 10_000]))
+        bps = data.draw(st.sampled_from([-8.0, -1.0, 0.0, 1.0, 8.0]))
+        for _ in range(data.draw(st.integers(1, 20))):
+            world.quote(NEAR, MID, MID + 1, size, size)
+            place(world, bps, size)
+            world.advance(100 * MS)
+    world.gate.deny, world.halted = lambda order: 0, False
+    calm(world, 70)
+    assert abs(exposure(s)) <= 0.001
+    assert s.lead.order is None
+    assert s.hedge.order is None
+    assert abs(s.far.position) <= 12
 
 
 @pytest.mark.parametrize(

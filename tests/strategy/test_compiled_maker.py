@@ -87,14 +87,18 @@ def events(n=6000, seed=2):
     return rows
 
 
-def run(kind, limits=None, delay=5 * MS, **params):
+def run(kind, limits=None, delay=5 * MS, beside=(), **params):
+    kinds = [kind, *beside]
     setup = Setup(
         universe=Universe([ASSET]),
         sources=[Source([events()], max_delay=MS)],
         venues={"SIM": VenueModel(entry_latency=(delay,), response_latency=(delay,))},
-        scopes=ScopeTable.simple(1, "10000000"),
+        scopes=ScopeTable.simple(len(kinds), "10000000"),
         limits=limits or unlimited(),
-        strategies=[kind("maker", 0, 0, CompiledMakerParams(market=ASSET.id, **params))],
+        strategies=[
+            each(f"maker{n}", n, 0, CompiledMakerParams(market=ASSET.id, **params))
+            for n, each in enumerate(kinds)
+        ],
         sample=SECOND,
     )
     test = Backtest(setup)
@@ -128,6 +132,16 @@ def test_orders_and_fills_are_those_of_the_rule_in_plain_python(params):
     assert ended == [r for r in rows(plain.tables.orders, *columns) if r[1]]
     assert len(ended) > 50
     assert len(compiled.tables.fills) > 5
+
+
+def test_beside_python_strategies_it_touches_no_orders_but_its_own():
+    # Lanes number their orders apart: a row taken over by an order of the same number is not ours.
+    alone = run(CompiledMaker, interval="10ms")[1].tables.fills
+    shared = run(CompiledMaker, beside=[PlainMaker] * 2, interval="10ms")[1].tables.fills
+    columns = ("ts", "side", "price", "qty")
+    for n in range(3):
+        mine = [row[1:] for row in rows(shared, "strategy", *columns) if row[0].endswith(str(n))]
+        assert mine == rows(alone, *columns)
 
 
 def test_the_position_stops_at_its_limit():

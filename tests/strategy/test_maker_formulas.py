@@ -4,11 +4,19 @@ import math
 
 import numpy as np
 import pytest
-from scipy.optimize import brentq
 
 from tidegate.strategy.intensity import Intensity
 from tidegate.strategy.library.avellaneda_stoikov import optimal_spread, reservation_shift
 from tidegate.strategy.library.glft import half_spread, lean
+
+
+def zero(f, low, high):
+    """Where `f`, of one sign at `low` and the other at `high`, crosses zero: by halving."""
+    rising = f(low) < 0
+    for _ in range(100):
+        middle = (low + high) / 2
+        low, high = (middle, high) if (f(middle) < 0) is rising else (low, middle)
+    return (low + high) / 2
 
 
 def frozen_utility(x, s, q, gamma, sigma, tau):
@@ -24,17 +32,15 @@ def test_the_reservation_price_lies_between_the_two_prices_of_indifference(q, ga
     def u(x, held):
         return frozen_utility(x, s, held, gamma, sigma, tau)
 
-    bid = brentq(lambda p: math.log(u(-p, q + 1) / u(0, q)), s - 500, s + 500)
-    ask = brentq(lambda p: math.log(u(p, q - 1) / u(0, q)), s - 500, s + 500)
+    bid = zero(lambda p: math.log(u(-p, q + 1) / u(0, q)), s - 500, s + 500)
+    ask = zero(lambda p: math.log(u(p, q - 1) / u(0, q)), s - 500, s + 500)
     assert reservation_shift(q, gamma, sigma, tau) == pytest.approx((bid + ask) / 2 - s, abs=1e-9)
 
 
 @pytest.mark.parametrize(("gamma", "kappa"), [(0.1, 1.5), (0.01, 0.3), (2e-5, 0.04)])
 def test_half_the_constant_spread_maximises_fill_rate_times_utility_of_the_gain(gamma, kappa):
     # With inventory risk aside, a quote δ away earns 1 − e^(−γδ) in utility at rate e^(−κδ).
-    best = brentq(
-        lambda d: gamma * math.exp(-gamma * d) - kappa * (1 - math.exp(-gamma * d)), 1e-9, 50 / kappa
-    )
+    best = zero(lambda d: gamma * math.exp(-gamma * d) - kappa * (1 - math.exp(-gamma * d)), 1e-9, 50 / kappa)
     assert optimal_spread(gamma, 1.0, 0.0, kappa) / 2 == pytest.approx(best, rel=1e-6)
     assert half_spread(gamma, kappa) == pytest.approx(best, rel=1e-6)
 

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from tidegate.kernel.bitmap import bit_clear, bit_next, bit_prev, bit_set
+from tidegate.kernel.bits import at
 from tidegate.kernel.jit import inline, outline
 from tidegate.kernel.layout import BUY
 
@@ -110,41 +111,42 @@ def _drop_better(e: Any, b: int, side: int, limit: int) -> int:
 
 
 @outline
-def set_level(e: Any, b: int, side: int, price: int, qty: int) -> int:
-    """Set one level's size and keep the best prices true; the size it had. The price is in the window."""
-    size, base = e.book[b, B_SIZE], e.book[b, B_BASE]
-    at = e.book[b, B_LEVELS] + price - base
-    tree = e.book[b, B_BITS]
+def _turn_level(e: Any, b: int, side: int, price: int, qty: int) -> None:
+    """A level comes into being or ends: its bit and the best prices follow."""
+    size, offset, tree = e.book[b, B_SIZE], price - e.book[b, B_BASE], e.book[b, B_BITS]
     if side == BUY:
-        before = e.levels[at]
-        e.levels[at] = qty
         if qty > 0:
-            if before == 0:
-                bit_set(e.bits, tree, size, price - base)
+            bit_set(e.bits, tree, size, offset)
             if price > e.book[b, B_BID]:
                 e.book[b, B_BID] = price
                 if price >= e.book[b, B_ASK]:
                     e.book[b, B_CROSSED] += _drop_better(e, b, 2, price + 1)
-        elif before > 0:
-            bit_clear(e.bits, tree, size, price - base)
+        else:
+            bit_clear(e.bits, tree, size, offset)
             if price == e.book[b, B_BID]:
                 e.book[b, B_BID] = best_from(e, b, side, price - 1)
-        return before
-    at += size
+        return
     tree += e.book[b, B_WORDS]
-    before = e.levels[at]
-    e.levels[at] = qty
     if qty > 0:
-        if before == 0:
-            bit_set(e.bits, tree, size, price - base)
+        bit_set(e.bits, tree, size, offset)
         if price < e.book[b, B_ASK]:
             e.book[b, B_ASK] = price
             if price <= e.book[b, B_BID]:
                 e.book[b, B_CROSSED] += _drop_better(e, b, 1, price - 1)
-    elif before > 0:
-        bit_clear(e.bits, tree, size, price - base)
+    else:
+        bit_clear(e.bits, tree, size, offset)
         if price == e.book[b, B_ASK]:
             e.book[b, B_ASK] = best_from(e, b, side, price + 1)
+
+
+@inline
+def set_level(e: Any, b: int, side: int, price: int, qty: int) -> int:
+    """Set one level's size and keep the best prices true; the size it had. The price is in the window."""
+    place = at(e.book[b, B_LEVELS] + price - e.book[b, B_BASE] + (0 if side == BUY else e.book[b, B_SIZE]))
+    before = e.levels[place]
+    e.levels[place] = qty
+    if (before > 0) != (qty > 0):  # a level that stays moves no best price
+        _turn_level(e, b, side, price, qty)
     return before
 
 

@@ -55,7 +55,8 @@ Floats = npt.NDArray[np.float64]
 (
     I_VENUE, I_FILL, I_QUEUE, I_INVERSE, I_HALTED, I_HAS_TRADES, I_CAPPED,
     I_REST, I_REST_TAIL, I_WAIT, I_WAIT_TAIL, I_RESTING, I_WAITING, I_PEGS, I_SUBS, I_BARS, I_MARK_BID, I_MARK_ASK,
-) = range(18)  # fmt: skip
+    I_SEEN_BID, I_SEEN_ASK,
+) = range(20)  # fmt: skip
 F_MAKER, F_TAKER, F_VALUE, F_EXPONENT = range(4)
 FILL_WHOLE, FILL_PARTIAL = 0, 1
 FILL_MODELS = {"no_partial": FILL_WHOLE, "partial": FILL_PARTIAL}

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tidegate.kernel.book import B_ASK, B_BID, level_size
+from tidegate.kernel.book import B_ASK, B_BID, NO_ASK, level_size
 from tidegate.kernel.engine import (
     F_MAKER,
     F_TAKER,
@@ -22,6 +22,7 @@ from tidegate.kernel.engine import (
     I_PEGS,
     I_REST,
     I_RESTING,
+    I_SEEN_BID,
     I_VENUE,
     I_WAIT,
     I_WAITING,
@@ -143,6 +144,7 @@ def link(e: Any, i: int, k: int, head: int) -> None:
         e.xo[tail, X_NEXT] = k
     e.inst[i, head + 1] = k
     e.inst[i, I_RESTING if head == I_REST else I_WAITING] += 1
+    e.inst[i, I_SEEN_BID] = NO_ASK  # never a bid: the order has yet to meet the touch
 
 
 @inline

@@ -85,7 +85,7 @@ def _far(e: Any, i: int, price: int) -> int:
     return GROW_BOOK
 
 
-@outline
+@inline
 def _exchange_delta(e: Any, row: Any, i: int) -> int:
     b, side, price, qty, flags = 2 * i, (row[7] >> 40) & 0xFF, row[3], row[4], row[7] >> 48
     fits = _fits(e, i, price)
@@ -151,7 +151,7 @@ def _end(e: Any, which: int, i: int) -> None:
     e.book[2 * i + which, B_USABLE] = 1
 
 
-@outline
+@inline
 def exchange_step(e: Any, row: Any) -> int:
     """One record at the exchange; DONE, or GROW_BOOK before anything was changed."""
     meta = row[7]
@@ -197,7 +197,7 @@ def _wake_all(e: Any, i: int, column: int, kind: int, here: int) -> int:
     return DONE
 
 
-@outline
+@inline
 def local_step(e: Any, row: Any, here: int) -> int:
     """One record as it reaches us: move the local book, build bars, wake subscribers."""
     meta = row[7]

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numba import types
 
+from tidegate.kernel.bits import at
 from tidegate.kernel.book import (
     B_ASK,
     B_BID,
@@ -206,48 +207,54 @@ def _room(e: Any) -> int:
 
 
 @inline
+def _exchange_time(events: Any, order: Any, x: int) -> int:
+    """When the exchange saw the `x`-th record in its order; NEVER behind the last."""
+    return events[at(order[at(x)]), 0] if x < len(order) else np.int64(NEVER)
+
+
+@inline
+def _local_time(events: Any, n: int, row: int) -> int:
+    """When record `row` reached us; NEVER behind the last."""
+    return events[at(row), 1] if row < n else np.int64(NEVER)
+
+
+@inline
 def _replay(e: Any, events: Any, order: Any, n: int, horizon: int, here: int) -> int:
-    s, nx = e.s, len(order)
+    s = e.s
     status = _room(e)
     if status != DONE:
         return status
+    x, row = s[S_X], s[S_L]
+    tx, tl = _exchange_time(events, order, x), _local_time(events, n, row)
     while True:
-        x, l = s[S_X], s[S_L]  # noqa: E741
-        at = order[x] if x < nx else np.int64(0)
-        tx = events[at, 0] if x < nx else np.int64(NEVER)
-        tl = events[l, 1] if l < n else np.int64(NEVER)
         ta = s[S_NEXT]
         if tx <= ta and tx <= tl:
             if tx > horizon:
                 return NEED_DATA if tx != NEVER else DONE
             if tx >= s[S_NEXT_EXPIRY]:
                 expire(e, s[S_NEXT_EXPIRY])
-            status = exchange_step(e, events[at])
+            status = exchange_step(e, events[at(order[at(x)])])
             if status == DONE:
-                s[S_X] = x + 1
-                if s[S_DIRTY] != 0:
-                    status = _room(e)
-            if status != DONE:
-                return status
+                x += 1
+                s[S_X] = x
+                tx = _exchange_time(events, order, x)
         elif ta <= tl:
             if ta > horizon:
                 return NEED_DATA
             status = _agenda_step(e, ta, here)
             next_due(e)
-            if status == DONE and s[S_DIRTY] != 0:
-                status = _room(e)
-            if status != DONE:
-                return status
         else:
             if tl > horizon:
                 return NEED_DATA
             s[S_NOW] = max(s[S_NOW], tl)
-            status = local_step(e, events[l], here)
-            s[S_L] = l + 1
-            if status == DONE and s[S_DIRTY] != 0:
-                status = _room(e)
-            if status != DONE:
-                return status
+            status = local_step(e, events[at(row)], here)
+            row += 1
+            s[S_L] = row
+            tl = _local_time(events, n, row)
+        if status == DONE and s[S_DIRTY] != 0:
+            status = _room(e)
+        if status != DONE:
+            return status
 
 
 ENGINE = state_type(allocate(1, 1, 1, empty_gate()))

@@ -19,6 +19,8 @@ from tidegate.kernel.engine import (
     I_PEGS,
     I_QUEUE,
     I_REST,
+    I_SEEN_ASK,
+    I_SEEN_BID,
     I_WAIT,
     I_WAITING,
     NEVER,
@@ -45,7 +47,7 @@ from tidegate.kernel.exchange_orders import (
     join,
     leave,
 )
-from tidegate.kernel.jit import outline
+from tidegate.kernel.jit import inline, outline
 from tidegate.kernel.layout import BUY, O_OFFSET, O_SIDE, O_TYPE, PEGGED, TRAILING_STOP
 from tidegate.kernel.queue import queue_at_most, queue_depth, queue_executable, queue_removed, queue_trade
 
@@ -104,13 +106,22 @@ def _trigger(e: Any, i: int, for_buys: int, for_sells: int, ts: int) -> None:
         k = following
 
 
-@outline
+@inline
 def on_touch(e: Any, i: int, ts: int) -> None:
     """The book may be looked at: resting orders it reaches fill, pegs follow, stops may trigger."""
+    # A touch that all resting orders have met does nothing to them a second time.
+    met = e.book[2 * i, B_BID] == e.inst[i, I_SEEN_BID] and e.book[2 * i, B_ASK] == e.inst[i, I_SEEN_ASK]
+    if not met or e.inst[i, I_PEGS] > 0 or e.inst[i, I_WAITING] > 0:
+        _meet_touch(e, i, ts)
+
+
+@outline
+def _meet_touch(e: Any, i: int, ts: int) -> None:
     if e.inst[i, I_HALTED] != 0:
         return
     k = e.inst[i, I_REST]
     bid, ask = e.book[2 * i, B_BID], e.book[2 * i, B_ASK]
+    e.inst[i, I_SEEN_BID], e.inst[i, I_SEEN_ASK] = bid, ask
     while k >= 0:
         following = e.xo[k, X_NEXT]
         side, price = e.orders[k, O_SIDE], e.xo[k, X_PRICE]
@@ -139,14 +150,19 @@ def _follow_pegs(e: Any, i: int, ts: int) -> None:
         k = e.xo[k, X_NEXT]
 
 
-@outline
+@inline
 def on_level(e: Any, i: int, side: int, price: int, before: int, after: int) -> None:
     """The size of a level changed: orders resting there move up as the queue model says."""
     k = e.inst[i, I_REST]
     while k >= 0:
         if e.xo[k, X_PRICE] == price and e.orders[k, O_SIDE] == side:
-            queue_depth(e.queue, k, e.inst[i, I_QUEUE], e.finst[i, F_EXPONENT], before, after)
+            _move_up(e, k, i, before, after)
         k = e.xo[k, X_NEXT]
+
+
+@outline
+def _move_up(e: Any, k: int, i: int, before: int, after: int) -> None:
+    queue_depth(e.queue, k, e.inst[i, I_QUEUE], e.finst[i, F_EXPONENT], before, after)
 
 
 @outline

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from tidegate.kernel.merge import merge_order
+from tidegate.kernel.survey import survey
 from tidegate.model.event import META, TS_EVENT, TS_RECV, Events, Words
 
 
@@ -45,24 +46,20 @@ class Source:
         return None
 
     def _checked(self, rows: Words) -> Words:
-        recv, event = rows[:, TS_RECV], rows[:, TS_EVENT]
-        own = self.number is not None or self.extra_latency
-        late = bool((event > recv).any())
-        unsorted = bool(recv[0] < self._last or (recv[1:] < recv[:-1]).any())
-        if own or late or unsorted:
+        backwards, late, *_ = survey(rows, self._last - self.extra_latency, 0)
+        if self.number is not None or self.extra_latency or backwards or late:
             rows = rows.copy()
             recv, event = rows[:, TS_RECV], rows[:, TS_EVENT]
             if self.number is not None:
                 rows[:, META] = (rows[:, META] & ~np.int64(0xFFFFFFFF)) | self.number
             recv += self.extra_latency
-            if unsorted:
-                running = np.maximum.accumulate(np.maximum(recv, self._last))
-                self.backwards += int((running != recv).sum())
-                recv[:] = running
+            if backwards:
+                self.backwards += backwards
+                recv[:] = np.maximum.accumulate(np.maximum(recv, self._last))
             if late:
                 self.negative += int((event > recv).sum())
                 np.minimum(event, recv, out=event)
-        self._last = int(recv[-1])
+        self._last = int(rows[-1, TS_RECV])
         self.rows += len(rows)
         return rows
 

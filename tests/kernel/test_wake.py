@@ -1,49 +1,53 @@
-"""Calling back into Python from a kernel: the call, what follows it, and exceptions."""
+"""Calling Python from a kernel: the call, its argument, and exceptions."""
 
 from __future__ import annotations
+
+import gc
+import sys
 
 import pytest
 from numba import int64
 
 from tidegate.kernel.jit import kernel
-from tidegate.kernel.wake import PythonCall, call1
+from tidegate.kernel.wake import PythonCall, call_python
 
 
-@kernel(int64(int64, int64, int64))
-def call_times(address, kind, times):
+@kernel(int64(int64, int64))
+def call_times(address, times):
     """How many calls came back with 0 before one did not, or all did."""
     for n in range(times):
-        if call1(address, kind) != 0:
+        if call_python(address) != 0:
             return n
     return times
 
 
 def test_a_call_hands_over_its_argument():
     seen = []
-    call = PythonCall(seen.append, "the quote", (), lambda: None)
-    assert call_times(call.address, 3, 4) == 4
+    call = PythonCall(seen.append, "the quote")
+    assert call_times(call.address, 4) == 4
     assert seen == ["the quote"] * 4
-    assert call.error is None
-    call.close()
+    assert call.take_error() is None
 
 
-def test_what_the_handler_leaves_in_the_queue_is_delivered_after_it():
-    queue: list[int] = []
+def test_calls_keep_no_reference_to_what_they_return_or_are_given():
+    made = object()
+    call = PythonCall(lambda argument: argument, made)
+    before = sys.getrefcount(made)
+    call_times(call.address, 1000)
+    assert sys.getrefcount(made) == before
+
+
+def test_function_and_argument_live_as_long_as_the_call():
     seen = []
 
-    def handler(_: None) -> None:
-        queue.append(len(seen))
-        seen.append("handler")
+    class Handler:
+        def on_quote(self, view):
+            seen.append(len(view))
 
-    def after() -> None:
-        seen.append(f"after {queue.pop()}")
-
-    call = PythonCall(handler, None, queue, after)
-    call_times(call.address, 0, 2)
-    assert seen == ["handler", "after 0", "handler", "after 2"]
-    quiet = PythonCall(lambda _: seen.clear(), None, queue, after)
-    call_times(quiet.address, 0, 1)
-    assert seen == [], "nothing queued, nothing after"
+    call = PythonCall(Handler().on_quote, list(range(1000)))
+    gc.collect()
+    assert call_times(call.address, 2) == 2
+    assert seen == [1000, 1000]
 
 
 @pytest.mark.parametrize("raised", [ValueError("no"), KeyboardInterrupt(), SystemExit(3)])
@@ -55,10 +59,11 @@ def test_an_exception_stops_the_kernel_and_is_kept_with_its_traceback(raised):
         if len(calls) == 3:
             raise raised
 
-    call = PythonCall(handler, None, (), lambda: None)
-    assert call_times(call.address, 0, 10) == 2
+    call = PythonCall(handler, None)
+    assert call_times(call.address, 10) == 2
     assert len(calls) == 3
-    assert call.error is raised
+    assert call.take_error() is raised
+    assert call.take_error() is None
     traceback = raised.__traceback__
     names = []
     while traceback is not None:
@@ -67,10 +72,7 @@ def test_an_exception_stops_the_kernel_and_is_kept_with_its_traceback(raised):
     assert names[-1] == "handler"
 
 
-def test_an_exception_in_what_follows_a_handler_stops_the_kernel_too():
-    def after() -> None:
-        raise RuntimeError("delivering")
-
-    call = PythonCall(lambda _: None, None, [1], after)
-    assert call_times(call.address, 0, 10) == 0
-    assert str(call.error) == "delivering"
+def test_an_exception_that_c_code_raises_is_kept_too():
+    call = PythonCall(int, "no number")
+    assert call_times(call.address, 10) == 0
+    assert isinstance(call.take_error(), ValueError)

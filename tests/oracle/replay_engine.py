@@ -66,7 +66,7 @@ class Driver:
                 (k.G_REPORT, self.on_report), (k.G_TIMER, self.on_timer), (k.G_BAR, self.on_bar),
                 (k.G_QUOTE, self.on_quote), (k.G_TRADE, self.on_trade), (k.G_BOOK, self.on_book),
             ):  # fmt: skip
-                self.engine.bind(strategy, column, PythonCall(handler, strategy, (), lambda: None))
+                self.engine.bind(strategy, column, PythonCall(handler, strategy))
 
     def run(self, chunks: Iterable[Any] | None = None) -> Driver:
         whole = [self.world.rows] if chunks is None else chunks

@@ -76,7 +76,7 @@ def test_the_gates_scratch_row_has_the_layouts_columns() -> None:
     )  # fmt: skip
     gate = Gate(UNIVERSE, SCOPES, unlimited())
     gate.check(order, 111, 112, 113, 114)
-    row = gate._orders[0]
+    row = gate._one.play.orders[0]
     for column, value in {
         O_ID: 101, O_TAG: 102, O_ACCOUNT: 0, O_STRATEGY: 0, O_INSTRUMENT: 0, O_SIDE: 2, O_TYPE: 4, O_TIF: 6, O_QTY: 103,
         O_PRICE: 104, O_STOP: 105, O_DISPLAY: 106, O_OFFSET: 107, O_EXPIRE: 108, O_INST: 2, O_STATUS: 2, O_CUM: 109,

@@ -302,7 +302,7 @@ def test_what_a_handler_raises_comes_out_with_its_traceback_and_the_run_stops_th
         calls.append(driver.engine.now)
         raise Boom(f"at {driver.engine.now}")
 
-    driver.engine.bind(0, column, PythonCall(handler, None, (), lambda: None))
+    driver.engine.bind(0, column, PythonCall(handler, None))
     with pytest.raises(Boom) as caught:
         driver.run()
     assert len(calls) == 1
@@ -319,7 +319,7 @@ def test_a_run_that_was_stopped_by_an_exception_has_handed_over_its_journal():
     def handler(_: None) -> None:
         raise KeyboardInterrupt
 
-    driver.engine.bind(0, k.G_TIMER, PythonCall(handler, None, (), lambda: None))
+    driver.engine.bind(0, k.G_TIMER, PythonCall(handler, None))
     with pytest.raises(KeyboardInterrupt):
         driver.run()
     assert [tuple(row[:3].tolist()) for row in driver.journal] == [(k.J_MARK, 10, 0)]

@@ -38,6 +38,7 @@ from tidegate.model.order import ExecType, OrdStatus, Trigger
 from tidegate.risk.reasons import Reason
 
 _NEW = ExecType.NEW
+_KINDS = {int(kind): kind for kind in ExecType}
 _trade = fills.trade
 _NUMBERS = struct.Struct("<13q")
 
@@ -77,7 +78,7 @@ def _strange(s: State, order: LaneOrder | None, r: Report, reason: Reason) -> No
     """Tell of a report that was not applied, with what it said of a fill."""
     s.count(reason)
     known = isinstance(r.exec_type, int) and r.exec_type in _HANDLERS
-    exec_type = ExecType(r.exec_type) if known else None
+    exec_type = _KINDS[r.exec_type] if known else None
     key, qty, price, fee, exec_id = map(_number, (r.cl_ord_id, r.last_qty, r.last_px, r.fee, r.exec_id))
     if order is not None:
         tell(s, order, exec_type, s.now, reason, qty, price, fee, False, exec_id)
@@ -103,11 +104,11 @@ def _after_close(s: State, order: LaneOrder, r: Report) -> None:
         lives = r.exec_type in _LIVING and order.reason == Reason.NOT_FOUND
     if lives:
         s.count(Reason.ALIVE_AFTER_CLOSE)
-        tell(s, order, ExecType(r.exec_type), r.ts, Reason.ALIVE_AFTER_CLOSE)
+        tell(s, order, _KINDS[r.exec_type], r.ts, Reason.ALIVE_AFTER_CLOSE)
         s.out.append(SendCancel(r.ts, order.cl_ord_id))
     elif r.cum_qty > order.cum_qty:
         s.count(Reason.FILL_MISSING)
-        tell(s, order, ExecType(r.exec_type), r.ts, Reason.FILL_MISSING)
+        tell(s, order, _KINDS[r.exec_type], r.ts, Reason.FILL_MISSING)
     else:
         s.count(Reason.DUPLICATE_REPORT)
 
@@ -155,10 +156,10 @@ def _end(s: State, order: LaneOrder, status: OrdStatus, cum: int, r: Report) -> 
             move(s, order, Trigger.FILL_MISSING, ts)
             s.watch(order, ts + s.settings.ack_timeout)
             s.count(Reason.FILL_MISSING)
-            tell(s, order, ExecType(r.exec_type), ts, Reason.FILL_MISSING)
+            tell(s, order, _KINDS[r.exec_type], ts, Reason.FILL_MISSING)
         return
     close(s, order, CLOSING[status], ts, r.reason)
-    tell(s, order, ExecType(r.exec_type), ts, r.reason)
+    tell(s, order, _KINDS[r.exec_type], ts, r.reason)
 
 
 def _replaced(s: State, order: LaneOrder, r: Report) -> None:
@@ -187,7 +188,7 @@ def _adopt(s: State, order: LaneOrder, r: Report, qty: int, price: int, asked: t
     adopt(s, order, qty, price, ts, asked)
     if order.leaves_qty == 0 and asked[0] <= order.cum_qty:
         close(s, order, Trigger.FULL_FILL, ts)
-        tell(s, order, ExecType(r.exec_type), ts, r.reason)
+        tell(s, order, _KINDS[r.exec_type], ts, r.reason)
         return
     alive(s, order, ts)
     if r.exec_type == ExecType.REPLACED:
@@ -195,7 +196,7 @@ def _adopt(s: State, order: LaneOrder, r: Report, qty: int, price: int, asked: t
     else:
         touch(s, order, ts)
     settle(s, order, ts)
-    tell(s, order, ExecType(r.exec_type), ts, r.reason)
+    tell(s, order, _KINDS[r.exec_type], ts, r.reason)
     resume(s, order, ts)
 
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tidegate.kernel.book import BOOK_WORDS, clear_header
+from tidegate.kernel.book import BOOK_WORDS, NO_ASK, NO_BID, clear_header
 from tidegate.kernel.gate import GateState
 from tidegate.kernel.layout import ORDER_WORDS
 
@@ -33,30 +33,28 @@ Floats = npt.NDArray[np.float64]
     S_RANDOM,  # state of the generator that draws latencies
     S_SEQ,  # ClOrdIDs given to compiled strategies
     S_EVENTS,  # local events seen
-    S_WAKES,  # calls into strategies
     S_GROW_INSTRUMENT,
     S_GROW_PRICE,
     S_FAR,  # records left out of a book because its window may not grow further
     S_ORPHANS,  # reports for orders that are no longer known
-    S_STOP,  # a strategy asked to stop, or raised
     S_LANE,  # number of the compiled lane, in the ClOrdIDs it gives out
     S_DROPPED_REQUESTS,  # requests refused because the engine's tables were full
-    S_GATE_FIRM,  # 1: compiled orders pass the gate
-    S_BOUND,  # the local clock when the last chunk ended
     S_ARRIVED,  # orders that have joined a queue, ours and those of L3 feeds
     S_DIRTY,  # 1 when something was put into a table since they were last looked at for room
     S_L3,  # rows used, live or not, in the exchange's table of L3 orders; the local one's follow
     S_L3_LOCAL,
     S_LOST,  # ring entries written over because one step made more than a ring holds: the run is void
     S_UNPAID,  # funding payments left out because the local book had no touch
-) = range(29)
+    S_QUEUED,  # 1 when order events wait to be delivered to Python strategies
+    S_AFTER,  # the Python call that delivers them
+) = range(27)
 
 # Instruments, in `inst`.
 (
     I_VENUE, I_FILL, I_QUEUE, I_INVERSE, I_HALTED, I_HAS_TRADES, I_CAPPED,
     I_REST, I_REST_TAIL, I_WAIT, I_WAIT_TAIL, I_RESTING, I_WAITING, I_PEGS, I_SUBS, I_BARS, I_MARK_BID, I_MARK_ASK,
-    I_SEEN_BID, I_SEEN_ASK,
-) = range(20)  # fmt: skip
+    I_SEEN_BID, I_SEEN_ASK, I_BUYS_FROM, I_BUYS_TO, I_SELLS_FROM, I_SELLS_TO,
+) = range(24)  # fmt: skip
 F_MAKER, F_TAKER, F_VALUE, F_EXPONENT = range(4)
 FILL_WHOLE, FILL_PARTIAL = 0, 1
 FILL_MODELS = {"no_partial": FILL_WHOLE, "partial": FILL_PARTIAL}
@@ -193,6 +191,7 @@ def allocate(
     engine.s[S_RANDOM] = 0x2545F491
     engine.latency[:, 0] = 1
     engine.inst[:, [I_REST, I_REST_TAIL, I_WAIT, I_WAIT_TAIL]] = -1
+    engine.inst[:, [I_BUYS_FROM, I_SELLS_FROM]], engine.inst[:, [I_BUYS_TO, I_SELLS_TO]] = NO_ASK, NO_BID
     for row in engine.book:
         clear_header(row)
     return engine

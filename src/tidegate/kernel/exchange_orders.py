@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tidegate.kernel.book import B_ASK, B_BID, NO_ASK, level_size
+from tidegate.kernel.book import B_ASK, B_BID, NO_ASK, NO_BID, level_size
 from tidegate.kernel.engine import (
     F_MAKER,
     F_TAKER,
@@ -18,11 +18,15 @@ from tidegate.kernel.engine import (
     H_HEAD,
     H_LAST,
     H_TAIL,
+    I_BUYS_FROM,
+    I_BUYS_TO,
     I_INVERSE,
     I_PEGS,
     I_REST,
     I_RESTING,
     I_SEEN_BID,
+    I_SELLS_FROM,
+    I_SELLS_TO,
     I_VENUE,
     I_WAIT,
     I_WAITING,
@@ -65,6 +69,7 @@ from tidegate.kernel.engine import (
 from tidegate.kernel.jit import inline, outline
 from tidegate.kernel.latency import draw_latency
 from tidegate.kernel.layout import (
+    BUY,
     ICEBERG,
     O_DISPLAY,
     O_ID,
@@ -159,6 +164,31 @@ def _unlink(e: Any, i: int, k: int, head: int) -> None:
     else:
         e.xo[after, X_PREV] = before
     e.inst[i, I_RESTING if head == I_REST else I_WAITING] -= 1
+    if head == I_REST:
+        _narrow_reach(e, i)
+
+
+@inline
+def _widen_reach(e: Any, i: int, k: int) -> None:
+    """The prices between which our orders rest, a side: what happens beyond them is nothing to any order."""
+    price = e.xo[k, X_PRICE]
+    if e.orders[k, O_SIDE] == BUY:
+        e.inst[i, I_BUYS_FROM] = min(e.inst[i, I_BUYS_FROM], price)
+        e.inst[i, I_BUYS_TO] = max(e.inst[i, I_BUYS_TO], price)
+    else:
+        e.inst[i, I_SELLS_FROM] = min(e.inst[i, I_SELLS_FROM], price)
+        e.inst[i, I_SELLS_TO] = max(e.inst[i, I_SELLS_TO], price)
+
+
+@outline
+def _narrow_reach(e: Any, i: int) -> None:
+    """The same after an order has left."""
+    e.inst[i, I_BUYS_FROM], e.inst[i, I_BUYS_TO] = NO_ASK, NO_BID
+    e.inst[i, I_SELLS_FROM], e.inst[i, I_SELLS_TO] = NO_ASK, NO_BID
+    k = e.inst[i, I_REST]
+    while k >= 0:
+        _widen_reach(e, i, k)
+        k = e.xo[k, X_NEXT]
 
 
 @outline
@@ -200,6 +230,7 @@ def join(e: Any, k: int, i: int) -> None:
     queue_join(e.queue, k, level_size(e, 2 * i, e.orders[k, O_SIDE], e.xo[k, X_PRICE]))
     e.s[S_ARRIVED] += 1
     e.xo[k, X_ARRIVED] = e.s[S_ARRIVED]
+    _widen_reach(e, i, k)
 
 
 @inline

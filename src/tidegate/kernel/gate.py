@@ -33,7 +33,6 @@ from tidegate.kernel.gate_scopes import check_throttle
 from tidegate.kernel.gate_slots import find
 from tidegate.kernel.gate_state import (
     CH_RULES,
-    GATE_TYPE,
     I_MARK_TS,
     MAX_MONEY,
     P_CANCEL_BURST,
@@ -63,7 +62,6 @@ from tidegate.kernel.layout import (
 )
 
 __all__ = [
-    "GATE_TYPE",
     "GateState",
     "empty_gate",
     "gate_book",

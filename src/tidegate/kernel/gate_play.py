@@ -1,14 +1,15 @@
 """The gate's one entry point: play rows of commands. A single order from Python is a play of one row.
 
-One kernel compiles all of the gate once. From Python, what a call costs is its arrays (65 ns each); a NamedTuple
-of them would cost twice as much to unpack, so they come one by one.
+From Python, what a call costs is its arrays (65 ns each), so the kernel is handed the address of a table of them
+(`kernel.state`).
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
-from numba import float64, int64, void
+import numpy as np
+from numba import int64, void
 
 from tidegate.kernel.gate import (
     GateState,
@@ -25,7 +26,10 @@ from tidegate.kernel.gate import (
     gate_replaced,
     gate_set_state,
 )
-from tidegate.kernel.jit import kernel
+from tidegate.kernel.gate_state import Ints, empty_gate
+from tidegate.kernel.jit import JIT, kernel
+from tidegate.kernel.layout import ORDER_WORDS
+from tidegate.kernel.state import state_at, state_type, table
 
 # Commands: operation, row of `orders`, then the arguments, ts always last. Columns of a command.
 (
@@ -46,17 +50,39 @@ FIGURES = 8
 """Where in a command's row the figures of a check are written (the gate's `out`)."""
 COMMAND_WORDS = 16
 
-_ROWS = int64[:, ::1]
-_SIGNATURE = void(_ROWS, _ROWS, _ROWS, _ROWS, _ROWS, float64[:, ::1], _ROWS, _ROWS, _ROWS, _ROWS)
+
+class GatePlay(NamedTuple):
+    """A gate and what it is to do."""
+
+    gate: GateState
+    orders: Ints  # [rows, ORDER_WORDS]
+    commands: Ints  # [commands, COMMAND_WORDS]
 
 
-@kernel(_SIGNATURE)
-def gate_play(
-    chain: Any, rules: Any, cell: Any, scope: Any, inst: Any, real: Any, slot: Any, ring: Any, orders: Any,
-    commands: Any,
-) -> None:  # fmt: skip
-    """Carry out `commands` in turn on the gate's arrays; a check writes its figures behind its command."""
-    g = GateState(chain, rules, cell, scope, inst, real, slot, ring)
+def allocate_play(gate: GateState, orders: int = 1, commands: int = 1) -> GatePlay:
+    """Room for so many orders and commands."""
+    return GatePlay(
+        gate, np.zeros((orders, ORDER_WORDS), np.int64), np.zeros((commands, COMMAND_WORDS), np.int64)
+    )
+
+
+class Played:
+    """A `GatePlay` in the form `gate_play` takes: `address`. It holds the arrays for as long as it lives."""
+
+    def __init__(self, play: GatePlay) -> None:
+        self.play = play
+        self._table = table(play) if JIT else None
+        self.address: Any = play if self._table is None else self._table.ctypes.data
+
+
+_play_at = state_at(state_type(allocate_play(empty_gate())))
+
+
+@kernel(void(int64))
+def gate_play(address: Any) -> None:
+    """Carry out the commands of a `GatePlay` in turn; a check writes its figures behind its command."""
+    play = _play_at(address)
+    g, orders, commands = play.gate, play.orders, play.commands
     for n in range(commands.shape[0]):
         row = commands[n]
         op, k, a, b, c, d = row[0], row[1], row[2], row[3], row[4], row[5]

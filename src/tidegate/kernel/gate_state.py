@@ -13,13 +13,10 @@ each at that bound. Prices are held to ±2⁴⁰ ticks, quantities to 2⁵⁰ lo
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numba
 import numpy as np
 import numpy.typing as npt
-
-from tidegate.kernel.jit import JIT
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -233,7 +230,3 @@ def allocate_gate(
 def empty_gate() -> GateState:
     """The smallest gate: one instrument, one strategy that may do nothing. Gives kernels their types."""
     return allocate_gate(1, 1, 1, 3, 1, 1, 1)
-
-
-GATE_TYPE: Any = numba.typeof(empty_gate()) if JIT else None
-"""Numba's type of every `GateState`, for the signatures of entry points."""

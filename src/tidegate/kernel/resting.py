@@ -13,6 +13,8 @@ from tidegate.kernel.book import B_ASK, B_BID, NO_ASK, NO_BID, level_size
 from tidegate.kernel.engine import (
     F_EXPONENT,
     FILL_WHOLE,
+    I_BUYS_FROM,
+    I_BUYS_TO,
     I_FILL,
     I_HALTED,
     I_HAS_TRADES,
@@ -21,6 +23,8 @@ from tidegate.kernel.engine import (
     I_REST,
     I_SEEN_ASK,
     I_SEEN_BID,
+    I_SELLS_FROM,
+    I_SELLS_TO,
     I_WAIT,
     I_WAITING,
     NEVER,
@@ -48,7 +52,7 @@ from tidegate.kernel.exchange_orders import (
     leave,
 )
 from tidegate.kernel.jit import inline, outline
-from tidegate.kernel.layout import BUY, O_OFFSET, O_SIDE, O_TYPE, PEGGED, TRAILING_STOP
+from tidegate.kernel.layout import BUY, O_OFFSET, O_SIDE, O_TYPE, PEGGED, SELL, TRAILING_STOP
 from tidegate.kernel.queue import queue_at_most, queue_depth, queue_executable, queue_removed, queue_trade
 
 
@@ -62,9 +66,19 @@ def _fill_shown(e: Any, k: int, i: int, qty: int, ts: int) -> None:
         join(e, k, i)
 
 
-@outline
+@inline
 def on_trade(e: Any, i: int, price: int, qty: int, aggressor: int, ts: int) -> None:
     """A recorded trade: resting orders it meets or passes fill, stops trigger."""
+    sells, buys = (
+        aggressor != SELL and e.inst[i, I_SELLS_FROM] <= price,
+        aggressor != BUY and e.inst[i, I_BUYS_TO] >= price,
+    )
+    if sells or buys or e.inst[i, I_WAITING] > 0:
+        _meet_trade(e, i, price, qty, aggressor, ts)
+
+
+@outline
+def _meet_trade(e: Any, i: int, price: int, qty: int, aggressor: int, ts: int) -> None:
     if e.inst[i, I_HALTED] != 0:
         return
     k = e.inst[i, I_REST]
@@ -153,6 +167,11 @@ def _follow_pegs(e: Any, i: int, ts: int) -> None:
 @inline
 def on_level(e: Any, i: int, side: int, price: int, before: int, after: int) -> None:
     """The size of a level changed: orders resting there move up as the queue model says."""
+    if side == BUY:
+        if price < e.inst[i, I_BUYS_FROM] or price > e.inst[i, I_BUYS_TO]:
+            return
+    elif price < e.inst[i, I_SELLS_FROM] or price > e.inst[i, I_SELLS_TO]:
+        return
     k = e.inst[i, I_REST]
     while k >= 0:
         if e.xo[k, X_PRICE] == price and e.orders[k, O_SIDE] == side:

@@ -1,4 +1,4 @@
-"""One look over a chunk of events before it is replayed: what is out of order in it, and how late it came."""
+"""One look over rows of events (`model.event` words, times in ns) before they are replayed."""
 
 from __future__ import annotations
 
@@ -9,31 +9,43 @@ from numba import types
 
 from tidegate.kernel.jit import kernel
 
-_COUNTS = types.UniTuple(types.int64, 5)
+_TWO = types.UniTuple(types.int64, 2)
+_ROWS, _NUMBERS = types.int64[:, ::1], types.int64[::1]
 
 
-@kernel(_COUNTS(types.int64[:, ::1], types.int64, types.int64))
-def survey(rows: Any, last: int, passed: int) -> Any:
-    """Five numbers about `rows` of events (`model.event` words, times in ns).
-
-    Rows received before one that stands earlier, or before `last`; rows of an exchange time after their receive
-    time; rows of an exchange time before that of the row above; rows of an exchange time not after `passed`; and
-    the longest way a row took from the exchange (0 for none).
-    """
-    backwards, negative, unsorted, late, longest = (
-        np.int64(0),
-        np.int64(0),
-        np.int64(0),
-        np.int64(0),
-        np.int64(0),
-    )
-    before = rows[0, 0] if len(rows) > 0 else np.int64(0)
+@kernel(_TWO(_ROWS, types.int64))
+def survey(rows: Any, last: int) -> Any:
+    """How many rows were received before one that stands earlier, or before `last`; and how many of them have an
+    exchange time after their receive time."""
+    backwards, negative = np.int64(0), np.int64(0)
     for n in range(len(rows)):
         event, recv = rows[n, 0], rows[n, 1]
         backwards += 1 if recv < last else 0
         negative += 1 if event > recv else 0
+        last = max(last, recv)
+    return backwards, negative
+
+
+@kernel(_TWO(_ROWS, types.int64, _NUMBERS, types.int64, _NUMBERS))
+def number_rows(rows: Any, carried: int, pending: Any, passed: int, order: Any) -> Any:
+    """Write into `order` the numbers of the rows that the exchange has yet to see, in the order they stand in:
+    those `pending` among the first `carried` rows, then all others.
+
+    Returns how many have an exchange time before that of their predecessor in `order`, and how many of the
+    others have one that is not after `passed`.
+    """
+    unsorted, late, before = np.int64(0), np.int64(0), np.int64(-(1 << 62))
+    for n in range(len(pending)):
+        order[n] = pending[n]
+        event = rows[pending[n], 0]
+        unsorted += 1 if event < before else 0
+        before = event
+    place = len(pending)
+    for n in range(carried, len(rows)):
+        order[place] = n
+        place += 1
+        event = rows[n, 0]
         unsorted += 1 if event < before else 0
         late += 1 if event <= passed else 0
-        last, before = max(last, recv), event
-        longest = max(longest, recv - event)
-    return backwards, negative, unsorted, late, longest
+        before = event
+    return unsorted, late

@@ -1,40 +1,56 @@
-"""How a kernel calls a strategy: through the address of a C function.
+"""How a kernel calls a strategy: a Python handler through the interpreter's own call, a compiled step by address.
 
-A Python strategy's handler is a ctypes callback; a compiled one a Numba cfunc that is handed the address of the
-engine's table. Either returns 0 to go on; anything else stops the kernel. Nothing about the strategy is compiled
-into the kernel, so one compiled kernel serves all. Without compilation (NUMBA_DISABLE_JIT=1) an "address" is a
-key of `CALLS`.
+Either returns 0 to go on; anything else stops the kernel. Nothing about the strategy is compiled into the kernel,
+so one compiled kernel serves all. Kernels that call back hold the interpreter's lock, as whoever called them
+does. Without compilation (NUMBA_DISABLE_JIT=1) an "address" is a key of `CALLS`.
 """
 
 from __future__ import annotations
 
 import ctypes
-import sys
-from collections.abc import Callable, Sized
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 from numba import types
+from numba.core.cgutils import get_or_insert_function
 from numba.extending import intrinsic
 
+from tidegate.kernel.engine import C_STRATEGY, G_COMPILED, G_STEP, S_AFTER, S_QUEUED
 from tidegate.kernel.jit import JIT, inline
 
 CALLS: dict[int, Callable[..., int]] = {}
-CALLBACK = ctypes.PYFUNCTYPE(ctypes.c_int64, ctypes.c_int64)
+_RAISED = 2  # words of a PythonCall: function, argument, then the exception's type, value and traceback
 
 
 @intrinsic
-def _call1(typing: Any, address: Any, a: Any) -> Any:
+def _call_python(typing: Any, address: Any) -> Any:
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        word = ir.IntType(64)
-        function = builder.inttoptr(args[0], ir.FunctionType(word, [word]).as_pointer())
-        return builder.call(function, [args[1]])
+        pointer = ir.IntType(8).as_pointer()
+        words = builder.inttoptr(args[0], pointer.as_pointer())
 
-    return types.int64(types.int64, types.int64), code
+        def word(n: int) -> Any:
+            return builder.gep(words, [ir.Constant(ir.IntType(64), n)])
+
+        def call(name: str, result: Any, *given: Any) -> Any:
+            kind = ir.FunctionType(result, [value.type for value in given])
+            return builder.call(get_or_insert_function(builder.module, kind, name), given)
+
+        made = call("PyObject_CallOneArg", pointer, builder.load(word(0)), builder.load(word(1)))
+        failed = builder.icmp_unsigned("==", made, ir.Constant(pointer, None))
+        with builder.if_else(failed, likely=False) as (raised, returned):
+            with raised:
+                call("PyErr_Fetch", ir.VoidType(), *(word(_RAISED + n) for n in range(3)))
+            with returned:
+                call("Py_DecRef", ir.VoidType(), made)
+        return builder.zext(failed, ir.IntType(64))
+
+    return types.int64(types.int64), code
 
 
 @intrinsic
-def _call3(typing: Any, address: Any, a: Any, b: Any, c: Any) -> Any:
+def _call_step(typing: Any, address: Any, a: Any, b: Any, c: Any) -> Any:
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         word = ir.IntType(64)
         function = builder.inttoptr(args[0], ir.FunctionType(word, [word] * 3).as_pointer())
@@ -43,58 +59,65 @@ def _call3(typing: Any, address: Any, a: Any, b: Any, c: Any) -> Any:
     return types.int64(types.int64, types.int64, types.int64, types.int64), code
 
 
-def _plain_call1(address: int, a: int) -> int:
-    return CALLS[int(address)](a)
+def _plain_call(address: int, *args: Any) -> int:
+    return CALLS[int(address)](*args)
 
 
-def _plain_call3(address: int, a: int, b: int, c: int) -> int:
-    return CALLS[int(address)](a, b, c)
-
-
-call1: Callable[..., int] = _call1 if JIT else _plain_call1
-call3: Callable[..., int] = _call3 if JIT else _plain_call3
+call_python: Callable[..., int] = _call_python if JIT else _plain_call
+_call_compiled: Callable[..., int] = _call_step if JIT else _plain_call
+_restore = ctypes.PYFUNCTYPE(None, *[ctypes.c_void_p] * 3)(("PyErr_Restore", ctypes.pythonapi))
 
 
 class PythonCall:
-    """A Python function a kernel can call, and the exception it raised, if any.
+    """A Python function of one argument that a kernel can call, and the exception it raised, if any.
 
-    The kernel's call becomes `function(argument)`; when that left something in `queue`, `after()` follows. An
-    exception cannot pass through the kernel: it is kept, the kernel stops, and the caller re-raises it.
+    An exception cannot pass through the kernel: it is kept, the kernel stops, and the caller raises it again.
     """
 
-    def __init__(
-        self, function: Callable[[Any], object], argument: Any, queue: Sized, after: Callable[[], object]
-    ) -> None:
-        self.error: BaseException | None = None
+    def __init__(self, function: Callable[[Any], object], argument: Any) -> None:
+        self._kept = (function, argument)  # the words hold addresses, no references
+        self._words = np.array([id(function), id(argument), 0, 0, 0], np.int64)
+        self._error: BaseException | None = None
+        self.address = self._words.ctypes.data
+        if not JIT:
+            CALLS[self.address] = self._plain
 
-        def guarded(_kind: int) -> int:
+    def _plain(self) -> int:
+        function, argument = self._kept
+        try:
+            function(argument)
+        except BaseException as error:
+            self._error = error
+            return 1
+        return 0
+
+    def take_error(self) -> BaseException | None:
+        """What the function raised, if it did; it is then forgotten."""
+        kept = [int(word) for word in self._words[_RAISED:]]
+        self._words[_RAISED:] = 0
+        if kept[0]:
             try:
-                function(argument)
-                if queue:
-                    after()
-                return 0
+                _restore(*kept)
             except BaseException as error:
-                self.error = error
-                return 1
-
-        if JIT:
-            self._callback = CALLBACK(guarded)
-            self.address = ctypes.cast(self._callback, ctypes.c_void_p).value or 0
-        else:
-            self.address = id(self) & sys.maxsize
-            CALLS[self.address] = guarded
-
-    def close(self) -> None:
-        """Forget the function; its address must not be called again."""
-        CALLS.pop(self.address, None)
+                self._error = error
+        error, self._error = self._error, None
+        return error
 
 
 @inline
 def wake(e: Any, strategy: int, column: int, kind: int, here: int) -> int:
-    """Call one strategy; `column` is where its row keeps the address of a Python handler for this `kind`."""
-    from_python = e.strat[strategy, 0] == 0
-    address = e.strat[strategy, column if from_python else 9]
+    """Call one strategy; `column` is where its row keeps the address of a Python handler for this `kind`.
+
+    What a Python handler has left in the shell's queue is delivered after it.
+    """
+    from_python = e.strat[strategy, G_COMPILED] == 0
+    address = e.strat[strategy, column if from_python else G_STEP]
     if address == 0:
         return 0
-    e.cur[14] = strategy
-    return call1(address, kind) if from_python else call3(address, here, strategy, kind)
+    e.cur[C_STRATEGY] = strategy
+    if not from_python:
+        return _call_compiled(address, here, strategy, kind)
+    result = call_python(address)
+    if result == 0 and e.s[S_QUEUED] != 0:
+        result = call_python(e.s[S_AFTER])
+    return result

@@ -14,9 +14,9 @@ from decimal import Decimal
 import numpy as np
 
 from tidegate.kernel import gate_play as play
-from tidegate.kernel.gate_play import gate_play
+from tidegate.kernel.gate_play import Played, allocate_play, gate_play
 from tidegate.kernel.gate_state import L_ID, MUTABLE, GateState
-from tidegate.kernel.layout import O_CHARGE, ORDER_WORDS
+from tidegate.kernel.layout import O_CHARGE
 from tidegate.model.instrument import Universe
 from tidegate.model.order import Order
 from tidegate.model.time import MINUTE
@@ -56,11 +56,12 @@ class Gate:
         self.state: GateState = build(
             universe, scopes, limits, base_currency, fx or {}, open_orders, day_start, volatility_memory
         )
-        self._orders = np.zeros((1, ORDER_WORDS), np.int64)
-        self._command = np.zeros((1, play.COMMAND_WORDS), np.int64)
+        one = allocate_play(self.state)
+        self._one = Played(one)
+        self._address = self._one.address
         # Scalars go through memoryviews: a third of the cost of indexing an array.
-        self._row = self._orders.data.cast("B").cast("q")
-        self._cmd = self._command.data.cast("B").cast("q")
+        self._row = one.orders.data.cast("B").cast("q")
+        self._cmd = one.commands.data.cast("B").cast("q")
         self._figures = self._cmd[play.FIGURES :]
         self._slot: dict[int, int] = {}
 
@@ -105,9 +106,6 @@ class Gate:
             bid, ask, seen, order.cmd_id, self._slot.get(number, 0),
         )  # fmt: skip
 
-    def _play(self) -> None:
-        gate_play(*self.state, self._orders, self._command)
-
     def _settle(self, number: int) -> None:
         if not self._row[O_CHARGE]:
             self._slot.pop(number, None)
@@ -118,7 +116,7 @@ class Gate:
         self._pack(order, ref_bid, ref_ask, ref_ts)
         cmd = self._cmd
         cmd[0], cmd[1], cmd[2] = play.CHECK, 0, ts
-        self._play()
+        gate_play(self._address)
         reason = self._figures[0]
         if not reason:
             self._slot[order.cl_ord_id] = self._row[O_CHARGE]
@@ -132,7 +130,7 @@ class Gate:
         cmd = self._cmd
         cmd[0], cmd[1], cmd[2], cmd[3] = play.CHECK_REPLACE, 0, new_qty, new_price
         cmd[4], cmd[5], cmd[6], cmd[7] = ref_bid, ref_ask, ref_ts, ts
-        self._play()
+        gate_play(self._address)
         return self._figures[0]
 
     def replaced(self, order: Order, new_qty: int, new_price: int, ts: int) -> None:
@@ -153,13 +151,13 @@ class Gate:
 
         `refs` has (bid, ask, time) for each leg. A parent is a basket of one.
         """
-        rows = np.zeros((len(legs), ORDER_WORDS), np.int64)
-        for row, leg, ref in zip(rows, legs, refs, strict=True):
+        basket = self._one.play._replace(orders=allocate_play(self.state, len(legs)).orders)
+        for row, leg, ref in zip(basket.orders, legs, refs, strict=True):
             self._pack(leg, *ref)
-            row[:] = self._orders[0]
+            row[:] = self._one.play.orders[0]
         cmd = self._cmd
         cmd[0], cmd[1], cmd[2], cmd[3] = play.CHECK_PARENT, 0, len(legs), ts
-        gate_play(*self.state, rows, self._command)
+        gate_play(Played(basket).address)
         return self._figures[0]
 
     def fill(self, order: Order, qty: int, price: int, fee: int, ts: int) -> None:
@@ -182,13 +180,13 @@ class Gate:
         self._pack(order)
         cmd = self._cmd
         cmd[0], cmd[1], cmd[2], cmd[3], cmd[4], cmd[5] = operation, 0, a, b, c, d
-        self._play()
+        gate_play(self._address)
         self._settle(order.cl_ord_id)
 
     def _tell(self, operation: int, row: int, a: int, b: int, c: int) -> None:
         cmd = self._cmd
         cmd[0], cmd[1], cmd[2], cmd[3], cmd[4] = operation, row, a, b, c
-        self._play()
+        gate_play(self._address)
 
     def mark(self, instrument: int, bid: int, ask: int, ts: int) -> None:
         """A sampled touch (ticks): revalues, and judges the loss limits."""

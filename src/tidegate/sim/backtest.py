@@ -17,7 +17,7 @@ from tidegate.errors import UserError
 from tidegate.execution.core import Lane
 from tidegate.kernel import engine as k
 from tidegate.kernel.jit import JIT
-from tidegate.model.event import TS_EVENT, TS_RECV, Words
+from tidegate.model.event import META, TS_EVENT, TS_RECV, Words
 from tidegate.model.instrument import Universe
 from tidegate.model.messages import CancelAll
 from tidegate.model.time import SECOND
@@ -101,7 +101,8 @@ class Backtest:
         self.recorder = Recorder(sink=None if compiled else sink, keep=compiled or verify)
         self.audited = Recorder(sink=sink) if compiled or verify else None
         self.shell = Shell(self.engine, self.lane, self.ledger, self.recorder)
-        self.feed: dict[int, list[Words]] = {}
+        self._sampled: list[Words] = []
+        self._chunks, self._every = 0, 1
 
     def _gate(self) -> Gate:
         s = self.setup
@@ -169,18 +170,18 @@ class Backtest:
     # Results.
 
     def _note_delays(self, chunk: Words) -> None:
-        """Keep a thinned sample of feed latencies by instrument."""
-        thin = chunk[:: max(1, len(chunk) // 256)]
-        for number in np.unique(thin[:, 7] & 0xFFFFFFFF):
-            mine = thin[(thin[:, 7] & 0xFFFFFFFF) == number]
-            held = self.feed.setdefault(int(number), [])
-            if len(held) * 256 < _LATENCY_SAMPLES:
-                held.append(mine[:, TS_RECV] - mine[:, TS_EVENT])
+        """Keep some rows of every so many chunks, for feed latencies: thinner, the longer the run."""
+        self._chunks += 1
+        if self._chunks % self._every == 0:
+            self._sampled.append(chunk[:: max(1, len(chunk) // 64)].copy())
+        if len(self._sampled) > 1024:
+            self._sampled, self._every = self._sampled[1::2], 2 * self._every
 
     def _latency(self) -> dict[str, Any]:
+        rows = np.concatenate([np.empty((0, 8), np.int64), *self._sampled])
+        delays, numbers = rows[:, TS_RECV] - rows[:, TS_EVENT], rows[:, META] & 0xFFFFFFFF
         found = {
-            f"feed {self.setup.universe[n].id}": np.concatenate(parts)
-            for n, parts in sorted(self.feed.items())
+            f"feed {self.setup.universe[n].id}": delays[numbers == n] for n in np.unique(numbers).tolist()
         }
         for name in self.engine.venue_names:
             model = self.setup.venues[name]

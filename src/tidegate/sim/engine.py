@@ -18,9 +18,11 @@ from tidegate.kernel.latency import quantile_table
 from tidegate.kernel.queue import QUEUE_MODELS
 from tidegate.kernel.replay import local_depth, local_level, move_books, move_l3, replay, send_inbox
 from tidegate.kernel.state import table
+from tidegate.kernel.survey import number_rows
 from tidegate.kernel.wake import PythonCall
 from tidegate.model.event import TS_EVENT, TS_RECV, Words
 from tidegate.model.instrument import Universe
+from tidegate.sim.stream import joined
 
 FIRST_WINDOW, LARGEST_WINDOW = 1 << 16, 1 << 22
 """Ticks of a book's window at first, and at most; records beyond the largest are counted, not kept."""
@@ -64,6 +66,7 @@ class Engine:
         self._calls: list[PythonCall] = []
         self._refresh: list[Callable[[], None]] = []
         self._table = np.zeros((1, 4), np.int64)
+        self._order = np.empty(0, np.int64)
         state = self.state
         state.s[k.S_RANDOM] = (seed * 0x9E3779B97F4A7C15 + 0x2545F491) & ((1 << 62) - 1) or 1
         for number, item in enumerate(universe.instruments):
@@ -93,6 +96,11 @@ class Engine:
         """Let the kernel make `call` for a Python strategy; `column` is one of `G_*`."""
         self._calls.append(call)
         self.state.strat[strategy, column] = call.address
+
+    def bind_after(self, call: PythonCall) -> None:
+        """Let the kernel make `call` after a handler that left something to be delivered (S_QUEUED)."""
+        self._calls.append(call)
+        self.state.s[k.S_AFTER] = call.address
 
     def bind_compiled(self, strategy: int, address: int, params: tuple[float, ...]) -> None:
         """Let the kernel call a compiled strategy's step."""
@@ -185,9 +193,8 @@ class Engine:
             if len(chunk) == 0:
                 continue
             self.start_time = self.start_time or int(chunk[0, TS_RECV])
-            fresh = self._in_time(np.ascontiguousarray(chunk), horizon)
-            rows = np.concatenate([rest, fresh]) if len(rest) else fresh
-            order = self._exchange_order(rows, pending, len(rest))
+            rows = joined(rest, np.ascontiguousarray(chunk))
+            rows, order = self._ordered(rows, len(rest), pending, horizon)
             self.end_time = int(rows[-1, TS_RECV])
             horizon = self.end_time - max_delay - 1  # the next chunk may go on at the same instant
             if not self._drive(rows, order, horizon, journal):
@@ -197,39 +204,37 @@ class Engine:
             pending = order[done_exchange:] - done_local
             self.processed += done_local
             progress(self.processed)
-        self._drive(rest, pending, self.end_time, journal)
+        if self._drive(rest, pending, self.end_time, journal):
+            self.drain(journal)
         self.processed += int(self.state.s[k.S_L])
         progress(self.processed)
 
-    def _in_time(self, rows: Words, horizon: int) -> Words:
-        """The rows, their exchange times moved behind `horizon` where the replay has passed them already."""
-        late = rows[:, TS_EVENT] <= horizon
-        count = int(late.sum())
-        if count:
-            self.late += count
-            rows = rows.copy()
-            rows[late, TS_EVENT] = np.minimum(horizon + 1, rows[late, TS_RECV])
-        return rows
+    def _ordered(self, rows: Words, carried: int, pending: Words, horizon: int) -> tuple[Words, Words]:
+        """The rows, and the numbers of those the exchange has yet to see, by exchange time.
 
-    @staticmethod
-    def _exchange_order(rows: Words, pending: Words, carried: int) -> Words:
-        """The numbers of the rows the exchange has yet to see, by exchange time."""
-        fresh = np.arange(carried, len(rows), dtype=np.int64)
-        order = np.concatenate([pending, fresh]) if carried else fresh
-        times = rows[order, TS_EVENT] if carried else rows[:, TS_EVENT]
-        if len(times) > 1 and bool((times[1:] < times[:-1]).any()):
-            order = order[np.argsort(times, kind="stable")]
-        return np.ascontiguousarray(order)
+        Exchange times of rows after the first `carried` are moved behind `horizon` where the replay has passed
+        them already.
+        """
+        if len(self._order) < len(rows):
+            self._order = np.empty(2 * len(rows), np.int64)
+        order = self._order[: len(pending) + len(rows) - carried]
+        unsorted, late = number_rows(rows, carried, pending, horizon, order)
+        if late:
+            self.late += late
+            rows = rows.copy()
+            event, recv = rows[carried:, TS_EVENT], rows[carried:, TS_RECV]
+            event[:] = np.where(event <= horizon, np.minimum(horizon + 1, recv), event)
+        if unsorted or late:
+            order = order[np.argsort(rows[order, TS_EVENT], kind="stable")]
+        return rows, order
 
     def _drive(self, rows: Words, order: Words, horizon: int, journal: JournalSink) -> bool:
         """Run the kernel over one window up to `horizon`; False when a strategy stopped the run."""
         state = self.state
         state.s[k.S_X] = state.s[k.S_L] = 0
-        rows = np.ascontiguousarray(rows)
         while True:
             status = replay(self.address, rows, order, len(rows), horizon)
             if status in (k.DONE, k.NEED_DATA):
-                self.drain(journal)
                 return True
             if status == k.STOPPED:
                 self.drain(journal)
@@ -239,8 +244,8 @@ class Engine:
 
     def _raise(self) -> None:
         for call in self._calls:
-            if call.error is not None:
-                error, call.error = call.error, None
+            error = call.take_error()
+            if error is not None:
                 raise error
 
     def drain(self, journal: JournalSink) -> None:

@@ -16,6 +16,8 @@ from tidegate.model.order import ExecType, OrdStatus
 from tidegate.risk.ledger import Ledger
 
 _BATCH = 4096
+_NEW, _TRADE = ExecType.NEW, ExecType.TRADE
+_PENDING_NEW, _FILLED, _DENIED = OrdStatus.PENDING_NEW, OrdStatus.FILLED, OrdStatus.DENIED
 Sink = Callable[[list[Message]], None]
 Seen = tuple[tuple[int, int], int, int]
 """What a recorder is told beside a report: the exchange's touch and time of a fill, the size ahead of an order."""
@@ -33,8 +35,7 @@ def pay(rows: FundingRows, ledger: Ledger, instrument: int, rate: int, price: in
         rows.setdefault((strategy, account, number), []).append((ts, received))
 
 
-@dataclass(slots=True)
-class OrderRow:
+class OrderRow(msgspec.Struct, gc=False):
     """One order's row in the making: what was asked, and what became of it."""
 
     command: NewOrder
@@ -43,13 +44,12 @@ class OrderRow:
     ts_done: int = 0
     cum_qty: int = 0
     cum_value: int = 0
-    status: OrdStatus = OrdStatus.PENDING_NEW
+    status: OrdStatus = _PENDING_NEW
     reason: int = 0
     queue_ahead: int = -1
 
 
-@dataclass(slots=True)
-class FillRow:
+class FillRow(msgspec.Struct, gc=False):
     """One fill, with the exchange's touch of its moment."""
 
     event: OrderEvent
@@ -110,14 +110,14 @@ class Recorder:
         if event.reason:
             row.reason = event.reason
         kind = event.exec_type
-        if kind is ExecType.TRADE:
+        if kind is _TRADE:
             row.cum_value += event.last_qty * event.last_px
             self.fills.append(FillRow(event, self.ts_venue, *self.fill_touch))
-        elif kind is ExecType.NEW:
+        elif kind is _NEW:
             row.ts_ack, row.queue_ahead = event.ts, self.queue_ahead
-        if event.status >= OrdStatus.FILLED:
+        if event.status >= _FILLED:
             row.ts_done = event.ts
-            if event.status is OrdStatus.DENIED:
+            if event.status is _DENIED:
                 self.denials.append(event)
 
     def journal(self, rows: Words) -> None:
@@ -125,7 +125,7 @@ class Recorder:
         marks = rows[rows[:, 0] == k.J_MARK]
         if len(marks):
             self.marks.append(np.ascontiguousarray(marks[:, 1:5]))
-        self._rows_hash.update(rows.tobytes())
+        self._rows_hash.update(rows)
         if self.keep:
             self.rows.append(rows)
         self.drained += len(rows)

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import struct
 from collections import deque
+from collections.abc import Iterable
+
+import numpy as np
 
 from tidegate.execution.core import Lane
 from tidegate.kernel import engine as k
@@ -51,6 +54,7 @@ _REQUEST = struct.Struct("<8q")
 _REPORT = struct.Struct("<16q")
 _EXEC = {int(kind): kind for kind in ExecType}
 _FINAL = frozenset((ExecType.CANCELED, ExecType.EXPIRED, ExecType.REJECTED))
+_NEW, _TRADE = ExecType.NEW, ExecType.TRADE
 
 
 class Shell:
@@ -70,6 +74,7 @@ class Shell:
         self.funding: FundingRows = {}
         self._synced = 0
         engine.on_resize(self._view)
+        engine.bind_after(PythonCall(self.drain, None))
 
     def _view(self) -> None:
         state = self.engine.state
@@ -81,6 +86,7 @@ class Shell:
         self._orders = state.orders.data.cast("B")
         self._inbox = state.inbox.data.cast("B")
         self._report = state.cur.data.cast("B")
+        self._journal = state.journal.data.cast("B").cast("q")
 
     # Strategies.
 
@@ -90,9 +96,9 @@ class Shell:
         strategy.host = SimulatedHost(self, strategy)
         bind = self.engine.bind
         number = strategy.number
-        bind(number, k.G_REPORT, PythonCall(self._on_report, None, self.queue, self.drain))
-        bind(number, k.G_TIMER, PythonCall(self._on_timer, strategy, self.queue, self.drain))
-        bind(number, k.G_BAR, PythonCall(self._on_bar, strategy, self.queue, self.drain))
+        bind(number, k.G_REPORT, PythonCall(self._on_report, None))
+        bind(number, k.G_TIMER, PythonCall(self._on_timer, strategy))
+        bind(number, k.G_BAR, PythonCall(self._on_bar, strategy))
         self.engine.state.strat[number, k.G_ACCOUNT] = strategy.account
 
     def bind_views(self, strategy: Strategy) -> None:
@@ -103,11 +109,12 @@ class Shell:
             (k.G_TRADE, strategy.on_trade, Trade(self.shown, markets)),
             (k.G_BOOK, strategy.on_book, Book(self.shown, markets)),
         ):
-            self.engine.bind(strategy.number, column, PythonCall(handler, view, self.queue, self.drain))
+            self.engine.bind(strategy.number, column, PythonCall(handler, view))
 
-    def drain(self) -> None:
+    def drain(self, _argument: None = None) -> None:
         """Deliver the order events that are due."""
         queue = self.queue
+        self.scalars[k.S_QUEUED] = 0
         while queue:
             event = queue.popleft()
             strategy = self.strategies.get(event.strategy)
@@ -127,24 +134,33 @@ class Shell:
 
     def journal(self, rows: Words) -> None:
         """Take journal rows off the kernel."""
-        self._sync(rows)
+        self._sync(len(rows))
         self._synced = 0
         self.recorder.journal(rows)
 
-    def _sync(self, rows: Words) -> None:
-        """Let the lane know the marks and fundings the kernel has written since it was last asked something."""
-        for row in rows[self._synced :, :5].tolist():
-            if row[0] == k.J_MARK:
-                self.lane.state.marks[row[2]] = (row[3], row[4], row[1])
-            elif row[0] == k.J_FUNDING:
-                pay(self.funding, self.ledger, row[2], row[3], row[4], row[1])
+    def _sync(self, written: int) -> None:
+        """Let the lane know the marks and fundings among the journal's first rows that it has not seen."""
+        journal, seen = self._journal, self._synced
+        rows: Iterable[int] = range(seen, written)
+        if written - seen > 64:  # mostly orders of compiled strategies: the few others are found at once
+            kinds = self.engine.state.journal[seen:written, 0]
+            rows = (seen + np.flatnonzero((kinds == k.J_MARK) | (kinds == k.J_FUNDING))).tolist()
+        for row in rows:
+            at = row * k.JOURNAL_WORDS
+            kind = journal[at]
+            if kind == k.J_MARK:
+                ts, instrument, bid, ask = journal[at + 1 : at + 5]
+                self.lane.state.marks[instrument] = (bid, ask, ts)
+            elif kind == k.J_FUNDING:
+                ts, instrument, rate, price = journal[at + 1 : at + 5]
+                pay(self.funding, self.ledger, instrument, rate, price, ts)
+        self._synced = written
 
     def _apply(self, message: Message) -> None:
         """One message enters the lane; what follows from it goes out."""
         written = self.scalars[k.S_JOURNAL]
         if written != self._synced:
-            self._sync(self.engine.state.journal[:written])
-            self._synced = written
+            self._sync(written)
         self.recorder.command(message, written)
         self._route(self.lane.apply(message))
 
@@ -163,11 +179,11 @@ class Shell:
             reason, _strategy,
         ) = _REPORT.unpack_from(self._report, 8 * k.C_REPORT)  # fmt: skip
         exec_type = _EXEC[kind]
-        if exec_type is ExecType.TRADE:
+        if exec_type is _TRADE:
             self.recorder.fill_touch = (qty, price)
             self.recorder.ts_venue = ts_venue
             qty = price = 0
-        elif exec_type is ExecType.NEW:
+        elif exec_type is _NEW:
             self.recorder.queue_ahead = last_qty
             last_qty = 0
         report = Report(
@@ -175,7 +191,7 @@ class Shell:
             reason=reason,
         )  # fmt: skip
         self._apply(report)
-        if exec_type in _FINAL or (exec_type is ExecType.TRADE and leaves == 0):
+        if exec_type in _FINAL or (exec_type is _TRADE and leaves == 0):
             self._slots.pop(order_id, None)
 
     def _route(self, messages: list[Message]) -> None:
@@ -184,6 +200,7 @@ class Shell:
             if kind is OrderEvent:
                 self.recorder.event(message)  # type: ignore[arg-type]
                 self.queue.append(message)  # type: ignore[arg-type]
+                self.scalars[k.S_QUEUED] = 1
             elif kind is SendNew:
                 self._send_new(message)  # type: ignore[arg-type]
             elif kind is SendCancel:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from tidegate.kernel.merge import merge_order
+from tidegate.kernel.replay import AHEAD
 from tidegate.kernel.survey import survey
 from tidegate.model.event import META, TS_EVENT, TS_RECV, Events, Words
 
@@ -32,21 +33,24 @@ class Source:
     """Events whose exchange time lay after their receive time; it is clamped."""
     backwards: int = 0
     """Events received before their predecessor; they are delivered with its time."""
-    _iterator: Iterator[Events | Words] | None = field(default=None, repr=False)
+    _pieces: Iterator[Words] | None = field(default=None, repr=False)
     _last: int = -(1 << 62)
 
     def read(self) -> Words | None:
-        """The next chunk as words, checked; None at the end."""
-        if self._iterator is None:
-            self._iterator = iter(self.chunks)
-        for chunk in self._iterator:
-            if len(chunk) == 0:
-                continue
-            return self._checked(np.ascontiguousarray(chunk).view(np.int64).reshape(-1, 8))
-        return None
+        """The next rows, checked; None at the end."""
+        if self._pieces is None:
+            self._pieces = self._cut()
+        piece = next(self._pieces, None)
+        return None if piece is None else self._checked(piece)
+
+    def _cut(self) -> Iterator[Words]:
+        for chunk in self.chunks:
+            rows = np.ascontiguousarray(chunk).view(np.int64).reshape(-1, 8)
+            for low in range(0, len(rows), AHEAD):
+                yield rows[low : low + AHEAD]
 
     def _checked(self, rows: Words) -> Words:
-        backwards, late, *_ = survey(rows, self._last - self.extra_latency, 0)
+        backwards, late = survey(rows, self._last - self.extra_latency)
         if self.number is not None or self.extra_latency or backwards or late:
             rows = rows.copy()
             recv, event = rows[:, TS_RECV], rows[:, TS_EVENT]
@@ -62,6 +66,17 @@ class Source:
         self._last = int(rows[-1, TS_RECV])
         self.rows += len(rows)
         return rows
+
+
+def joined(rest: Words, rows: Words) -> Words:
+    """`rest` and then `rows`; without a copy where they lie so in memory, as the pieces of one chunk do."""
+    if not len(rest):
+        return rows
+    whole, start = rows.base, rest.ctypes.data
+    if whole is not None and whole is rest.base and start + rest.nbytes == rows.ctypes.data:
+        shape = (len(rest) + len(rows), rows.shape[1])
+        return np.ndarray(shape, rows.dtype, whole, start - whole.ctypes.data)
+    return np.concatenate([rest, rows])
 
 
 class Merged:

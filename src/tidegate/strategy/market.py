@@ -10,6 +10,9 @@ from tidegate.strategy.orders import StrategyOrder
 if TYPE_CHECKING:
     from tidegate.strategy.strategy import Strategy
 
+_BUY, _SELL, _LIMIT, _MARKET = Side.BUY, Side.SELL, OrdType.LIMIT, OrdType.MARKET
+_POST_ONLY, _REDUCE_ONLY = int(ExecInst.POST_ONLY), int(ExecInst.REDUCE_ONLY)
+
 
 class Market:
     """A market of a strategy. Prices are ticks, quantities lots; `price()` and `ticks()` convert.
@@ -120,13 +123,9 @@ class Market:
 
         `contingency`, `link_group` and `parent_cmd_id` link orders, as in `model.messages.NewOrder`.
         """
-        inst = (
-            exec_inst
-            | (ExecInst.POST_ONLY if post_only else 0)
-            | (ExecInst.REDUCE_ONLY if reduce_only else 0)
-        )
+        inst = int(exec_inst) | (_POST_ONLY if post_only else 0) | (_REDUCE_ONLY if reduce_only else 0)
         if ord_type is None:
-            ord_type = OrdType.LIMIT if price or self.instrument.negative_prices else OrdType.MARKET
+            ord_type = _LIMIT if price or self.instrument.negative_prices else _MARKET
         return self._strategy.submit(
             self,
             side,
@@ -134,7 +133,7 @@ class Market:
             qty,
             price,
             tif,
-            int(inst),
+            inst,
             stop_price,
             display_qty,
             offset,
@@ -145,12 +144,12 @@ class Market:
     def buy(self, qty: int, price: int = 0, *, post_only: bool = False, reduce_only: bool = False,
             tif: TimeInForce = TimeInForce.GTC) -> StrategyOrder:  # fmt: skip
         """Buy `qty` lots: a limit order at `price`, a market order without."""
-        return self.submit(Side.BUY, qty, price, tif=tif, post_only=post_only, reduce_only=reduce_only)
+        return self.submit(_BUY, qty, price, tif=tif, post_only=post_only, reduce_only=reduce_only)
 
     def sell(self, qty: int, price: int = 0, *, post_only: bool = False, reduce_only: bool = False,
              tif: TimeInForce = TimeInForce.GTC) -> StrategyOrder:  # fmt: skip
         """Sell `qty` lots: a limit order at `price`, a market order without."""
-        return self.submit(Side.SELL, qty, price, tif=tif, post_only=post_only, reduce_only=reduce_only)
+        return self.submit(_SELL, qty, price, tif=tif, post_only=post_only, reduce_only=reduce_only)
 
     def bracket(
         self, side: Side, qty: int, price: int, take_profit: int, stop_loss: int, *, post_only: bool = False

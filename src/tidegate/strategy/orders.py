@@ -10,6 +10,9 @@ from tidegate.model.order import ExecType, OrdStatus, OrdType, Side
 if TYPE_CHECKING:
     from tidegate.strategy.market import Market
 
+_CREATED, _PENDING_CANCEL, _FILLED = OrdStatus.CREATED, OrdStatus.PENDING_CANCEL, OrdStatus.FILLED
+_BUY, _REPLACED = Side.BUY, ExecType.REPLACED
+
 
 class StrategyOrder:
     """One order as its strategy knows it: late by the way the reports take.
@@ -46,7 +49,7 @@ class StrategyOrder:
         self.ord_type: OrdType = command.ord_type
         self.qty = command.qty
         self.price = command.price
-        self.status = OrdStatus.CREATED
+        self.status: OrdStatus = _CREATED
         self.cum_qty = 0
         self.leaves_qty = command.qty
         self.avg_px = 0.0
@@ -61,16 +64,16 @@ class StrategyOrder:
     @property
     def open(self) -> bool:
         """True until the order has ended."""
-        return self.status < OrdStatus.FILLED
+        return self.status < _FILLED
 
     @property
     def cancellable(self) -> bool:
         """Open, and no cancel is on its way."""
-        return self.status < OrdStatus.FILLED and self.status is not OrdStatus.PENDING_CANCEL
+        return self.status < _FILLED and self.status is not _PENDING_CANCEL
 
     @property
     def buy(self) -> bool:
-        return self.side == Side.BUY
+        return self.side is _BUY
 
     def adopt(self, event: OrderEvent) -> None:
         """Move by an event of this order."""
@@ -81,7 +84,7 @@ class StrategyOrder:
         if event.last_qty:
             self._cum_value += event.last_qty * event.last_px
             self.avg_px = self._cum_value / event.cum_qty if event.cum_qty else 0.0
-        elif event.exec_type is ExecType.REPLACED and self._asked is not None:
+        elif event.exec_type is _REPLACED and self._asked is not None:
             self.qty, self.price = self._asked
             self._asked = None
         if event.reason:

@@ -20,13 +20,14 @@ back later, through `on_order` and `on_fill`.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import Any, ClassVar
 
 import msgspec
 
 from tidegate.errors import UserError, nearest
 from tidegate.model.messages import CancelAll, CancelOrder, NewOrder, OrderEvent, ReplaceOrder
-from tidegate.model.order import Contingency, ExecType, OrdType, Side, TimeInForce
+from tidegate.model.order import Contingency, ExecType, OrdStatus, OrdType, Side, TimeInForce
 from tidegate.model.time import duration
 from tidegate.strategy.host import Host
 from tidegate.strategy.market import Market
@@ -37,6 +38,7 @@ WAKE_QUOTE, WAKE_TRADE, WAKE_BOOK = range(3)
 _CMD_SHIFT = 40
 _REMEMBERED = 1024
 _CONTINGENCY = tuple(Contingency)
+_FILLED, _TRADE = OrdStatus.FILLED, ExecType.TRADE  # an enumeration's member is slow to reach in Python 3.11
 
 
 class StrategyParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -59,7 +61,7 @@ class Strategy:
         self.orders: dict[int, StrategyOrder] = {}
         """Open orders by command id."""
         self._commands = 0
-        self._ended: dict[int, StrategyOrder] = {}
+        self._ended: OrderedDict[int, StrategyOrder] = OrderedDict()
         self._markets: dict[int, Market] = {}
 
     # What a user overrides.
@@ -211,7 +213,7 @@ class Strategy:
         """Keep an ended order for a while: a fill can still arrive after a cancel was confirmed."""
         self._ended[order.cmd_id] = order
         if len(self._ended) > _REMEMBERED:
-            del self._ended[next(iter(self._ended))]
+            self._ended.popitem(last=False)
 
     def deliver(self, event: OrderEvent) -> None:
         """An order event of this strategy: move the order, then call the handlers."""
@@ -221,14 +223,14 @@ class Strategy:
             if order is None:
                 return
         order.adopt(event)
-        if order.open:
+        if event.status < _FILLED:
             self.orders[event.cmd_id] = (
                 order  # a bracket's exit may be followed by another of the same command
             )
         elif self.orders.pop(event.cmd_id, None) is not None:
             self._remember(order)
         self.on_order(order)
-        if event.exec_type is ExecType.TRADE:
+        if event.exec_type is _TRADE:
             self.on_fill(
                 Fill(
                     order, order.market, event.ts, order.side, event.last_px, event.last_qty, event.fee,

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tidegate.strategy.orders import StrategyOrder
 
 # Words of the shown event (model.event) and of the touch behind it (kernel.engine C_*).
+_SIDES = {int(side): side for side in Side}
 _TS_EVENT, _TS_RECV, _SEQ, _PRICE, _SIZE, _PRICE2, _SIZE2, _META = range(8)
 _NOW, _BID, _BID_QTY, _ASK, _ASK_QTY = range(8, 13)
 _NUMBER = 0xFFFFFFFF
@@ -125,7 +126,7 @@ class Trade(View):
 
     @property
     def side(self) -> Side:
-        return Side((self._words[_META] >> 40) & 0xFF)
+        return _SIDES[(self._words[_META] >> 40) & 0xFF]
 
     @property
     def trade_id(self) -> int:

@@ -67,6 +67,7 @@ _DELTA, _QUOTE, _TRADE, _BEGIN, _END = (
     int(k) for k in (Kind.DELTA, Kind.QUOTE, Kind.TRADE, Kind.SNAPSHOT_BEGIN, Kind.SNAPSHOT_END)
 )
 _STATUS, _FUNDING = int(Kind.STATUS), int(Kind.FUNDING)
+_UNUSUAL = int(Flag.GAP | Flag.ORDER) << 48
 _LAST, _ORDER, _GAP = int(Flag.LAST), int(Flag.ORDER), int(Flag.GAP)
 
 
@@ -86,15 +87,37 @@ def _far(e: Any, i: int, price: int) -> int:
 
 
 @inline
+def _plain(e: Any, b: int, row: Any) -> Any:
+    """Whether a DELTA is nothing but the new size of a level in the window of book `b`: nearly all are."""
+    return row[7] & _UNUSUAL == 0 and row[2] >= e.book[b, B_QUOTE_SEQ] and in_window(e, b, row[3])
+
+
+@inline
 def _exchange_delta(e: Any, row: Any, i: int) -> int:
-    b, side, price, qty, flags = 2 * i, (row[7] >> 40) & 0xFF, row[3], row[4], row[7] >> 48
+    b, side, price, qty = 2 * i, (row[7] >> 40) & 0xFF, row[3], row[4]
+    if _plain(e, b, row):
+        e.book[b, B_DEPTH] = 1
+        before = set_level(e, b, side, price, qty)
+        if e.inst[i, I_RESTING] > 0 and before != qty:
+            on_level(e, i, side, price, before, qty)
+    elif _unusual_exchange_delta(e, row, i) != DONE:
+        return GROW_BOOK
+    ours = e.inst[i, I_RESTING] > 0 or e.inst[i, I_WAITING] > 0
+    if (row[7] >> 48) & _LAST != 0 and ours and e.book[b, B_USABLE] != 0:
+        on_touch(e, i, row[0])
+    return DONE
+
+
+@outline
+def _unusual_exchange_delta(e: Any, row: Any, i: int) -> int:
+    b, side, price, qty = 2 * i, (row[7] >> 40) & 0xFF, row[3], row[4]
     fits = _fits(e, i, price)
     if not fits and qty > 0:
         if _far(e, i, price) != DONE:
             return GROW_BOOK
-    if flags & _GAP != 0:
+    if (row[7] >> 48) & _GAP != 0:
         e.book[b, B_USABLE] = 0
-    if flags & _ORDER != 0:
+    if (row[7] >> 48) & _ORDER != 0:
         # An order that moves out of reach is gone from where it was.
         l3_apply(e, 0, b, i, side, price, qty if fits else np.int64(0), row[5])
     elif not stale_delta(e, b, side, price, row[2]):
@@ -102,9 +125,6 @@ def _exchange_delta(e: Any, row: Any, i: int) -> int:
         before = set_level(e, b, side, price, qty) if fits else qty
         if e.inst[i, I_RESTING] > 0 and before != qty:
             on_level(e, i, side, price, before, qty)
-    ours = e.inst[i, I_RESTING] > 0 or e.inst[i, I_WAITING] > 0
-    if flags & _LAST != 0 and ours and e.book[b, B_USABLE] != 0:
-        on_touch(e, i, row[0])
     return DONE
 
 
@@ -197,6 +217,20 @@ def _wake_all(e: Any, i: int, column: int, kind: int, here: int) -> int:
     return DONE
 
 
+@outline
+def _unusual_local_delta(e: Any, row: Any, i: int) -> None:
+    b, side, price = 2 * i + 1, (row[7] >> 40) & 0xFF, row[3]
+    fits = _fits(e, i, price)
+    if (row[7] >> 48) & _GAP != 0:
+        e.book[b, B_USABLE] = 0
+    if (row[7] >> 48) & _ORDER != 0:
+        l3_apply(e, 1, b, i, side, price, row[4] if fits else np.int64(0), row[5])
+    elif not stale_delta(e, b, side, price, row[2]):
+        e.book[b, B_DEPTH] = 1
+        if fits:
+            set_level(e, b, side, price, row[4])
+
+
 @inline
 def local_step(e: Any, row: Any, here: int) -> int:
     """One record as it reaches us: move the local book, build bars, wake subscribers."""
@@ -206,18 +240,12 @@ def local_step(e: Any, row: Any, here: int) -> int:
     e.s[S_EVENTS] += 1
     woken, column = -1, 0
     if kind == _DELTA:
-        flags = meta >> 48
-        side, price = (meta >> 40) & 0xFF, row[3]
-        fits = _fits(e, i, price)
-        if flags & _GAP != 0:
-            e.book[b, B_USABLE] = 0
-        if flags & _ORDER != 0:
-            l3_apply(e, 1, b, i, side, price, row[4] if fits else np.int64(0), row[5])
-        elif not stale_delta(e, b, side, price, row[2]):
+        if _plain(e, b, row):
             e.book[b, B_DEPTH] = 1
-            if fits:
-                set_level(e, b, side, price, row[4])
-        if flags & _LAST != 0:
+            set_level(e, b, (meta >> 40) & 0xFF, row[3], row[4])
+        else:
+            _unusual_local_delta(e, row, i)
+        if (meta >> 48) & _LAST != 0:
             woken, column = WAKE_BOOK, G_BOOK
     elif kind == _QUOTE:
         bid = row[3] if row[4] > 0 else np.int64(NO_BID)

@@ -101,8 +101,8 @@ from tidegate.kernel.wake import wake
 from tidegate.kernel.words import copy_words
 
 _ROOM = 1024
-AHEAD = 16_384
-"""Rows that a caller gives at a time, if it can, the next ones behind them in memory: one MiB, for the cache."""
+AHEAD = 8_192
+"""Rows that a caller gives at a time, if it can, the next ones behind them in memory: half a MiB, for the cache."""
 
 
 @outline

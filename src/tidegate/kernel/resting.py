@@ -24,7 +24,6 @@ from tidegate.kernel.engine import (
     I_SEEN_ASK,
     I_SEEN_BID,
     I_SELLS_FROM,
-    I_SELLS_TO,
     I_WAIT,
     I_WAITING,
     NEVER,
@@ -69,11 +68,10 @@ def _fill_shown(e: Any, k: int, i: int, qty: int, ts: int) -> None:
 @inline
 def on_trade(e: Any, i: int, price: int, qty: int, aggressor: int, ts: int) -> None:
     """A recorded trade: resting orders it meets or passes fill, stops trigger."""
-    sells, buys = (
-        aggressor != SELL and e.inst[i, I_SELLS_FROM] <= price,
-        aggressor != BUY and e.inst[i, I_BUYS_TO] >= price,
-    )
-    if sells or buys or e.inst[i, I_WAITING] > 0:
+    # Without branches: which side it is cannot be predicted.
+    sells = (aggressor != SELL) & (e.inst[i, I_SELLS_FROM] <= price)
+    buys = (aggressor != BUY) & (e.inst[i, I_BUYS_TO] >= price)
+    if sells | buys or e.inst[i, I_WAITING] > 0:
         _meet_trade(e, i, price, qty, aggressor, ts)
 
 
@@ -167,10 +165,8 @@ def _follow_pegs(e: Any, i: int, ts: int) -> None:
 @inline
 def on_level(e: Any, i: int, side: int, price: int, before: int, after: int) -> None:
     """The size of a level changed: orders resting there move up as the queue model says."""
-    if side == BUY:
-        if price < e.inst[i, I_BUYS_FROM] or price > e.inst[i, I_BUYS_TO]:
-            return
-    elif price < e.inst[i, I_SELLS_FROM] or price > e.inst[i, I_SELLS_TO]:
+    reach = I_BUYS_FROM + (I_SELLS_FROM - I_BUYS_FROM) * (side - BUY)
+    if price < e.inst[i, reach] or price > e.inst[i, reach + 1]:
         return
     k = e.inst[i, I_REST]
     while k >= 0:

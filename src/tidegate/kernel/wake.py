@@ -100,8 +100,8 @@ class PythonCall:
                 _restore(*kept)
             except BaseException as error:
                 self._error = error
-        error, self._error = self._error, None
-        return error
+        taken, self._error = self._error, None
+        return taken
 
 
 @inline

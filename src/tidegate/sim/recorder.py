@@ -125,7 +125,7 @@ class Recorder:
         marks = rows[rows[:, 0] == k.J_MARK]
         if len(marks):
             self.marks.append(np.ascontiguousarray(marks[:, 1:5]))
-        self._rows_hash.update(rows)
+        self._rows_hash.update(rows.data)
         if self.keep:
             self.rows.append(rows)
         self.drained += len(rows)

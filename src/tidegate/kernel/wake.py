@@ -1,6 +1,6 @@
 """How a kernel calls a strategy: a Python handler through the interpreter's own call, a compiled step by address.
 
-Either returns 0 to go on; anything else stops the kernel. Nothing about the strategy is compiled into the kernel,
+A Python handler that raises stops the kernel. Nothing about the strategy is compiled into the kernel,
 so one compiled kernel serves all. Kernels that call back hold the interpreter's lock, as whoever called them
 does. Without compilation (NUMBA_DISABLE_JIT=1) an "address" is a key of `CALLS`.
 """
@@ -20,7 +20,7 @@ from numba.extending import intrinsic
 from tidegate.kernel.engine import C_STRATEGY, G_COMPILED, G_STEP, S_AFTER, S_QUEUED
 from tidegate.kernel.jit import JIT, inline
 
-CALLS: dict[int, Callable[..., int]] = {}
+CALLS: dict[int, Callable[..., Any]] = {}
 _RAISED = 2  # words of a PythonCall: function, argument, then the exception's type, value and traceback
 
 
@@ -52,19 +52,19 @@ def _call_python(typing: Any, address: Any) -> Any:
 @intrinsic
 def _call_step(typing: Any, address: Any, a: Any, b: Any, c: Any) -> Any:
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        word = ir.IntType(64)
-        function = builder.inttoptr(args[0], ir.FunctionType(word, [word] * 3).as_pointer())
-        return builder.call(function, list(args[1:]))
+        kind = ir.FunctionType(ir.VoidType(), [ir.IntType(64)] * 3)
+        builder.call(builder.inttoptr(args[0], kind.as_pointer()), list(args[1:]))
+        return context.get_dummy_value()
 
-    return types.int64(types.int64, types.int64, types.int64, types.int64), code
+    return types.void(types.int64, types.int64, types.int64, types.int64), code
 
 
-def _plain_call(address: int, *args: Any) -> int:
+def _plain_call(address: int, *args: Any) -> Any:
     return CALLS[int(address)](*args)
 
 
 call_python: Callable[..., int] = _call_python if JIT else _plain_call
-_call_compiled: Callable[..., int] = _call_step if JIT else _plain_call
+_call_compiled: Callable[..., None] = _call_step if JIT else _plain_call
 _restore = ctypes.PYFUNCTYPE(None, *[ctypes.c_void_p] * 3)(("PyErr_Restore", ctypes.pythonapi))
 
 
@@ -116,7 +116,8 @@ def wake(e: Any, strategy: int, column: int, kind: int, here: int) -> int:
         return 0
     e.cur[C_STRATEGY] = strategy
     if not from_python:
-        return _call_compiled(address, here, strategy, kind)
+        _call_compiled(address, here, strategy, kind)
+        return 0
     result = call_python(address)
     if result == 0 and e.s[S_QUEUED] != 0:
         result = call_python(e.s[S_AFTER])

@@ -21,7 +21,7 @@ from decimal import Decimal as D
 
 import numpy as np
 
-from tidegate.kernel import gate_play as play
+from tidegate.kernel import gate_commands as do
 from tidegate.kernel.gate_play import GatePlay, Played, gate_play
 from tidegate.kernel.layout import (
     O_ACCOUNT,
@@ -118,13 +118,13 @@ def chunk(first: int, chosen: random.Random) -> list[Order]:
 
 def commands(op: int, rows: np.ndarray, ts: int) -> np.ndarray:
     """The same command for every row."""
-    made = np.zeros((len(rows), play.COMMAND_WORDS), np.int64)
+    made = np.zeros((len(rows), do.COMMAND_WORDS), np.int64)
     made[:, 0], made[:, 1], made[:, 2] = op, range(len(rows)), ts
-    if op in (play.RELEASE, play.FILL):
+    if op in (do.RELEASE, do.FILL):
         made[:, 2], made[:, 3] = rows[:, O_QTY], ts
-    if op == play.FILL:
+    if op == do.FILL:
         made[:, 3], made[:, 4], made[:, 5] = rows[:, O_PRICE], 5, ts
-    if op == play.MARK:
+    if op == do.MARK:
         made[:, 1], made[:, 2], made[:, 3], made[:, 4] = 0, 600_000, 600_010, ts
     return made
 
@@ -132,12 +132,12 @@ def commands(op: int, rows: np.ndarray, ts: int) -> np.ndarray:
 def batches(rounds: int) -> dict[str, float]:
     """Best ns a command over chunks of OPEN: checks, marks while all of them are open, then their end."""
     chosen, best, first = random.Random(1), dict[str, float](), 1
-    for end, name in ((play.RELEASE, "release"), (play.FILL, "fill")):
+    for end, name in ((do.RELEASE, "release"), (do.FILL, "fill")):
         here = gate()
         for _ in range(20 * rounds):
             rows = rows_of(chunk(first, chosen))
             ts, first = T0 + first, first + OPEN
-            steps = ((play.CHECK, "check"), (play.CANCEL_CHECK, "cancel"), (play.MARK, "mark"), (end, name))
+            steps = ((do.CHECK, "check"), (do.CANCEL_CHECK, "cancel"), (do.MARK, "mark"), (end, name))
             for op, label in steps:
                 todo = commands(op, rows, ts)
                 nothing, all_of_it = (Played(GatePlay(here.state, rows, part)) for part in (todo[:0], todo))
@@ -148,9 +148,9 @@ def batches(rounds: int) -> dict[str, float]:
                 spent = time.perf_counter_ns() - t1
                 best[label] = min(best.get(label, 9e9), spent / OPEN)
                 best["empty call"] = min(best.get("empty call", 9e9), (t1 - t0) / OPEN)
-                if op == play.CHECK and todo[:, play.FIGURES].any():
+                if op == do.CHECK and todo[:, do.FIGURES].any():
                     raise SystemExit(
-                        f"an order was denied, so the figure says nothing: {todo[:, play.FIGURES]}"
+                        f"an order was denied, so the figure says nothing: {todo[:, do.FIGURES]}"
                     )
     call = best.pop("empty call")
     return {what: taken - call for what, taken in best.items()}

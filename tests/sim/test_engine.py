@@ -7,7 +7,7 @@ import traceback
 import numpy as np
 import pytest
 from oracle.replay import Replay, digest, first_difference
-from oracle.replay_engine import Driver
+from oracle.replay_engine import Driver, free_gate
 from oracle.replay_world import UNIVERSE, World, venue_models
 from oracle.stage import (
     BUY,
@@ -331,7 +331,7 @@ def test_an_engine_needs_a_model_for_every_venue():
             UNIVERSE,
             {"A": VenueModel(), "C": VenueModel()},
             1,
-            Driver(world((idle(1),), VenueModel())).engine.state.gate,
+            free_gate(world((idle(1),), VenueModel())),
         )
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from numba import cfunc, types
 
+from tidegate.kernel.calls import CALLS
 from tidegate.kernel.jit import JIT, use_cache
 from tidegate.kernel.replay import ENGINE
-from tidegate.kernel.wake import CALLS
 
 
 class PlainEntry:

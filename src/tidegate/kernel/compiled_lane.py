@@ -46,14 +46,15 @@ from tidegate.kernel.exchange_orders import (
     E_RESTATED,
     E_TRADE,
 )
-from tidegate.kernel.gate import (
-    gate_cancel_check,
-    gate_check,
-    gate_check_replace,
-    gate_fill,
-    gate_release,
-    gate_replace_rejected,
-    gate_replaced,
+from tidegate.kernel.gate_call import ask_gate
+from tidegate.kernel.gate_commands import (
+    CANCEL_CHECK,
+    CHECK,
+    CHECK_REPLACE,
+    FILL,
+    RELEASE,
+    REPLACE_REJECTED,
+    REPLACED,
 )
 from tidegate.kernel.jit import inline, outline
 from tidegate.kernel.layout import (
@@ -93,7 +94,6 @@ from tidegate.kernel.local import journal_row, request, touch
 from tidegate.kernel.words import copy_words, fill_words
 
 LANE_SHIFT = 40
-C_GATE = 40  # where in `cur` the gate writes its figures
 J_REASON, J_BODY = 2, 8
 DUPLICATE_COMMAND, ORDER_NOT_OPEN, REQUEST_PENDING, ILLEGAL_REPLACE, LANE_FULL = (
     301,
@@ -136,8 +136,7 @@ def lane_new(
     order[O_REF_BID], order[O_REF_ASK] = touch(e, i, 1), touch(e, i, 2)
     order[O_REF_TS] = e.book[2 * i + 1, B_TS]
     order[O_STATUS], order[O_TAG] = PENDING_NEW, order[O_ID]
-    out = e.cur[C_GATE : C_GATE + 8]
-    reason = gate_check(e.gate, e.orders, k, e.s[S_NOW], out)
+    reason = ask_gate(e, CHECK, k, e.s[S_NOW], 0, 0, 0)
     at = _journal(e, J_ORDER, reason)
     copy_words(e.journal[at], J_BODY, order, ORDER_WORDS)
     if reason != 0:
@@ -159,8 +158,7 @@ def lane_cancel(e: Any, k: int) -> int:
         return np.int64(ORDER_NOT_OPEN)
     if order[O_STATUS] == PENDING_CANCEL:
         return np.int64(DUPLICATE_COMMAND)
-    out = e.cur[C_GATE : C_GATE + 8]
-    reason = gate_cancel_check(e.gate, e.orders, k, e.s[S_NOW], out)
+    reason = ask_gate(e, CANCEL_CHECK, k, e.s[S_NOW], 0, 0, 0)
     at = _journal(e, J_CANCEL, reason)
     e.journal[at, J_BODY] = order[O_ID]
     if reason != 0:
@@ -189,8 +187,8 @@ def lane_replace(e: Any, k: int, qty: int, price: int) -> int:
         return np.int64(ILLEGAL_REPLACE)
     i, now = order[O_INSTRUMENT], e.s[S_NOW]
     bid, ask, seen = touch(e, i, 1), touch(e, i, 2), e.book[2 * i + 1, B_TS]
-    out = e.cur[C_GATE : C_GATE + 8]
-    reason = gate_check_replace(e.gate, e.orders, k, qty, price, now, bid, ask, seen, out)
+    e.asked[0, 6], e.asked[0, 7] = seen, now
+    reason = ask_gate(e, CHECK_REPLACE, k, qty, price, bid, ask)
     at = _journal(e, J_REPLACE, reason)
     row = e.journal[at]
     row[J_BODY], row[J_BODY + 1], row[J_BODY + 2] = order[O_ID], qty, price
@@ -212,18 +210,18 @@ def lane_report(e: Any, row: Any, known: Any) -> None:
         return
     k, kind, ts = row[R_SLOT], row[R_EXEC], row[R_TIME]
     if kind == E_TRADE:
-        gate_fill(e.gate, e.orders, k, row[R_LAST_QTY], row[R_LAST_PX], row[R_FEE], ts)
+        ask_gate(e, FILL, k, row[R_LAST_QTY], row[R_LAST_PX], row[R_FEE], ts)
     elif kind == E_CANCELED or kind == E_EXPIRED or kind == E_REJECTED:
-        gate_release(e.gate, e.orders, k, e.orders[k, O_LEAVES], ts)
+        ask_gate(e, RELEASE, k, e.orders[k, O_LEAVES], ts, 0, 0)
     elif kind == E_REPLACED:
-        gate_replaced(e.gate, e.orders, k, row[R_QTY], row[R_PRICE], ts)
+        ask_gate(e, REPLACED, k, row[R_QTY], row[R_PRICE], ts, 0)
     elif kind == E_RESTATED:
         qty, price = row[R_QTY], row[R_PRICE]
         asked, at_price = e.orders[k, O_PENDING_QTY], e.orders[k, O_PENDING_PRICE]
         if asked != 0:  # a replace is under way: the worse of both stays charged
             qty = max(qty, asked)
             price = max(price, at_price) if e.orders[k, O_SIDE] == BUY else min(price, at_price)
-        gate_replaced(e.gate, e.orders, k, qty, price, ts)
+        ask_gate(e, REPLACED, k, qty, price, ts, 0)
     elif kind == E_CANCEL_REJECTED and row[R_QTY] != 0 and e.orders[k, O_PENDING_QTY] != 0:
         asked, at_price = e.orders[k, O_PENDING_QTY], e.orders[k, O_PENDING_PRICE]
-        gate_replace_rejected(e.gate, e.orders, k, asked, at_price, ts)
+        ask_gate(e, REPLACE_REJECTED, k, asked, at_price, ts, 0)

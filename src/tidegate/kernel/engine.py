@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tidegate.kernel.book import BOOK_WORDS, NO_ASK, NO_BID, clear_header
-from tidegate.kernel.gate import GateState
+from tidegate.kernel.gate_commands import COMMAND_WORDS
 from tidegate.kernel.layout import ORDER_WORDS
 
 Ints = npt.NDArray[np.int64]
@@ -47,7 +47,9 @@ Floats = npt.NDArray[np.float64]
     S_UNPAID,  # funding payments left out because the local book had no touch
     S_QUEUED,  # 1 when order events wait to be delivered to Python strategies
     S_AFTER,  # the Python call that delivers them
-) = range(27)
+    S_GATE,  # address of the gate's machine code
+    S_GATE_PLAY,  # … and of what it is called with
+) = range(29)
 
 # Instruments, in `inst`.
 (
@@ -145,14 +147,13 @@ class Engine(NamedTuple):
     params: Floats  # parameters of compiled strategies [S, 64]
     memory: Floats  # state of compiled strategies [S, 512]
     l3: Ints  # orders of L3 feeds, as the exchange and as we know them [2, slots, 8]
-    gate: GateState
+    asked: Ints  # what the gate is asked [1, 16]
 
 
 def allocate(
     instruments: int,
     venues: int,
     strategies: int,
-    gate: GateState,
     capacity: int = 4096,
     journal: int = 65_536,
 ) -> Engine:
@@ -183,7 +184,7 @@ def allocate(
         params=np.zeros((max(strategies, 1), 64)),
         memory=np.zeros((max(strategies, 1), 512)),
         l3=ints(2, 4, L3_WORDS),
-        gate=gate,
+        asked=ints(1, COMMAND_WORDS),
     )
     engine.s[S_FREE] = capacity
     engine.s[S_NEXT] = engine.s[S_NEXT_EXPIRY] = NEVER

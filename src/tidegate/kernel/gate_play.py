@@ -1,7 +1,8 @@
 """The gate's one entry point: play rows of commands. A single order from Python is a play of one row.
 
-From Python, what a call costs is its arrays (65 ns each), so the kernel is handed the address of a table of them
-(`kernel.state`).
+The gate is compiled here and nowhere else: Python calls the kernel, and the replay's kernels call its machine code
+(`Played.call`). What a call from Python costs is its arrays (65 ns each), so the kernel is handed the address of a
+table of them (`kernel.state`).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import int64, void
 
+from tidegate.kernel.calls import CALLS
 from tidegate.kernel.gate import (
     GateState,
     gate_book,
@@ -26,29 +28,26 @@ from tidegate.kernel.gate import (
     gate_replaced,
     gate_set_state,
 )
+from tidegate.kernel.gate_commands import (
+    BOOK,
+    CANCEL_CHECK,
+    CHECK,
+    CHECK_PARENT,
+    CHECK_REPLACE,
+    COMMAND_WORDS,
+    FIGURES,
+    FILL,
+    FUNDING,
+    MARK,
+    RELEASE,
+    REPLACE_REJECTED,
+    REPLACED,
+    SET_STATE,
+)
 from tidegate.kernel.gate_state import Ints, empty_gate
 from tidegate.kernel.jit import JIT, kernel
 from tidegate.kernel.layout import ORDER_WORDS
 from tidegate.kernel.state import state_at, state_type, table
-
-# Commands: operation, row of `orders`, then the arguments, ts always last. Columns of a command.
-(
-    CHECK,  # ts
-    CHECK_REPLACE,  # new_qty, new_price, ref_bid, ref_ask, ref_ts, ts
-    REPLACED,  # new_qty, new_price, ts
-    REPLACE_REJECTED,  # new_qty, new_price, ts
-    CANCEL_CHECK,  # ts
-    FILL,  # qty, price, fee, ts
-    RELEASE,  # qty, ts
-    BOOK,  # qty (below 0 undoes), price, fee, ts
-    MARK,  # row is the instrument; bid, ask, ts
-    FUNDING,  # row is the instrument; rate × 1e8, price, ts
-    SET_STATE,  # row is the scope; state, ts
-    CHECK_PARENT,  # row is the first leg; legs, ts
-) = range(12)
-FIGURES = 8
-"""Where in a command's row the figures of a check are written (the gate's `out`)."""
-COMMAND_WORDS = 16
 
 
 class GatePlay(NamedTuple):
@@ -73,6 +72,16 @@ class Played:
         self.play = play
         self._table = table(play) if JIT else None
         self.address: Any = play if self._table is None else self._table.ctypes.data
+
+    def call(self) -> tuple[int, int]:
+        """For `kernel.calls.call1`: the address of the gate's machine code, and of what it is called with."""
+        if self._table is None:
+            CALLS[id(self)] = lambda _: gate_play(self.play)
+            return id(self), 0
+        kernel_of: Any = gate_play
+        (compiled,) = kernel_of.overloads.values()
+        code = compiled.library.get_pointer_to_function(compiled.fndesc.llvm_cfunc_wrapper_name)
+        return code, self._table.ctypes.data
 
 
 _play_at = state_at(state_type(allocate_play(empty_gate())))

@@ -84,7 +84,8 @@ from tidegate.kernel.exchange_orders import (
     enter,
     push,
 )
-from tidegate.kernel.gate import gate_funding, gate_mark
+from tidegate.kernel.gate_call import ask_gate
+from tidegate.kernel.gate_commands import FUNDING, MARK
 from tidegate.kernel.jit import inline, outline
 from tidegate.kernel.layout import (
     BUY,
@@ -296,7 +297,7 @@ def sample_marks(e: Any, ts: int) -> None:
         bid, ask = touch(e, i, 1), touch(e, i, 2)
         if bid != e.inst[i, I_MARK_BID] or ask != e.inst[i, I_MARK_ASK]:
             e.inst[i, I_MARK_BID], e.inst[i, I_MARK_ASK] = bid, ask
-            gate_mark(e.gate, i, bid, ask, ts)
+            ask_gate(e, MARK, i, bid, ask, ts, 0)
             row = e.journal[journal_row(e)]
             row[0], row[1], row[2], row[3], row[4] = J_MARK, ts, i, bid, ask
 
@@ -309,7 +310,7 @@ def pay_funding(e: Any, i: int, rate: int, ts: int) -> None:
         e.s[S_UNPAID] += 1
         return
     price = (bid + ask) // 2
-    gate_funding(e.gate, i, rate, price, ts)
+    ask_gate(e, FUNDING, i, rate, price, ts, 0)
     row = e.journal[journal_row(e)]
     row[0], row[1], row[2], row[3], row[4] = J_FUNDING, ts, i, rate, price
 

@@ -78,7 +78,6 @@ from tidegate.kernel.engine import (
     WAKE_TIMER,
     allocate,
 )
-from tidegate.kernel.gate import empty_gate
 from tidegate.kernel.jit import inline, kernel, outline
 from tidegate.kernel.l3 import l3_crowded, l3_move
 from tidegate.kernel.local import (
@@ -260,7 +259,7 @@ def _replay(e: Any, events: Any, order: Any, n: int, horizon: int, here: int) ->
             return status
 
 
-ENGINE = state_type(allocate(1, 1, 1, empty_gate()))
+ENGINE = state_type(allocate(1, 1, 1))
 engine_at = state_at(ENGINE)
 _ROWS = types.int64[:, ::1]
 

@@ -2,7 +2,7 @@
 
 A Python handler that raises stops the kernel. Nothing about the strategy is compiled into the kernel,
 so one compiled kernel serves all. Kernels that call back hold the interpreter's lock, as whoever called them
-does. Without compilation (NUMBA_DISABLE_JIT=1) an "address" is a key of `CALLS`.
+does.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from numba import types
 from numba.core.cgutils import get_or_insert_function
 from numba.extending import intrinsic
 
+from tidegate.kernel.calls import CALLS, call3, plain_call
 from tidegate.kernel.engine import C_STRATEGY, G_COMPILED, G_STEP, S_AFTER, S_QUEUED
 from tidegate.kernel.jit import JIT, inline
 
-CALLS: dict[int, Callable[..., Any]] = {}
 _RAISED = 2  # words of a PythonCall: function, argument, then the exception's type, value and traceback
 
 
@@ -49,22 +49,7 @@ def _call_python(typing: Any, address: Any) -> Any:
     return types.int64(types.int64), code
 
 
-@intrinsic
-def _call_step(typing: Any, address: Any, a: Any, b: Any, c: Any) -> Any:
-    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        kind = ir.FunctionType(ir.VoidType(), [ir.IntType(64)] * 3)
-        builder.call(builder.inttoptr(args[0], kind.as_pointer()), list(args[1:]))
-        return context.get_dummy_value()
-
-    return types.void(types.int64, types.int64, types.int64, types.int64), code
-
-
-def _plain_call(address: int, *args: Any) -> Any:
-    return CALLS[int(address)](*args)
-
-
-call_python: Callable[..., int] = _call_python if JIT else _plain_call
-_call_compiled: Callable[..., None] = _call_step if JIT else _plain_call
+call_python: Callable[..., int] = _call_python if JIT else plain_call
 _restore = ctypes.PYFUNCTYPE(None, *[ctypes.c_void_p] * 3)(("PyErr_Restore", ctypes.pythonapi))
 
 
@@ -116,7 +101,7 @@ def wake(e: Any, strategy: int, column: int, kind: int, here: int) -> int:
         return 0
     e.cur[C_STRATEGY] = strategy
     if not from_python:
-        _call_compiled(address, here, strategy, kind)
+        call3(address, here, strategy, kind)
         return 0
     result = call_python(address)
     if result == 0 and e.s[S_QUEUED] != 0:

@@ -13,7 +13,7 @@ from decimal import Decimal
 
 import numpy as np
 
-from tidegate.kernel import gate_play as play
+from tidegate.kernel import gate_commands as do
 from tidegate.kernel.gate_play import Played, allocate_play, gate_play
 from tidegate.kernel.gate_state import L_ID, MUTABLE, GateState
 from tidegate.kernel.layout import O_CHARGE
@@ -62,7 +62,7 @@ class Gate:
         # Scalars go through memoryviews: a third of the cost of indexing an array.
         self._row = one.orders.data.cast("B").cast("q")
         self._cmd = one.commands.data.cast("B").cast("q")
-        self._figures = self._cmd[play.FIGURES :]
+        self._figures = self._cmd[do.FIGURES :]
         self._slot: dict[int, int] = {}
 
     @property
@@ -115,7 +115,7 @@ class Gate:
         or the reason it is refused."""
         self._pack(order, ref_bid, ref_ask, ref_ts)
         cmd = self._cmd
-        cmd[0], cmd[1], cmd[2] = play.CHECK, 0, ts
+        cmd[0], cmd[1], cmd[2] = do.CHECK, 0, ts
         gate_play(self._address)
         reason = self._figures[0]
         if not reason:
@@ -128,22 +128,22 @@ class Gate:
         """Judge a change of total quantity and price (0 keeps): 0 and the worse of both forms is charged."""
         self._pack(order)
         cmd = self._cmd
-        cmd[0], cmd[1], cmd[2], cmd[3] = play.CHECK_REPLACE, 0, new_qty, new_price
+        cmd[0], cmd[1], cmd[2], cmd[3] = do.CHECK_REPLACE, 0, new_qty, new_price
         cmd[4], cmd[5], cmd[6], cmd[7] = ref_bid, ref_ask, ref_ts, ts
         gate_play(self._address)
         return self._figures[0]
 
     def replaced(self, order: Order, new_qty: int, new_price: int, ts: int) -> None:
         """The venue's word: the order has this total quantity and price now."""
-        self._act(order, play.REPLACED, new_qty, new_price, ts)
+        self._act(order, do.REPLACED, new_qty, new_price, ts)
 
     def replace_rejected(self, order: Order, new_qty: int, new_price: int, ts: int) -> None:
         """The change is off: what it charged above the order is released."""
-        self._act(order, play.REPLACE_REJECTED, new_qty, new_price, ts)
+        self._act(order, do.REPLACE_REJECTED, new_qty, new_price, ts)
 
     def check_cancel(self, order: Order, ts: int) -> int:
         """0, or why no cancel may be sent now: only the cancels' own throttle can say so."""
-        self._act(order, play.CANCEL_CHECK, ts)
+        self._act(order, do.CANCEL_CHECK, ts)
         return self._figures[0]
 
     def check_parent(self, legs: Sequence[Order], refs: Sequence[tuple[int, int, int]], ts: int) -> int:
@@ -156,25 +156,25 @@ class Gate:
             self._pack(leg, *ref)
             row[:] = self._one.play.orders[0]
         cmd = self._cmd
-        cmd[0], cmd[1], cmd[2], cmd[3] = play.CHECK_PARENT, 0, len(legs), ts
+        cmd[0], cmd[1], cmd[2], cmd[3] = do.CHECK_PARENT, 0, len(legs), ts
         gate_play(Played(basket).address)
         return self._figures[0]
 
     def fill(self, order: Order, qty: int, price: int, fee: int, ts: int) -> None:
         """A fill, told before the order's own fields change; the fee in the settlement currency's minor units."""
-        self._act(order, play.FILL, qty, price, fee, ts)
+        self._act(order, do.FILL, qty, price, fee, ts)
 
     def unfill(self, order: Order, qty: int, price: int, fee: int, ts: int) -> None:
         """A busted fill: the position goes back, what is open stays."""
-        self._act(order, play.BOOK, -qty, price, -fee, ts)
+        self._act(order, do.BOOK, -qty, price, -fee, ts)
 
     def book(self, order: Order, qty: int, price: int, fee: int, ts: int) -> None:
         """A fill that moves the position alone, such as the corrected half of a trade correction."""
-        self._act(order, play.BOOK, qty, price, fee, ts)
+        self._act(order, do.BOOK, qty, price, fee, ts)
 
     def release(self, order: Order, qty: int, ts: int) -> None:
         """`qty` open lots will not trade: rejected, canceled or expired."""
-        self._act(order, play.RELEASE, qty, ts)
+        self._act(order, do.RELEASE, qty, ts)
 
     def _act(self, order: Order, operation: int, a: int, b: int = 0, c: int = 0, d: int = 0) -> None:
         self._pack(order)
@@ -190,15 +190,15 @@ class Gate:
 
     def mark(self, instrument: int, bid: int, ask: int, ts: int) -> None:
         """A sampled touch (ticks): revalues, and judges the loss limits."""
-        self._tell(play.MARK, instrument, bid, ask, ts)
+        self._tell(do.MARK, instrument, bid, ask, ts)
 
     def funding(self, instrument: int, rate: int, price: int, ts: int) -> None:
         """A funding payment on every position: `rate` × 1e-8 of the value at `price` (ticks)."""
-        self._tell(play.FUNDING, instrument, rate, price, ts)
+        self._tell(do.FUNDING, instrument, rate, price, ts)
 
     def set_state(self, scope: int, state: State | int, ts: int) -> None:
         """People, or the halt service, set a scope's state."""
-        self._tell(play.SET_STATE, scope, int(state), ts, 0)
+        self._tell(do.SET_STATE, scope, int(state), ts, 0)
 
     def scope_state(self, scope: int) -> State:
         """A scope's own state; an order is judged by the most severe on its chain."""

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from tidegate.kernel import engine as k
 from tidegate.kernel.bitmap import bitmap_words
 from tidegate.kernel.book import B_BASE, B_BITS, B_CROSSED, B_LEVELS, B_SIZE, B_WORDS
+from tidegate.kernel.gate_play import GatePlay, Played
 from tidegate.kernel.gate_state import GateState
 from tidegate.kernel.jit import JIT
 from tidegate.kernel.latency import quantile_table
@@ -58,7 +59,8 @@ class Engine:
         names = list(dict.fromkeys(item.venue for item in universe.instruments))
         self.universe = universe
         self.venue_names = names
-        self.state = k.allocate(len(universe), len(names), strategies, gate)
+        self.state = k.allocate(len(universe), len(names), strategies)
+        self._gate = gate
         self.processed = 0
         self.late = 0
         self.start_time = self.end_time = 0
@@ -346,6 +348,8 @@ class Engine:
         self._rebuild()
 
     def _rebuild(self) -> None:
+        self._played = Played(GatePlay(self._gate, self.state.orders, self.state.asked))
+        self.state.s[k.S_GATE], self.state.s[k.S_GATE_PLAY] = self._played.call()
         self._table = table(self.state)
         for refresh in self._refresh:
             refresh()

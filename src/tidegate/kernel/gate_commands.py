@@ -1,0 +1,24 @@
+"""What the gate is asked to do, one row of words each; `kernel.gate_play` carries rows out.
+
+Columns: operation, row of `orders`, then the arguments, ts always last. What a check compared is written behind it.
+"""
+
+from __future__ import annotations
+
+(
+    CHECK,  # ts
+    CHECK_REPLACE,  # new_qty, new_price, ref_bid, ref_ask, ref_ts, ts
+    REPLACED,  # new_qty, new_price, ts
+    REPLACE_REJECTED,  # new_qty, new_price, ts
+    CANCEL_CHECK,  # ts
+    FILL,  # qty, price, fee, ts
+    RELEASE,  # qty, ts
+    BOOK,  # qty (below 0 undoes), price, fee, ts
+    MARK,  # row is the instrument; bid, ask, ts
+    FUNDING,  # row is the instrument; rate × 1e8, price, ts
+    SET_STATE,  # row is the scope; state, ts
+    CHECK_PARENT,  # row is the first leg; legs, ts
+) = range(12)
+FIGURES = 8
+"""Where in a command's row the figures of a check are written (the gate's `out`)."""
+COMMAND_WORDS = 16

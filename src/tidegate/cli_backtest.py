@@ -11,10 +11,10 @@ from typing import Annotated, Any
 import typer
 
 from tidegate.errors import UserError
-from tidegate.waiting import bar, patience
+from tidegate.prepare import prepare
+from tidegate.waiting import bar
 
 FAILED, INTERRUPTED = 3, 130
-COMPILING = "compiling the kernels (once on this machine, some seconds)"
 
 
 def backtest(
@@ -41,9 +41,9 @@ def backtest(
     if axes:
         _sweep(config, overrides, [parse_axis(text) for text in axes], json)
         return
-    with patience(COMPILING):
-        from tidegate import config as configuration
-        from tidegate.sim.backtest import Backtest, run_id
+    prepare()
+    from tidegate import config as configuration
+    from tidegate.sim.backtest import Backtest, run_id
     from tidegate.sim.event_file import EventFile
 
     setup = configuration.backtest(configuration.load(config, overrides), config)
@@ -120,8 +120,7 @@ def _sweep(config: Path, overrides: dict[str, Any], axes: list[tuple[str, list[A
     from tidegate.report.sweep_table import sweep_table
     from tidegate.sim.sweep import grid, sweep
 
-    with patience(COMPILING):
-        import tidegate.sim.backtest  # noqa: F401  (compiled here once, loaded by every worker)
+    prepare()
     count = sum(1 for _ in grid(axes))
     with bar("sweep", count, "runs") as progress:
         points = sweep(axes, partial(run_point, str(config), overrides), progress)

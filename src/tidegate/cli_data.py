@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tidegate.waiting import QUIET_S, patience
+from tidegate.prepare import prepare
+from tidegate.waiting import QUIET_S
 
 if TYPE_CHECKING:
     from tidegate.marketdata.binance_instruments import Directory
@@ -48,11 +49,11 @@ def import_(
     Proves the sequence chain, takes the recorder's clock offset out, quarantines what cannot be read. Exit
     code 2 when something could not be read: what could be is imported, and the report says what is missing.
     """
-    with patience("preparing the parser (compiled on first use, some seconds)"):
-        from tidegate.store.importer import import_captures
-        from tidegate.store.show import show_import
+    prepare()
     from tidegate.errors import UserError
     from tidegate.model.time import duration
+    from tidegate.store.importer import import_captures
+    from tidegate.store.show import show_import
 
     try:
         floor = duration(min_latency)
@@ -114,10 +115,10 @@ def verify_(
     """Read every part again and prove it: hashes, order, chain, book, touch. Exit code 1 when something is
     wrong.
     """
-    with patience("preparing the audit (compiled on first use, some seconds)"):
-        from tidegate.store.verify import verify
+    prepare()
     from tidegate.store.lake import Lake
     from tidegate.store.show import show_proofs
+    from tidegate.store.verify import verify
 
     proofs = verify(Lake(lake), instruments)
     if json:

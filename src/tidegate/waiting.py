@@ -1,27 +1,13 @@
-"""What a person sees while a command works: a line for what takes a second, a bar for what takes longer."""
+"""What a person sees while a command works: a bar, when it takes longer than a moment."""
 
 from __future__ import annotations
 
-import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 QUIET_S = 2.0
 """Seconds of work before a bar shows."""
-
-
-@contextmanager
-def patience(message: str) -> Iterator[None]:
-    """Say what is being waited for when it takes longer than a second."""
-    timer = threading.Timer(1.0, lambda: print(f"tidegate: {message} …", file=sys.stderr, flush=True))
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
 
 
 @contextmanager

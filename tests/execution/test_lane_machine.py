@@ -102,9 +102,7 @@ class LaneMachine(RuleBasedStateMachine):
 
 
 class SilentVenueMachine(LaneMachine):
-    """The same with a venue whose reports carry neither CumQty nor LeavesQty, nor a status with its refusals.
-    The same with a venue whose reports carry neither CumQty nor LeavesQty, nor a status with its refusals.
-    """
+    """The same with a venue whose reports carry neither CumQty nor LeavesQty, nor a status with its refusals."""
 
     tells = False
 

@@ -26,9 +26,7 @@ START = 1_723_161_255 * SECOND
 def traffic(
     seconds: int, offset: int, ppm: float, seed: int = 0, floor: int = 2 * MS, rate: int = 100
 ) -> Words:
-    """Headers of messages whose latency is `floor` and more, stamped by a clock with this offset and drift.
-    Headers of messages whose latency is `floor` and more, stamped by a clock with this offset and drift.
-    """
+    """Headers of messages whose latency is `floor` and more, stamped by a clock with this offset and drift."""
     rng = np.random.default_rng(seed)
     n = seconds * rate
     sent = START + np.sort(rng.integers(0, seconds * SECOND, n))

@@ -58,9 +58,7 @@ def trade(s: State, order: LaneOrder, r: Report) -> None:
 
 
 def _numbers(s: State, order: LaneOrder, r: Report) -> tuple[int, int, int, int, int, int, int, int]:
-    """(ExecID, quantity, price, fee, CumQty, LeavesQty, venue time, ts) as plain integers that can be true.
-    (ExecID, quantity, price, fee, CumQty, LeavesQty, venue time, ts) as plain integers that can be true.
-    """
+    """(ExecID, quantity, price, fee, CumQty, LeavesQty, venue time, ts) as plain integers that can be true."""
     try:
         numbers: tuple[int, int, int, int, int, int, int, int] = _NUMBERS.unpack(
             _NUMBERS.pack(r.exec_id, r.last_qty, r.last_px, r.fee, r.cum_qty, r.leaves_qty, r.ts_venue, r.ts)

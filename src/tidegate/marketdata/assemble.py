@@ -133,9 +133,7 @@ def emit(
 
 @kernel("int64(int64[:,::1], int64[::1])", nogil=True)
 def backwards(messages: Any, state: Any) -> Any:
-    """Count the messages received before the one they follow: (A_BACKWARDS, the largest step in A_BACK_MOST).
-    Count the messages received before the one they follow: (A_BACKWARDS, the largest step in A_BACK_MOST).
-    """
+    """Count the messages received before the one they follow: (A_BACKWARDS, the largest step in A_BACK_MOST)."""
     for i in range(len(messages)):
         step = state[A_RAW] - messages[i, M_RECV]
         if step > 0:
@@ -226,9 +224,7 @@ class Assembler:
         self._state[A_KNOT] = 0
 
     def feed(self, messages: Words, rows: Words) -> Iterator[Events]:
-        """Some messages and their events (as `binance_frames.Batch` has them) to finished events, in chunks.
-        Some messages and their events (as `binance_frames.Batch` has them) to finished events, in chunks.
-        """
+        """Some messages and their events (as `binance_frames.Batch` has them) to finished events, in chunks."""
         self._state[A_TYPICAL] = self._times.typical
         enclosing = self._times.enclosing()
         backwards(messages, self._state)

@@ -57,9 +57,7 @@ class Quarantined:
 
 @dataclass
 class Batch:
-    """What some consecutive frames held: `events` in source order, a header of each message (`binance_scan`).
-    What some consecutive frames held: `events` in source order, a header of each message (`binance_scan`).
-    """
+    """What some consecutive frames held: `events` in source order, a header of each message (`binance_scan`)."""
 
     rows: Words
     messages: Words

@@ -46,9 +46,7 @@ class Reason(StrEnum):
 
 
 class Refused(Exception):
-    """A frame that cannot be taken: the reason, and one line of detail with the value and what was expected.
-    A frame that cannot be taken: the reason, and one line of detail with the value and what was expected.
-    """
+    """A frame that cannot be taken: the reason, and one line of detail with the value and what was expected."""
 
     def __init__(self, reason: Reason, detail: str) -> None:
         super().__init__(f"{reason}: {detail}")

@@ -103,9 +103,7 @@ def prove(futures: int, messages: Any, start: int, stop: int, state: Any, verdic
 
 
 class Chain:
-    """One instrument's chain: `prove` runs until it meets a snapshot it needs; `take` sets the chain on it.
-    One instrument's chain: `prove` runs until it meets a snapshot it needs; `take` sets the chain on it.
-    """
+    """One instrument's chain: `prove` runs until it meets a snapshot it needs; `take` sets the chain on it."""
 
     def __init__(self, futures: bool) -> None:
         self.futures = futures

@@ -45,9 +45,7 @@ class Part(NamedTuple):
 
 
 class Lake:
-    """A lake for reading. Footers are read once, when something first asks; a lake that grows is opened anew.
-    A lake for reading. Footers are read once, when something first asks; a lake that grows is opened anew.
-    """
+    """A lake for reading. Footers are read once, when something first asks; a lake that grows is opened anew."""
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path)

@@ -44,9 +44,7 @@ class Parsed:
 
 
 class Quarantine:
-    """Refused lines of one capture, a JSON object a line: file, line, receive time, reason, detail, raw text.
-    Refused lines of one capture, a JSON object a line: file, line, receive time, reason, detail, raw text.
-    """
+    """Refused lines of one capture, a JSON object a line: file, line, receive time, reason, detail, raw text."""
 
     def __init__(self, path: Path, source: str) -> None:
         self.path = path

@@ -1,6 +1,4 @@
-"""One Parquet file of the lake: written whole beside the glob, read by row groups, described in its footer.
-One Parquet file of the lake: written whole beside the glob, read by row groups, described in its footer.
-"""
+"""One Parquet file of the lake: written whole beside the glob, read by row groups, described in its footer."""
 
 from __future__ import annotations
 
@@ -53,9 +51,7 @@ class Clock(msgspec.Struct, frozen=True):
 
 
 class PartInfo(msgspec.Struct, kw_only=True):
-    """A part's footer. Times in ns; `sha256` is that of its events as 64-byte records, instrument number 0.
-    A part's footer. Times in ns; `sha256` is that of its events as 64-byte records, instrument number 0.
-    """
+    """A part's footer. Times in ns; `sha256` is that of its events as 64-byte records, instrument number 0."""
 
     format: int = FORMAT
     instrument: Instrument

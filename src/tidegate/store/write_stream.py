@@ -1,6 +1,4 @@
-"""The second pass of an import: one instrument's messages, proven and mended, into the day parts of the lake.
-The second pass of an import: one instrument's messages, proven and mended, into the day parts of the lake.
-"""
+"""The second pass of an import: one instrument's messages, proven and mended, into the day parts of the lake."""
 
 from __future__ import annotations
 
@@ -35,9 +33,7 @@ from tidegate.store.spool import Spool
 
 @dataclass
 class Job:
-    """What one instrument's stream is made from: its spools in receive order, each with its session's clock.
-    What one instrument's stream is made from: its spools in receive order, each with its session's clock.
-    """
+    """What one instrument's stream is made from: its spools in receive order, each with its session's clock."""
 
     instrument: Instrument
     spools: Sequence[tuple[Spool, ClockFit]]

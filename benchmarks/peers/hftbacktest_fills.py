@@ -15,6 +15,15 @@ import numpy as np
 from hftbacktest import BUY, GTX, LIMIT, BacktestAsset, HashMapMarketDepthBacktest
 from numba import njit
 
+QUEUES = {
+    "risk_averse": "risk_adverse_queue_model",
+    "log": "log_prob_queue_model",
+    "log2": "log_prob_queue_model2",
+    "power": "power_prob_queue_model",
+    "power2": "power_prob_queue_model2",
+    "power3": "power_prob_queue_model3",
+}
+
 
 @njit
 def harvest(hbt: Any, rows: Any) -> None:
@@ -27,8 +36,8 @@ def harvest(hbt: Any, rows: Any) -> None:
 
 
 @njit
-def run(hbt: Any, first: int, interval: int, size: float, most: float, rows: Any) -> int:
-    """Quote one tick behind the touch from `first` on, every `interval` ns; the orders sent."""
+def run(hbt: Any, first: int, interval: int, offset: int, size: float, most: float, rows: Any) -> int:
+    """Quote `offset` ticks behind the touch from `first` on, every `interval` ns; the orders sent."""
     count = 0
     hbt.elapse(0)
     step = first - hbt.current_timestamp
@@ -37,7 +46,7 @@ def run(hbt: Any, first: int, interval: int, size: float, most: float, rows: Any
         harvest(hbt, rows)
         hbt.clear_inactive_orders(0)
         depth = hbt.depth(0)
-        bid, ask = depth.best_bid_tick - 1, depth.best_ask_tick + 1
+        bid, ask = depth.best_bid_tick - offset, depth.best_ask_tick + offset
         bidding = asking = False
         live = hbt.orders(0).values()
         while live.has_next():
@@ -70,16 +79,16 @@ def main() -> None:
         .data(events)
         .linear_asset(1.0)
         .constant_order_latency(asked["entry"], asked["response"])
-        .power_prob_queue_model(asked["exponent"])
         .no_partial_fill_exchange()
         .trading_value_fee_model(0.0, 0.0)
         .tick_size(asked["tick"])
         .lot_size(asked["lot"])
         .last_trades_capacity(0)
     )
+    getattr(asset, QUEUES[asked["queue"]])(*([] if asked["exponent"] is None else [asked["exponent"]]))
     hbt = HashMapMarketDepthBacktest([asset])
     rows = np.zeros((1_000_000, 6), np.int64)
-    count = run(hbt, asked["first"], asked["interval"], asked["size"], asked["most"], rows)
+    count = run(hbt, asked["first"], asked["interval"], asked["offset"], asked["size"], asked["most"], rows)
     hbt.close()
     np.save(folder / "orders.npy", rows[:count])
 

@@ -57,13 +57,15 @@ def probability(model, exponent, front, back):
 
 LN = math.log
 BEHIND = [
-    # model, exponent, front, back, probability that a cancel is behind
+    # model, n or the size of a lot, front, back, probability that a cancel is behind
     ("log", 1.0, 3.0, 1.0, LN(2) / (LN(2) + LN(4))),  # 1/3
     ("log2", 1.0, 3.0, 4.0, LN(5) / LN(8)),
     ("power", 1.0, 3.0, 1.0, 0.25),
     ("power", 2.0, 3.0, 1.0, 0.1),
     ("power2", 2.0, 3.0, 1.0, 1 / 16),
     ("power3", 2.0, 3.0, 1.0, 1 - 9 / 16),
+    ("log", 0.5, 6.0, 2.0, LN(2) / (LN(2) + LN(4))),  # lots of a half: three ahead, one behind
+    ("log2", 0.001, 3000.0, 4000.0, LN(5) / LN(8)),
     ("power", 2.0, 0.0, 5.0, 1.0),
     ("power3", 3.0, 4.0, 0.0, 0.0),
     ("log", 1.0, 7.0, 0.0, 0.0),
@@ -198,7 +200,7 @@ def test_a_model_named_for_a_venue_is_the_one_its_orders_move_by():
     )
     expected = {
         "risk_averse": 10.0, "power": 8.0, "power2": 8.0, "power3": 8.0,
-        "log": 8.0, "log2": 10 - 4 * (1 - LN(11) / LN(21)), "l3_fifo": 10.0,
+        "log": 8.0, "log2": 10 - 4 * (1 - LN(1.01) / LN(1.02)), "l3_fifo": 10.0,  # a lot is 0.001
     }  # fmt: skip
     for model, front in expected.items():
         assert play(*feed, queue=model, exponent=1.0).front(1) == pytest.approx(front), model

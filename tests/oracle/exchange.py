@@ -25,7 +25,7 @@ class Market:
     venue: int
     partial: bool
     queue: str
-    exponent: float
+    shape: float
     inverse: bool
     maker_fee: float
     taker_fee: float
@@ -320,7 +320,7 @@ class Exchange:
         for side, price, before, after in changes:
             for o in self.sides[i].resting:
                 if (o.side, o.price) == (side, price):
-                    queue.level_changed(o.place, market.queue, market.exponent, before, after)
+                    queue.level_changed(o.place, market.queue, market.shape, before, after)
 
     @staticmethod
     def leave_queue(here: Side, removed: list[tuple[int, int, int, int]]) -> None:

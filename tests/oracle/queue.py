@@ -15,7 +15,9 @@ class Place:
 
 
 def behind(model: str, n: float, front: float, back: float) -> float:
-    """The probability that a cancel was behind the order."""
+    """The probability that a cancel was behind the order; for the logarithms `n` is the size of a lot."""
+    if model in ("log", "log2"):
+        front, back = front * n, back * n
     if model == "log":
         above, below = math.log(1 + back), math.log(1 + back) + math.log(1 + front)
     elif model == "log2":

@@ -84,9 +84,10 @@ def markets(world: World) -> list[Market]:
     for item in world.universe.instruments:
         model: VenueModel = world.venues[item.venue]
         numerator, denominator = item.value_ratio
+        shape = float(item.lot) if model.queue in ("log", "log2") else model.queue_exponent
         found.append(
             Market(
-                names.index(item.venue), model.fill == "partial", model.queue, model.queue_exponent, item.inverse,
+                names.index(item.venue), model.fill == "partial", model.queue, shape, item.inverse,
                 float(item.maker_fee), float(item.taker_fee), numerator / denominator,
             )
         )  # fmt: skip

@@ -57,7 +57,7 @@ Floats = npt.NDArray[np.float64]
     I_REST, I_REST_TAIL, I_WAIT, I_WAIT_TAIL, I_RESTING, I_WAITING, I_PEGS, I_SUBS, I_BARS, I_MARK_BID, I_MARK_ASK,
     I_SEEN_BID, I_SEEN_ASK, I_BUYS_FROM, I_BUYS_TO, I_SELLS_FROM, I_SELLS_TO,
 ) = range(24)  # fmt: skip
-F_MAKER, F_TAKER, F_VALUE, F_EXPONENT = range(4)
+F_MAKER, F_TAKER, F_VALUE, F_SHAPE = range(4)
 FILL_WHOLE, FILL_PARTIAL = 0, 1
 FILL_MODELS = {"no_partial": FILL_WHOLE, "partial": FILL_PARTIAL}
 
@@ -125,7 +125,7 @@ class Engine(NamedTuple):
 
     s: Ints  # scalars [32]
     inst: Ints  # [I, 24]
-    finst: Floats  # maker fee, taker fee, value factor, queue exponent [I, 4]
+    finst: Floats  # maker fee, taker fee, value factor, shape of the queue model [I, 4]
     book: Ints  # book headers: exchange 2·i, local 2·i+1 [2I, 24]
     levels: Ints  # sizes of all books' levels
     bits: Ints  # bitmaps of all books' levels

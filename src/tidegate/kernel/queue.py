@@ -8,6 +8,7 @@ decrease without trades means is the model:
 - the probabilistic models: a cancel lies behind us with probability p(front, back), for
   LOG `g(back) / (g(back) + g(front))` with g(x) = ln(1+x); LOG2 `g(back) / g(back + front)`;
   POWER the same as LOG with g(x) = xⁿ; POWER2 as LOG2 with xⁿ; POWER3 `1 − (front / (front + back))ⁿ`.
+  `shape` is n; for the logarithms, where the unit makes a difference, the size of a lot: x is a quantity.
 - L3_FIFO: the feed names every order, so the front is known and only orders ahead of us shrink it. Where a
   feed reports levels all the same, it is RISK_AVERSE.
 
@@ -39,22 +40,22 @@ FRONT, TRADED = 0, 1
 
 
 @inline
-def behind_probability(model: int, exponent: float, front: float, back: float) -> float:
+def behind_probability(model: int, shape: float, front: float, back: float) -> float:
     """The probability that a cancel at the level happened behind the order."""
     if model == LOG:
-        f, b = math.log(1.0 + front), math.log(1.0 + back)
+        f, b = math.log(1.0 + front * shape), math.log(1.0 + back * shape)
         return b / (b + f) if b + f > 0.0 else 1.0
     if model == LOG2:
-        whole = math.log(1.0 + back + front)
-        return math.log(1.0 + back) / whole if whole > 0.0 else 1.0
+        whole = math.log(1.0 + back * shape + front * shape)
+        return math.log(1.0 + back * shape) / whole if whole > 0.0 else 1.0
     if model == POWER:
-        f, b = front**exponent, back**exponent
+        f, b = front**shape, back**shape
         return b / (b + f) if b + f > 0.0 else 1.0
     if model == POWER2:
-        whole = (back + front) ** exponent
-        return back**exponent / whole if whole > 0.0 else 1.0
+        whole = (back + front) ** shape
+        return back**shape / whole if whole > 0.0 else 1.0
     whole = front + back
-    return 1.0 - (front / whole) ** exponent if whole > 0.0 else 1.0
+    return 1.0 - (front / whole) ** shape if whole > 0.0 else 1.0
 
 
 @inline
@@ -72,7 +73,7 @@ def queue_trade(q: Any, k: int, qty: int) -> None:
 
 
 @inline
-def queue_depth(q: Any, k: int, model: int, exponent: float, before: int, after: int) -> None:
+def queue_depth(q: Any, k: int, model: int, shape: float, before: int, after: int) -> None:
     """The level's size went from `before` to `after` lots."""
     front = q[k, FRONT]
     if model == RISK_AVERSE or model == L3_FIFO:
@@ -85,7 +86,7 @@ def queue_depth(q: Any, k: int, model: int, exponent: float, before: int, after:
         return
     ahead = max(front, 0.0)
     back = max(float(before) - ahead, 0.0)
-    p = behind_probability(model, exponent, ahead, back)
+    p = behind_probability(model, shape, ahead, back)
     left = front - (1.0 - p) * change + min(back - p * change, 0.0)
     q[k, FRONT] = min(left, float(after))
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from tidegate.kernel.book import B_ASK, B_BID, NO_ASK, NO_BID, level_size
 from tidegate.kernel.engine import (
-    F_EXPONENT,
+    F_SHAPE,
     FILL_WHOLE,
     I_BUYS_FROM,
     I_BUYS_TO,
@@ -177,7 +177,7 @@ def on_level(e: Any, i: int, side: int, price: int, before: int, after: int) -> 
 
 @outline
 def _move_up(e: Any, k: int, i: int, before: int, after: int) -> None:
-    queue_depth(e.queue, k, e.inst[i, I_QUEUE], e.finst[i, F_EXPONENT], before, after)
+    queue_depth(e.queue, k, e.inst[i, I_QUEUE], e.finst[i, F_SHAPE], before, after)
 
 
 @outline

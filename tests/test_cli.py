@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -157,6 +158,24 @@ def test_a_folder_that_cannot_be_written_is_one_line(workplace):
     done = run("backtest", "examples/demo.toml", "--out", "file/under", cwd=workplace)
     assert done.returncode == 2
     assert "cannot make folder" in done.stderr
+
+
+@pytest.mark.parametrize("limit", [20_000, 1_000_000])
+def test_a_full_disk_loses_no_figure_and_leaves_no_half_file(workplace, limit):
+    """Files may not grow beyond the limit, which fails as a full disk does: in the events, or in the report."""
+    done = run(
+        "backtest", "examples/demo.toml", "--out", f"full{limit}", cwd=workplace,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "state hash" in done.stdout
+    assert "Net P&L" in done.stdout
+    assert done.stderr.count("\n") == 1
+    assert f"files of this run are missing in full{limit}: " in done.stderr
+    left = {path.name for path in (workplace / f"full{limit}").iterdir()}
+    assert not [name for name in left if name.endswith(".part")]
+    assert "report.html" not in left
+    assert ("events.parquet" in left) is (limit == 1_000_000)
 
 
 def test_version_and_help_start_without_heavy_imports(workplace):

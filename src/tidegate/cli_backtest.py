@@ -57,7 +57,7 @@ def backtest(
         with bar("replay", _rows(setup)) as progress:
             result = test.run(progress)
         result.recorder.flush()
-    _write(result, folder, json)
+    _write(result, folder, json, events.failure)
     if result.interrupted:
         raise typer.Exit(INTERRUPTED)
     if result.error is not None:
@@ -79,7 +79,8 @@ def _rows(setup: Any) -> int:
     return sum(source.expected for source in setup.sources)
 
 
-def _write(result: Any, folder: Path, json: bool) -> None:
+def _write(result: Any, folder: Path, json: bool, failure: str) -> None:
+    """Print the summary, then write the files: what cannot be written is said last, and loses nothing else."""
     import msgspec
     from rich.console import Console
 
@@ -88,15 +89,21 @@ def _write(result: Any, folder: Path, json: bool) -> None:
     from tidegate.report.tables_io import save
     from tidegate.report.terminal import print_summary
 
-    save(result.tables, folder)
-    write_report(result.tables, folder / "report.html")
+    console = Console()
     if json:
         text = msgspec.json.format(msgspec.json.encode(summary_json(result.tables)), indent=2)
         sys.stdout.write(text.decode() + "\n")
-        return
-    console = Console()
-    print_summary(result.tables, console)
-    console.print(f"report {folder / 'report.html'}", soft_wrap=True)
+    else:
+        print_summary(result.tables, console)
+    try:
+        save(result.tables, folder)
+        write_report(result.tables, folder / "report.html")
+    except OSError as error:
+        failure = failure or error.strerror or str(error)
+    if failure:
+        raise UserError(f"files of this run are missing in {folder}: {failure}; make room and run it again")
+    if not json:
+        console.print(f"report {folder / 'report.html'}", soft_wrap=True)
 
 
 def run_point(config: str, overrides: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:

@@ -12,23 +12,26 @@ QUIET_S = 2.0
 
 @contextmanager
 def bar(label: str, total: int, unit: str = "events") -> Iterator[Callable[[int], None]]:
-    """A progress bar on stderr over `total` units, shown only when the work lasts; call it with what is done."""
+    """A progress bar on stderr over `total` units, shown on a terminal when the work lasts; call it with what
+    is done."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+    console = Console(stderr=True)
     shown = Progress(
         TextColumn(label), BarColumn(), MofNCompleteColumn(), TextColumn(unit), TimeRemainingColumn(),
-        console=Console(stderr=True), transient=True,
+        console=console, transient=True,
     )  # fmt: skip
     started = time.monotonic()
     task = shown.add_task(label, total=total)
 
     def progress(done: int) -> None:
-        if time.monotonic() - started >= QUIET_S:
+        if console.is_terminal and time.monotonic() - started >= QUIET_S:
             shown.start()
             shown.update(task, completed=done)
 
     try:
         yield progress
     finally:
-        shown.stop()
+        if shown.live.is_started:
+            shown.stop()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import orjson
@@ -19,12 +21,23 @@ def save(tables: RunTables, folder: Path) -> None:
     """Write the tables into `folder`, making it if need be. Each file is renamed into place when whole."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in SCHEMAS:
-        partial = folder / f".{name}.parquet.part"
-        pq.write_table(getattr(tables, name), partial, compression="zstd")
-        os.replace(partial, folder / f"{name}.parquet")
-    partial = folder / f".{SUMMARY}.part"
-    partial.write_bytes(orjson.dumps(tables.summary, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY))
-    os.replace(partial, folder / SUMMARY)
+        with _whole(folder / f"{name}.parquet") as partial:
+            pq.write_table(getattr(tables, name), partial, compression="zstd")
+    with _whole(folder / SUMMARY) as partial:
+        option = orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY
+        partial.write_bytes(orjson.dumps(tables.summary, option=option))
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[Path]:
+    """A file to write that takes its name when it is whole, and is gone when it cannot be."""
+    partial = path.with_name(f".{path.name}.part")
+    try:
+        yield partial
+        os.replace(partial, path)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
 
 
 def load(folder: Path) -> RunTables:

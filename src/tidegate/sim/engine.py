@@ -80,7 +80,12 @@ class Engine:
             row[k.I_INVERSE] = int(item.inverse)
             numerator, denominator = item.value_ratio
             shape = float(item.lot) if model.queue in ("log", "log2") else model.queue_exponent
-            state.finst[number] = (float(item.maker_fee), float(item.taker_fee), numerator / denominator, shape)
+            state.finst[number] = (
+                float(item.maker_fee),
+                float(item.taker_fee),
+                numerator / denominator,
+                shape,
+            )
         for n, name in enumerate(names):
             state.latency[n] = quantile_table(venues[name].entry_latency)
             state.latency[len(names) + n] = quantile_table(venues[name].response_latency)

@@ -7,6 +7,7 @@ none), and `body`, the whole message as JSON.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -15,7 +16,6 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tidegate.errors import UserError
 from tidegate.model.messages import Message
 
 _COLUMNS = (
@@ -30,15 +30,21 @@ SCHEMA = pa.schema(
 
 
 class EventFile:
-    """A sink for `sim.recorder`: batches of messages appended to one Parquet file, whole when closed."""
+    """A sink for `sim.recorder`: batches of messages appended to one Parquet file, whole when closed.
+
+    A file that cannot be written (a full disk) does not end the run: nothing is kept of it, and `failure` says why.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.failure = ""
         self._part = path.with_name(f".{path.name}.part")
         self._encode = msgspec.json.Encoder().encode
         self._writer = pq.ParquetWriter(self._part, SCHEMA, compression="zstd")
 
     def __call__(self, batch: list[Message]) -> None:
+        if self.failure:
+            return
         columns: dict[str, list[Any]] = {
             "ts": [m.ts for m in batch],
             "type": [type(m).__name__ for m in batch],
@@ -49,7 +55,13 @@ class EventFile:
         try:
             self._writer.write_table(pa.table(columns, schema=SCHEMA))
         except OSError as error:
-            raise UserError(f"cannot write {self.path}: {error.strerror or error}") from None
+            self._give_up(error)
+
+    def _give_up(self, error: OSError) -> None:
+        self.failure = error.strerror or str(error)
+        with suppress(OSError):
+            self._writer.close()
+        self._part.unlink(missing_ok=True)
 
     def __enter__(self) -> EventFile:
         return self
@@ -57,10 +69,10 @@ class EventFile:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self.failure:
+            return
         try:
             self._writer.close()
             os.replace(self._part, self.path)
         except OSError as failed:
-            self._part.unlink(missing_ok=True)
-            if error is None:
-                raise UserError(f"cannot write {self.path}: {failed.strerror or failed}") from None
+            self._give_up(failed)

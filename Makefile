@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint types check bench bench-peers clean
+.PHONY: demo test test-oracles lint types check bench bench-peers clean
 
 $(READY): pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) not found; say which with make PYTHON=python3" >&2; exit 2; }
@@ -20,6 +20,10 @@ demo: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest -n auto --dist loadfile
+
+# Each kernel and its plain-Python oracle over a million seeded commands and more: some minutes.
+test-oracles: $(READY)
+	TIDEGATE_FULL=1 $(BIN)/python -m pytest -n auto tests/kernel/test_gate_oracle.py tests/kernel/test_matching_oracle.py tests/kernel/test_replay.py tests/kernel/test_book.py
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -14,7 +14,7 @@ from oracle.stage import BUY, SELL, begin, end, level, order, play, quote, trade
 from tidegate.kernel.book import B_CROSSED, B_USABLE
 from tidegate.model.event import META
 
-SCALE = int(os.environ.get("TIDEGATE_ORACLE_SCALE", "1"))
+SCALE = 3 if os.environ.get("TIDEGATE_FULL") == "1" else 1
 
 
 def books(*happenings, **item):

@@ -35,7 +35,7 @@ from tidegate.model.event import Kind
 from tidegate.model.order import ExecType, OrdType
 from tidegate.sim.engine import VenueModel
 
-SCALE = int(os.environ.get("TIDEGATE_ORACLE_SCALE", "1"))
+SCALE = 3 if os.environ.get("TIDEGATE_FULL") == "1" else 1
 
 
 @pytest.mark.parametrize("seed", range(1, 13))

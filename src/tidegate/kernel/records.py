@@ -93,13 +93,20 @@ def _plain(e: Any, b: int, row: Any) -> Any:
 
 
 @inline
+def _exchange_level(e: Any, i: int, side: int, price: int, qty: int) -> None:
+    """Set a level that the window holds, and move our orders there."""
+    b = 2 * i
+    e.book[b, B_DEPTH] = 1
+    before = set_level(e, b, side, price, qty)
+    if e.inst[i, I_RESTING] > 0 and before != qty:
+        on_level(e, i, side, price, before, qty)
+
+
+@inline
 def _exchange_delta(e: Any, row: Any, i: int) -> int:
-    b, side, price, qty = 2 * i, (row[7] >> 40) & 0xFF, row[3], row[4]
+    b = 2 * i
     if _plain(e, b, row):
-        e.book[b, B_DEPTH] = 1
-        before = set_level(e, b, side, price, qty)
-        if e.inst[i, I_RESTING] > 0 and before != qty:
-            on_level(e, i, side, price, before, qty)
+        _exchange_level(e, i, (row[7] >> 40) & 0xFF, row[3], row[4])
     elif _unusual_exchange_delta(e, row, i) != DONE:
         return GROW_BOOK
     ours = e.inst[i, I_RESTING] > 0 or e.inst[i, I_WAITING] > 0
@@ -122,9 +129,8 @@ def _unusual_exchange_delta(e: Any, row: Any, i: int) -> int:
         l3_apply(e, 0, b, i, side, price, qty if fits else np.int64(0), row[5])
     elif not stale_delta(e, b, side, price, row[2]):
         e.book[b, B_DEPTH] = 1
-        before = set_level(e, b, side, price, qty) if fits else qty
-        if e.inst[i, I_RESTING] > 0 and before != qty:
-            on_level(e, i, side, price, before, qty)
+        if fits:
+            _exchange_level(e, i, side, price, qty)
     return DONE
 
 

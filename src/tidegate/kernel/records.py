@@ -45,7 +45,6 @@ from tidegate.kernel.engine import (
     I_RESTING,
     I_SUBS,
     I_WAITING,
-    S_EVENTS,
     S_FAR,
     S_GROW_INSTRUMENT,
     S_GROW_PRICE,
@@ -243,7 +242,6 @@ def local_step(e: Any, row: Any, here: int) -> int:
     meta = row[7]
     i, kind = meta & 0xFFFFFFFF, (meta >> 32) & 0xFF
     b = 2 * i + 1
-    e.s[S_EVENTS] += 1
     woken, column = -1, 0
     if kind == _DELTA:
         if _plain(e, b, row):

@@ -54,6 +54,7 @@ from tidegate.kernel.engine import (
     R_STRATEGY,
     R_TIME,
     S_DIRTY,
+    S_EVENTS,
     S_FREE,
     S_INBOX,
     S_JOURNAL,
@@ -231,32 +232,36 @@ def _replay(e: Any, events: Any, order: Any, n: int, horizon: int, here: int) ->
         ta = s[S_NEXT]
         if tx <= ta and tx <= tl:
             if tx > horizon:
-                return NEED_DATA if tx != NEVER else DONE
+                status = NEED_DATA if tx != NEVER else DONE
+                break
             if tx >= s[S_NEXT_EXPIRY]:
                 expire(e, s[S_NEXT_EXPIRY])
             status = exchange_step(e, events[at(order[at(x)])])
             if status == DONE:
                 x += 1
-                s[S_X] = x
                 tx = _exchange_time(events, order, x)
         elif ta <= tl:
             if ta > horizon:
-                return NEED_DATA
+                status = NEED_DATA
+                break
             status = _agenda_step(e, ta, here)
             next_due(e)
         else:
             if tl > horizon:
-                return NEED_DATA
+                status = NEED_DATA
+                break
             s[S_NOW] = max(s[S_NOW], tl)
             prefetch(events, 8 * (row + AHEAD))  # the next piece will be looked over before it is replayed
             status = local_step(e, events[at(row)], here)
             row += 1
-            s[S_L] = row
             tl = _local_time(events, n, row)
         if status == DONE and s[S_DIRTY] != 0:
             status = _room(e)
         if status != DONE:
-            return status
+            break
+    s[S_EVENTS] += row - s[S_L]
+    s[S_X], s[S_L] = x, row
+    return status
 
 
 ENGINE = state_type(allocate(1, 1, 1))

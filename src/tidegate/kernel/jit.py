@@ -1,8 +1,8 @@
 """How kernels are compiled: once, eagerly, cached under a key of their own sources.
 
 Numba's cache does not notice an edited callee in another file, so each kernel's cache folder is named by a hash
-of its module and of every tidegate module that one imports. `NUMBA_DISABLE_JIT=1` runs every kernel as the
-plain Python it is written in.
+of its module and of every module of tidegate, or beside it, that one imports. `NUMBA_DISABLE_JIT=1` runs every
+kernel as the plain Python it is written in.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ from numba.core.typed_passes import NativeLowering
 _settings: Any = numba.config
 JIT = not _settings.DISABLE_JIT
 _PACKAGE = Path(__file__).resolve().parents[1]
-_IMPORT = re.compile(r"^\s*from tidegate\.([\w.]+) import ([\w, ()]+)", re.MULTILINE)
+_IMPORT = re.compile(r"^\s*(?:from|import)\s+([\w.]+)(?:\s+import\s+(\([^)]*\)|[^\n]+))?", re.MULTILINE)
+_NAME = re.compile(r"(\w+)(?:\s+as\s+\w+)?")
 
 
 @cache
@@ -52,17 +53,22 @@ def cache_root() -> Path:
 
 
 def _imports(path: Path) -> set[Path]:
+    """The sources that one imports: of tidegate, and those beside it, as a user's strategy has them."""
     found: set[Path] = set()
     for dotted, names in _IMPORT.findall(path.read_text()):
-        module = _PACKAGE.joinpath(*dotted.split("."))
-        candidates = [module.with_suffix(".py"), *(module / f"{n.strip(' ()')}.py" for n in names.split(","))]
+        parts = dotted.split(".")
+        module = _PACKAGE.joinpath(*parts[1:]) if parts[0] == "tidegate" else path.parent.joinpath(*parts)
+        candidates = [
+            module.with_name(f"{module.name}.py"),
+            *(module / f"{n}.py" for n in _NAME.findall(names)),
+        ]
         found.update(c for c in candidates if c.exists())
     return found
 
 
 @cache
 def source_hash(path: Path) -> str:
-    """Twelve hex digits over Numba's version, this source file and the tidegate sources it rests on."""
+    """Twelve hex digits over Numba's version, this source file and those it rests on."""
     todo, seen = {path}, set[Path]()
     while todo:
         current = todo.pop()

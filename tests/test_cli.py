@@ -200,3 +200,31 @@ def test_the_example_strategy_runs_from_its_file(workplace):
     assert done.returncode == 0, done.stderr
     strategies = {s["name"]: s for s in json.loads(done.stdout)["strategies"]}
     assert strategies["trend"]["fills"] > 0
+
+
+def test_a_compiled_strategy_runs_from_its_file_and_again_from_the_cache_and_anew_when_edited(workplace):
+    """Its module is beside others it imports from, in no package; each run is a process of its own."""
+    source = (ROOT / "examples" / "compiled_joiner.py").read_text()
+    assert "REST = 1_000_000_000" in source
+    (workplace / "examples" / "joiner.py").write_text(
+        source.replace("REST = 1_000_000_000", "from pause import REST")
+    )
+
+    def hash_with(rest):
+        (workplace / "examples" / "pause.py").write_text(f"REST = {rest}\n")
+        done = run(
+            "backtest", "examples/demo.toml", "--json", "--set", "strategies.trend.type='joiner.py:Joiner'",
+            "--set", "strategies.trend.params={market='BTCUSDT.BINANCE_USDM', size=5}",
+            # So few messages are allowed that it is denied, and how long it then rests makes a difference.
+            "--set", "risk.strategies.*.orders_per_second=1", "--set", "data.end=2024-08-08T23:54:45", cwd=workplace,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        summary = json.loads(done.stdout)
+        assert {s["name"]: s["fills"] for s in summary["strategies"]}["trend"] > 0
+        return summary["run"]["run_id"], summary["run"]["state_hash"]
+
+    run_id, state_hash = hash_with(1_000_000_000)
+    assert hash_with(1_000_000_000) == (run_id, state_hash)
+    other_id, other_hash = hash_with(5_000_000)
+    assert other_id != run_id, "another strategy is another run"
+    assert other_hash != state_hash

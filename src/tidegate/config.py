@@ -7,8 +7,10 @@ Sections: `[run]`, `[data]`, `[rates]`, `[venues.NAME]`, `[accounts.NAME]`, `[st
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.util
+import sys
 import tomllib
 from collections.abc import Iterator
 from decimal import Decimal
@@ -171,10 +173,14 @@ def _user_module(name: str, base: Path) -> Any:
         except ImportError as error:
             raise UserError(f"strategy module {name!r} cannot be imported: {error}") from None
     path = (base / name).resolve()
-    spec = importlib.util.spec_from_file_location(path.stem, path) if path.is_file() else None
+    # A name of its own, the same in every run: compiled code is cached under it, and no other module is hidden.
+    unique = f"{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+    spec = importlib.util.spec_from_file_location(unique, path) if path.is_file() else None
     if spec is None or spec.loader is None:
         raise UserError(f"strategy file {path} does not exist")
-    module = importlib.util.module_from_spec(spec)
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))  # modules beside it can be imported
+    module = sys.modules[unique] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
@@ -274,6 +280,7 @@ def backtest(config: Config, path: Path) -> Any:
             hint = nearest(rate, universe.index)
             raise UserError(f"{where}: rates.{currency}: unknown instrument {rate!r}{hint}")
         rates[currency] = rate if isinstance(rate, str) else Decimal(str(rate))
+    strategies = list(build_strategies(config, where, base))
     data_key = [[p.path.name for p in lake.parts(item.id)] for item in instruments]
     return Setup(
         universe=universe,
@@ -281,14 +288,28 @@ def backtest(config: Config, path: Path) -> Any:
         venues=venues,
         scopes=scopes_of(config),
         limits=Limits.load(config.risk, f"{where}: risk"),
-        strategies=list(build_strategies(config, where, base)),
+        strategies=strategies,
         base_currency=config.run.base_currency,
         rates=rates,
         sample=latencies(config.run.sample, f"{where}: run.sample", base)[0],
         seed=config.run.seed,
         name=config.run.name,
-        key=repr((msgspec.to_builtins(config, str_keys=True), data_key)),
+        key=repr(
+            (msgspec.to_builtins(config, str_keys=True), data_key, [_code(type(s)) for s in strategies])
+        ),
     )
+
+
+def _code(kind: type) -> str:
+    """A hash of a user's strategy and of what it imports beside it; empty for tidegate's own, which have a version."""
+    from tidegate.kernel.jit import sources
+
+    package = Path(__file__).resolve().parent
+    file = getattr(sys.modules.get(kind.__module__), "__file__", None)
+    if file is None or package in Path(file).resolve().parents:
+        return ""
+    own = [path for path in sources(Path(file).resolve()) if package not in path.parents]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in own)).hexdigest()
 
 
 def _one_of(value: str, known: tuple[str, ...], where: str) -> None:

@@ -110,7 +110,9 @@ def _after_close(s: State, order: LaneOrder, r: Report) -> None:
         s.count(Reason.FILL_MISSING)
         tell(s, order, _KINDS[r.exec_type], r.ts, Reason.FILL_MISSING)
     else:
-        s.count(Reason.DUPLICATE_REPORT)
+        # "Too late to cancel" is no repetition: the order's end has overtaken it.
+        too_late = r.exec_type == ExecType.CANCEL_REJECTED
+        s.count(Reason.STALE_REPORT if too_late else Reason.DUPLICATE_REPORT)
 
 
 def _acknowledged(s: State, order: LaneOrder, r: Report) -> None:

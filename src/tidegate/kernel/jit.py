@@ -66,16 +66,21 @@ def _imports(path: Path) -> set[Path]:
     return found
 
 
-@cache
-def source_hash(path: Path) -> str:
-    """Twelve hex digits over Numba's version, this source file and those it rests on."""
+def sources(path: Path) -> list[Path]:
+    """This source file and those it rests on, of tidegate and beside it."""
     todo, seen = {path}, set[Path]()
     while todo:
         current = todo.pop()
         seen.add(current)
         todo |= _imports(current) - seen
+    return sorted(seen)
+
+
+@cache
+def source_hash(path: Path) -> str:
+    """Twelve hex digits over Numba's version, this source file and those it rests on."""
     digest = hashlib.sha256(numba.__version__.encode())
-    for source in sorted(seen):
+    for source in sources(path):
         digest.update(source.name.encode() + source.read_bytes())
     return digest.hexdigest()[:12]
 

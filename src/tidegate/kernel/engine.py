@@ -133,7 +133,7 @@ class Engine(NamedTuple):
     xo: Ints  # orders as the exchange knows them [capacity, 12]
     queue: Floats  # queue positions [capacity, 2]
     free: Ints  # stack of free order slots [capacity]
-    ring: Ints  # requests (venue v) and reports (venue V+v) in flight [2V, entries, 16]
+    ring: Ints  # requests (venue v) and reports (venue V+v) in flight [2V, entries (a power of two), 16]
     ringh: Ints  # heads, tails, last times of the rings [2V, 4]
     latency: Ints  # quantile tables: count, then ns [2V, 257]
     timers: Ints  # [timers, 6]

@@ -99,11 +99,27 @@ def push(e: Any, r: int, ts: int) -> int:
     e.ringh[r, H_LAST] = arrives
     if e.ringh[r, H_TAIL] - e.ringh[r, H_HEAD] >= e.ring.shape[1]:
         e.s[S_LOST] += 1
-    at = e.ringh[r, H_TAIL] % e.ring.shape[1]
+    at = e.ringh[r, H_TAIL] & (e.ring.shape[1] - 1)
     e.ringh[r, H_TAIL] += 1
     e.ring[r, at, R_TIME] = arrives
     e.s[S_NEXT] = min(e.s[S_NEXT], arrives)
     e.s[S_DIRTY] = 1
+    return at
+
+
+@inline
+def oldest(e: Any, r: int) -> int:
+    """The index of the oldest entry of ring `r`, which has one."""
+    return e.ringh[r, H_HEAD] & (e.ring.shape[1] - 1)
+
+
+@inline
+def pop(e: Any, r: int) -> int:
+    """Take the oldest entry off ring `r`; its index. It stays to be read until something enters the ring."""
+    at = oldest(e, r)
+    e.ringh[r, H_HEAD] += 1
+    if e.ringh[r, H_HEAD] == e.ringh[r, H_TAIL]:  # begin anew, where the cache is warm
+        e.ringh[r, H_HEAD] = e.ringh[r, H_TAIL] = 0
     return at
 
 

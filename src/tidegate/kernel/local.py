@@ -82,6 +82,8 @@ from tidegate.kernel.exchange_orders import (
     E_TRADE,
     R_UNKNOWN_ORDER,
     enter,
+    oldest,
+    pop,
     push,
 )
 from tidegate.kernel.gate_call import ask_gate
@@ -168,9 +170,7 @@ def drain_inbox(e: Any) -> None:
 @outline
 def at_exchange(e: Any, venue: int) -> None:
     """The oldest request in flight to `venue` arrives."""
-    at = e.ringh[venue, H_HEAD] % e.ring.shape[1]
-    e.ringh[venue, H_HEAD] += 1
-    row = e.ring[venue, at]
+    row = e.ring[venue, pop(e, venue)]
     k, ts, kind = row[Q_SLOT], row[Q_TIME], row[Q_TYPE]
     if e.xo[k, X_ID] != row[Q_ID] or e.xo[k, X_STATE] == X_NONE:
         _unknown(e, venue, row, ts)
@@ -321,7 +321,7 @@ def next_due(e: Any) -> int:
     soonest = e.s[S_NEXT_EXPIRY]
     for r in range(e.ring.shape[0]):
         if e.ringh[r, H_HEAD] < e.ringh[r, H_TAIL]:
-            soonest = min(soonest, e.ring[r, e.ringh[r, H_HEAD] % e.ring.shape[1], R_TIME])
+            soonest = min(soonest, e.ring[r, oldest(e, r), R_TIME])
     for t in range(e.s[S_TIMERS]):
         soonest = min(soonest, e.timers[t, T_TIME])
     e.s[S_NEXT] = soonest

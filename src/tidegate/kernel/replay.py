@@ -79,6 +79,7 @@ from tidegate.kernel.engine import (
     WAKE_TIMER,
     allocate,
 )
+from tidegate.kernel.exchange_orders import oldest, pop
 from tidegate.kernel.jit import inline, kernel, outline
 from tidegate.kernel.l3 import l3_crowded, l3_move
 from tidegate.kernel.local import (
@@ -108,9 +109,7 @@ AHEAD = 8_192
 @outline
 def _deliver(e: Any, r: int, here: int) -> int:
     """The oldest report of ring `r` reaches its strategy."""
-    at = e.ringh[r, H_HEAD] % e.ring.shape[1]
-    e.ringh[r, H_HEAD] += 1
-    row = e.ring[r, at]
+    row = e.ring[r, pop(e, r)]
     strategy = row[R_STRATEGY]
     mine = known(e, row)
     if not mine and row[R_SLOT] >= 0:
@@ -174,7 +173,7 @@ def _agenda_step(e: Any, ts: int, here: int) -> int:
     venues = e.ring.shape[0] // 2
     for r in range(2 * venues):
         if e.ringh[r, H_HEAD] < e.ringh[r, H_TAIL]:
-            if e.ring[r, e.ringh[r, H_HEAD] % e.ring.shape[1], R_TIME] == ts:
+            if e.ring[r, oldest(e, r), R_TIME] == ts:
                 if r < venues:
                     at_exchange(e, r)
                     return DONE

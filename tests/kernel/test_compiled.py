@@ -34,6 +34,7 @@ from tidegate.kernel.compiled_entry import entry
 from tidegate.kernel.compiled_lane import (
     DUPLICATE_COMMAND,
     ILLEGAL_REPLACE,
+    J_BODY,
     J_REASON,
     LANE_FULL,
     ORDER_NOT_OPEN,
@@ -119,7 +120,7 @@ class Run:
 
     def reports(self) -> list[int]:
         """Kinds of the reports journaled, in order."""
-        return [int(row[8 + k.R_EXEC]) for row in self.journal if row[0] == k.J_REPORT]
+        return [int(row[J_BODY + k.R_EXEC]) for row in self.journal if row[0] == k.J_REPORT]
 
     def kinds(self) -> list[int]:
         return [int(row[0]) for row in self.journal]

@@ -94,7 +94,7 @@ from tidegate.kernel.local import journal_row, request, touch
 from tidegate.kernel.words import copy_words, fill_words
 
 LANE_SHIFT = 40
-J_REASON, J_BODY = 2, 8
+J_REASON, J_BODY = 2, 3
 DUPLICATE_COMMAND, ORDER_NOT_OPEN, REQUEST_PENDING, ILLEGAL_REPLACE, LANE_FULL = (
     301,
     303,

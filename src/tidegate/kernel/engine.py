@@ -109,7 +109,7 @@ C_EVENT, C_NOW, C_BID, C_BID_QTY, C_ASK, C_ASK_QTY, C_TIMER, C_STRATEGY, C_REPOR
 
 # Journal rows: kind, time, then the words of an order, a report or a mark.
 J_ORDER, J_CANCEL, J_REPLACE, J_REPORT, J_MARK, J_FUNDING = 1, 2, 3, 4, 5, 6
-JOURNAL_WORDS = 36
+JOURNAL_WORDS = 30  # a head of three (`kernel.compiled_lane`), an order of 26, and one to spare
 
 # Orders of L3 feeds, in `l3`.
 L_KEY, L_INSTRUMENT, L_SIDE, L_PRICE, L_SIZE, L_ARRIVED, L_STATE = range(7)
@@ -143,7 +143,7 @@ class Engine(NamedTuple):
     pos: Ints  # positions, lots [S, I]
     cur: Ints  # what the woken strategy is shown [48]
     inbox: Ints  # requests written by Python strategies, words Q_* [4096, 8]
-    journal: Ints  # [rows, 36]
+    journal: Ints  # [rows, JOURNAL_WORDS]
     params: Floats  # parameters of compiled strategies [S, 64]
     memory: Floats  # state of compiled strategies [S, 512]
     l3: Ints  # orders of L3 feeds, as the exchange and as we know them [2, slots, 8]

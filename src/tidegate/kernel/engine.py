@@ -80,19 +80,19 @@ H_HEAD, H_TAIL, H_LAST = range(3)
 
 # Timers, in `timers`.
 T_TIME, T_INTERVAL, T_KIND, T_OWNER, T_ID = range(5)
-TIMER_STRATEGY, TIMER_BAR, TIMER_MARK, TIMER_STOP = range(4)
+TIMER_STRATEGY, TIMER_BAR, TIMER_MARK = range(3)
 
 # Bars under construction, in `bars`.
 A_INSTRUMENT, A_INTERVAL, A_OPEN, A_HIGH, A_LOW, A_CLOSE, A_VOLUME, A_COUNT, A_START, A_STRATEGY = range(10)
 
 # Strategies, in `strat`.
 (
-    G_COMPILED, G_ACCOUNT, G_WAKES, G_QUOTE, G_TRADE, G_BOOK, G_BAR, G_TIMER, G_REPORT, G_STEP, G_OPEN, G_FILLS,
-) = range(12)  # fmt: skip
+    G_COMPILED, G_ACCOUNT, G_WAKES, G_QUOTE, G_TRADE, G_BOOK, G_BAR, G_TIMER, G_REPORT, G_STEP, G_OPEN,
+) = range(11)  # fmt: skip
 G_WORDS = 16
 
 # Why a strategy was woken: also the bits of its subscriptions (1 << WAKE).
-WAKE_QUOTE, WAKE_TRADE, WAKE_BOOK, WAKE_BAR, WAKE_TIMER, WAKE_REPORT, WAKE_START, WAKE_STOP = range(8)
+WAKE_QUOTE, WAKE_TRADE, WAKE_BOOK, WAKE_BAR, WAKE_TIMER, WAKE_REPORT = range(6)
 
 # What a strategy is shown, in `cur`: the event (eight words), then the touch of its instrument.
 C_EVENT, C_NOW, C_BID, C_BID_QTY, C_ASK, C_ASK_QTY, C_TIMER, C_STRATEGY, C_REPORT = (

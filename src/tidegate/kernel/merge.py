@@ -9,7 +9,7 @@ from numba import types
 
 from tidegate.kernel.jit import kernel
 
-_I, _M = types.int64[::1], types.int64[:, ::1]
+_I = types.int64[::1]
 
 
 @kernel(types.void(types.int64[:], _I, _I, _I))

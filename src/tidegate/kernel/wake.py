@@ -1,8 +1,7 @@
 """How a kernel calls a strategy: a Python handler through the interpreter's own call, a compiled step by address.
 
-A Python handler that raises stops the kernel. Nothing about the strategy is compiled into the kernel,
-so one compiled kernel serves all. Kernels that call back hold the interpreter's lock, as whoever called them
-does.
+A Python handler that raises stops the kernel. Nothing about the strategy is compiled into the kernel, so one
+compiled kernel serves all. Kernels that call back hold the interpreter's lock, as whoever called them does.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from tidegate.kernel.jit import inline, outline
 
 NEWLINE, SPACE, QUOTE, COMMA, COLON, DOT = 10, 32, 34, 44, 58, 46
 OPEN_LIST, CLOSE_LIST, OPEN_OBJECT, CLOSE_OBJECT, AT = 91, 93, 123, 125, 64
-ZERO, NINE, UNDERSCORE = 48, 57, 95
+ZERO, NINE = 48, 57
 PADDING = 8
 """Bytes of a buffer behind the text that is read."""
 MAX_DIGITS = 18

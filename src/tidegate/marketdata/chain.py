@@ -40,8 +40,6 @@ PASS: next in order. OLD, REPEATED: dropped by rule. HELD: a diff before the fir
 the diff that broke the chain. ADRIFT: a diff after it. REDUNDANT: a snapshot while the chain is whole.
 NEEDED: a snapshot to take (`Chain.take`).
 """
-PASSES = (PASS, GAP, ADRIFT)
-"""Verdicts whose messages are market data to hand on."""
 
 (C_PHASE, C_LAST, C_TICKER, C_TRADE, C_OLD, C_REPEATED, C_GAPS, C_ADRIFT, C_REDUNDANT, C_LATE_QUOTES,
  C_LATE_TRADES, C_MISSING_TRADES, C_SNAPSHOTS) = range(13)  # fmt: skip

@@ -151,8 +151,6 @@ class Reason(IntEnum):
 
 
 GATE_REASONS = tuple(reason for reason in Reason if 0 < reason < 200)
-VENUE_REASONS = tuple(reason for reason in Reason if 200 <= reason < 300)
-LANE_REASONS = tuple(reason for reason in Reason if 300 <= reason < 400)
 
 
 _BY_NUMBER = {int(reason): reason for reason in Reason}

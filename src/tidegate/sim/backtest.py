@@ -43,7 +43,7 @@ _LATENCY_SAMPLES = 20_000
 
 @dataclass
 class Setup:
-    """Everything a run is made of. `key` identifies configuration and data for the run id."""
+    """Everything a run is made of. `key` identifies configuration, data and a user's code for the run id."""
 
     universe: Universe
     sources: list[Source]

@@ -20,13 +20,13 @@ from strategies import Deltas, QuotesEmpty, QuotesOrders, TradesEma
 from workloads import BTCUSDT, LINEAR, LINEAR_UNIT, deltas, depth_and_trades, quotes, trades
 
 import tidegate
+from tidegate.kernel.replay_engine import VenueModel
 from tidegate.model.event import Events
 from tidegate.model.instrument import Instrument, Universe
 from tidegate.model.time import SECOND
 from tidegate.risk.limits import unlimited
 from tidegate.risk.scopes import ScopeTable
 from tidegate.sim.backtest import Backtest, Setup
-from tidegate.sim.engine import VenueModel
 from tidegate.sim.stream import Source
 from tidegate.strategy.library.compiled_maker import CompiledMaker
 from tidegate.strategy.strategy import Strategy, StrategyParams

@@ -24,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 from environments import HFTBACKTEST
 
+from tidegate.kernel.replay_engine import VenueModel
 from tidegate.model.event import Events, Kind
 from tidegate.model.instrument import Instrument, Universe
 from tidegate.model.order import OrdStatus, Side
@@ -31,7 +32,6 @@ from tidegate.model.time import MS, SECOND, duration
 from tidegate.risk.limits import unlimited
 from tidegate.risk.scopes import ScopeTable
 from tidegate.sim.backtest import Backtest, Setup
-from tidegate.sim.engine import VenueModel
 from tidegate.sim.stream import Source
 from tidegate.store.importer import import_captures
 from tidegate.store.lake import Lake

@@ -224,9 +224,9 @@ def latencies(value: str | list[str], where: str, base: Path) -> tuple[int, ...]
 
 def backtest(config: Config, path: Path) -> Any:
     """The `sim.backtest.Setup` of a configuration read from `path`."""
+    from tidegate.kernel.replay_engine import VenueModel
     from tidegate.model.instrument import Universe
     from tidegate.sim.backtest import Setup
-    from tidegate.sim.engine import VenueModel
     from tidegate.sim.stream import Source
     from tidegate.store.lake import FOREVER, Lake
 

@@ -30,6 +30,8 @@ from tidegate.model.order import ExecType, Order, OrdStatus, OrdType, Side, Time
 MS = 1_000_000
 SETTINGS = Settings(ack_timeout=100 * MS, reconciliation_window=500 * MS, max_backoff=800 * MS, history=64)
 THROTTLED, TOO_LARGE = 86, 40
+PLACE = (1, 0)
+"""Account and instrument of the orders that `new` writes."""
 
 
 def universe() -> Universe:

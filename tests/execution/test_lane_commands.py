@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from lane_world import MS, THROTTLED, TOO_LARGE, events, lane, new, sends
+from lane_world import MS, PLACE, THROTTLED, TOO_LARGE, events, lane, new, sends
 
 from tidegate.execution.ids import MAX_LANE, MAX_SEQUENCE, cl_ord_id, lane_of, sequence_of
 from tidegate.execution.state import LaneBroken, Settings
@@ -199,7 +199,7 @@ def test_a_cancel_before_the_acknowledgement_is_sent_at_once():
     world.apply(new(1))
     told, sent = world.apply(CancelOrder(2, 1))
     assert told.status is OrdStatus.PENDING_CANCEL
-    assert sent == SendCancel(2, FIRST)
+    assert sent == SendCancel(2, FIRST, *PLACE)
     assert world.state.gate.charges == {FIRST: 10}, "charged until the venue has spoken"
 
 
@@ -242,7 +242,7 @@ def test_a_replace_is_charged_at_the_worse_until_it_is_answered():
     key = acked(world)
     told, sent = world.apply(ReplaceOrder(3, 1, qty=25, price=99))
     assert told.status is OrdStatus.PENDING_REPLACE
-    assert sent == SendReplace(3, key, 25, 99)
+    assert sent == SendReplace(3, key, 25, 99, *PLACE, Side.BUY)
     assert (world.order(key).qty, world.state.gate.charges[key]) == (10, 25)
     world.apply(Report(4, key, ExecType.CANCEL_REJECTED, qty=25, price=99))
     assert (world.order(key).status, world.state.gate.charges[key]) == (OrdStatus.NEW, 10)

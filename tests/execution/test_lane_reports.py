@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from lane_world import events, lane, new, sends
+from lane_world import PLACE, events, lane, new, sends
 
 from tidegate.model.messages import CancelOrder, ReplaceOrder, Report, SendCancel, SendStatus, Tick
 from tidegate.model.order import ExecType, OrdStatus, Side
@@ -110,7 +110,7 @@ def test_missing_fills_are_asked_for():
     world = acked()
     world.apply(Report(6, KEY, ExecType.EXPIRED, cum_qty=4))
     out = world.apply(Tick(10**12))
-    assert sends(out) == [SendStatus(10**12, KEY)]
+    assert sends(out) == [SendStatus(10**12, KEY, *PLACE)]
     out = world.apply(Report(10**12, KEY, ExecType.NOT_FOUND))
     assert status(world) is OrdStatus.UNKNOWN, "never concluded while fills are known to be missing"
 
@@ -153,7 +153,7 @@ def test_an_order_that_closed_by_our_count_and_lives_is_cancelled_there():
     assert sends(world.apply(Report(4, KEY, ExecType.ORDER_STATUS, ts_venue=2, **alive))) == []
     told, cancel = world.apply(Report(5, KEY, ExecType.ORDER_STATUS, ts_venue=5, **alive))
     assert (told.status, told.reason) == (OrdStatus.FILLED, Reason.ALIVE_AFTER_CLOSE)
-    assert cancel == SendCancel(5, KEY)
+    assert cancel == SendCancel(5, KEY, *PLACE)
 
 
 def test_an_overfill_is_money_all_the_same():
@@ -276,9 +276,9 @@ def test_a_refusal_before_the_acknowledgement_settles_nothing_and_the_cancel_is_
     out = world.apply(Report(3, KEY, ExecType.CANCEL_REJECTED, reason=202))
     assert status(world) is OrdStatus.UNKNOWN
     assert sends(out) == []
-    assert sends(world.apply(Tick(3))) == [SendStatus(3, KEY)]
+    assert sends(world.apply(Tick(3))) == [SendStatus(3, KEY, *PLACE)]
     out = world.apply(Report(4, KEY, ExecType.NEW))
-    assert sends(out) == [SendCancel(4, KEY)]
+    assert sends(out) == [SendCancel(4, KEY, *PLACE)]
     assert status(world) is OrdStatus.PENDING_CANCEL
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from lane_world import MS, events, lane, new, sends
+from lane_world import MS, PLACE, events, lane, new, sends
 
 from tidegate.model.messages import CancelOrder, ReplaceOrder, Report, SendCancel, SendStatus, Tick
 from tidegate.model.order import ExecType, OrdStatus, OrdType, TimeInForce
@@ -41,7 +41,7 @@ def test_an_order_unanswered_is_unknown_charged_and_asked_about():
     assert world.apply(Tick(SENT + TIMEOUT - 1)) == []
     told, asked = world.apply(Tick(SENT + TIMEOUT))
     assert (told.status, told.reason) == (OrdStatus.UNKNOWN, Reason.ACK_TIMEOUT)
-    assert asked == SendStatus(SENT + TIMEOUT, KEY)
+    assert asked == SendStatus(SENT + TIMEOUT, KEY, *PLACE)
     assert world.state.gate.charges == {KEY: 10}
 
 
@@ -104,7 +104,7 @@ def test_an_order_concluded_as_over_that_lives_is_cancelled_there():
     world.apply(answer(ExecType.NOT_FOUND, SENT + WINDOW))
     told, cancel = world.apply(answer(ExecType.NEW, SENT + 2 * WINDOW))
     assert (told.status, told.reason) == (OrdStatus.REJECTED, Reason.ALIVE_AFTER_CLOSE)
-    assert cancel == SendCancel(SENT + 2 * WINDOW, KEY)
+    assert cancel == SendCancel(SENT + 2 * WINDOW, KEY, *PLACE)
     told = events(world.apply(answer(ExecType.TRADE, SENT + 3 * WINDOW, exec_id=1, last_qty=2, last_px=9)))[0]
     assert (told.reason, told.cum_qty) == (Reason.LATE_FILL, 2)
 
@@ -151,7 +151,7 @@ def test_an_order_found_alive_that_should_be_cancelled_is_cancelled_again():
     world.apply(Tick(SENT + 2 * TIMEOUT))
     at = SENT + 3 * TIMEOUT
     out = world.apply(answer(ExecType.ORDER_STATUS, at, status=OrdStatus.NEW, cum_qty=0, leaves_qty=10))
-    assert sends(out) == [SendCancel(at, KEY)]
+    assert sends(out) == [SendCancel(at, KEY, *PLACE)]
     assert world.order(KEY).status is OrdStatus.PENDING_CANCEL
 
 
@@ -183,7 +183,7 @@ def test_an_immediate_order_that_is_not_over_is_asked_about(more):
     world = sent(**more)
     world.apply(answer(ExecType.NEW, SENT + 1))
     out = world.apply(Tick(SENT + 2 * TIMEOUT))
-    assert out == [SendStatus(SENT + 2 * TIMEOUT, KEY)]
+    assert out == [SendStatus(SENT + 2 * TIMEOUT, KEY, *PLACE)]
     assert world.order(KEY).status is OrdStatus.NEW
 
 

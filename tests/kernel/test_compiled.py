@@ -42,9 +42,9 @@ from tidegate.kernel.compiled_lane import (
 )
 from tidegate.kernel.engine import C_TIMER, WAKE_TIMER
 from tidegate.kernel.layout import O_LEAVES, O_PRICE, O_QTY, O_STATUS
+from tidegate.kernel.replay_engine import Engine, VenueModel
 from tidegate.model.event import Kind
 from tidegate.model.order import OrdStatus
-from tidegate.sim.engine import Engine, VenueModel
 
 NEW, SELL_NEW, POST, MARKET, CANCEL, REPLACE, ASK, FLOOD = range(1, 9)
 Step = tuple[int, int, int, int]

@@ -31,9 +31,9 @@ from oracle.stage import (
 )
 
 from tidegate.kernel import engine as k
+from tidegate.kernel.replay_engine import VenueModel
 from tidegate.model.event import Kind
 from tidegate.model.order import ExecType, OrdType
-from tidegate.sim.engine import VenueModel
 
 SCALE = 3 if os.environ.get("TIDEGATE_FULL") == "1" else 1
 

@@ -19,9 +19,9 @@ from oracle.exchange import GAP, LAST, NO_ASK, NO_BID, ORDER, UNKNOWN_ORDER, Exc
 from oracle.replay_world import Action, World
 
 from tidegate.kernel.engine import J_FUNDING, J_MARK, WAKE_BAR, WAKE_BOOK, WAKE_QUOTE, WAKE_TRADE
+from tidegate.kernel.replay_engine import VenueModel
 from tidegate.model.event import Kind
 from tidegate.model.order import ExecType, OrdStatus, OrdType, TimeInForce
-from tidegate.sim.engine import VenueModel
 
 EXPIRY, RECORD, REQUEST, REPORT, TIMER, LOCAL = range(6)
 WORDS = (

@@ -1,4 +1,4 @@
-"""The kernel's side of a comparison: a world run through `sim.engine`, and its state in the reference's form."""
+"""The kernel's side of a comparison: a world run through `kernel.replay_engine`, and its state in the reference's form."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from tidegate.kernel.layout import (
     PEGGED,
     PENDING_NEW,
 )
+from tidegate.kernel.replay_engine import Engine
 from tidegate.kernel.wake import PythonCall
 from tidegate.risk.gate import Gate
 from tidegate.risk.limits import unlimited
 from tidegate.risk.scopes import ScopeTable
-from tidegate.sim.engine import Engine
 
 
 def free_gate(world: World) -> GateState:

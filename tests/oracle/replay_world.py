@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from tidegate.kernel.replay_engine import VenueModel
 from tidegate.model.event import FLAGS_SHIFT, Flag, Kind, meta
 from tidegate.model.instrument import Instrument, InstrumentKind, Universe
 from tidegate.model.order import ExecInst, OrdType, Side, TimeInForce
 from tidegate.model.time import DAY as ONE_DAY
-from tidegate.sim.engine import VenueModel
 
 US = 1_000
 MIDNIGHT = 19_700 * ONE_DAY

@@ -13,10 +13,10 @@ from oracle.replay_engine import Driver
 from oracle.replay_world import Action, World, instrument
 
 from tidegate.kernel import engine as k
+from tidegate.kernel.replay_engine import VenueModel
 from tidegate.model.event import Flag, Kind, meta
 from tidegate.model.instrument import Universe
 from tidegate.model.order import ExecInst, ExecType, OrdType, Side, TimeInForce
-from tidegate.sim.engine import VenueModel
 
 BUY, SELL = Side.BUY, Side.SELL
 Happening = tuple[Any, ...]

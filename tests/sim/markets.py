@@ -4,13 +4,13 @@ from decimal import Decimal
 
 import numpy as np
 
+from tidegate.kernel.replay_engine import VenueModel
 from tidegate.model.event import Flag, Kind, empty
 from tidegate.model.instrument import Instrument, InstrumentKind, Universe
 from tidegate.model.time import SECOND
 from tidegate.risk.limits import unlimited
 from tidegate.risk.scopes import ScopeTable
 from tidegate.sim.backtest import Setup
-from tidegate.sim.engine import VenueModel
 from tidegate.sim.stream import Source
 
 START = 1_700_000_000_000_000_000

@@ -4,11 +4,11 @@ import pytest
 from markets import LINEAR, START, market, setup
 
 from tidegate.errors import UserError
+from tidegate.kernel.replay_engine import VenueModel
 from tidegate.model.event import Kind, empty
 from tidegate.model.order import OrdStatus, Side
 from tidegate.risk.limits import Limits
 from tidegate.sim.backtest import Backtest
-from tidegate.sim.engine import VenueModel
 from tidegate.strategy.library.compiled_maker import CompiledMaker
 from tidegate.strategy.strategy import Strategy, StrategyParams
 

@@ -29,10 +29,10 @@ from oracle.stage import (
 
 from tidegate.kernel import engine as k
 from tidegate.kernel.book import B_BASE, B_SIZE, B_USABLE
+from tidegate.kernel.replay_engine import FIRST_WINDOW, LARGEST_WINDOW, Engine, VenueModel
 from tidegate.kernel.wake import PythonCall
 from tidegate.model.event import Kind
 from tidegate.model.order import OrdType
-from tidegate.sim.engine import FIRST_WINDOW, LARGEST_WINDOW, Engine, VenueModel
 
 
 def agree(made: World) -> Driver:

@@ -6,13 +6,13 @@ import msgspec
 import numpy as np
 import pytest
 
+from tidegate.kernel.replay_engine import VenueModel
 from tidegate.model.event import Flag, Kind, empty
 from tidegate.model.instrument import Instrument, InstrumentKind, Universe
 from tidegate.model.time import MS, SECOND
 from tidegate.risk.limits import Limit, unlimited
 from tidegate.risk.scopes import ScopeTable
 from tidegate.sim.backtest import Backtest, Setup
-from tidegate.sim.engine import VenueModel
 from tidegate.sim.stream import Source
 from tidegate.strategy.library import compiled_maker
 from tidegate.strategy.library.compiled_maker import CompiledMaker, CompiledMakerParams

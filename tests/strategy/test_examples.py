@@ -7,6 +7,7 @@ import pytest
 from hosting import LINEAR, World
 
 from tidegate.config import strategy_class
+from tidegate.kernel.replay_engine import VenueModel
 from tidegate.model.event import Flag, Kind, empty
 from tidegate.model.instrument import Universe
 from tidegate.model.order import OrdStatus, OrdType, Side
@@ -15,7 +16,6 @@ from tidegate.risk.limits import unlimited
 from tidegate.risk.reasons import Reason
 from tidegate.risk.scopes import ScopeTable
 from tidegate.sim.backtest import Backtest, Setup
-from tidegate.sim.engine import VenueModel
 from tidegate.sim.stream import Source
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"

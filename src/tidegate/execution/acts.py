@@ -207,7 +207,7 @@ def send_cancel(s: State, order: LaneOrder, ts: int) -> None:
         order.asks = 0
         s.watch(order, ts + s.settings.ack_timeout)
     tell(s, order, None, ts, order.reason)
-    s.out.append(SendCancel(ts, order.cl_ord_id))
+    s.out.append(SendCancel(ts, order.cl_ord_id, order.account, order.instrument))
 
 
 def cancel_linked(s: State, order: LaneOrder, reason: int, ts: int) -> None:
@@ -228,7 +228,7 @@ def send_replace(s: State, order: LaneOrder, qty: int, price: int, ts: int) -> N
     order.asks = 0
     s.watch(order, ts + s.settings.ack_timeout)
     tell(s, order, None, ts)
-    s.out.append(SendReplace(ts, order.cl_ord_id, qty, price))
+    s.out.append(SendReplace(ts, order.cl_ord_id, qty, price, order.account, order.instrument, order.side))
 
 
 def ask(s: State, order: LaneOrder, ts: int) -> None:
@@ -236,7 +236,7 @@ def ask(s: State, order: LaneOrder, ts: int) -> None:
     pause = s.settings.ack_timeout << min(order.asks, 16)
     order.asks += 1
     s.watch(order, ts + min(pause, s.settings.max_backoff))
-    s.out.append(SendStatus(ts, order.cl_ord_id))
+    s.out.append(SendStatus(ts, order.cl_ord_id, order.account, order.instrument))
 
 
 def refuse(s: State, order: LaneOrder, reason: Reason, ts: int) -> None:

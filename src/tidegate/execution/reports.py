@@ -105,7 +105,7 @@ def _after_close(s: State, order: LaneOrder, r: Report) -> None:
     if lives:
         s.count(Reason.ALIVE_AFTER_CLOSE)
         tell(s, order, _KINDS[r.exec_type], r.ts, Reason.ALIVE_AFTER_CLOSE)
-        s.out.append(SendCancel(r.ts, order.cl_ord_id))
+        s.out.append(SendCancel(r.ts, order.cl_ord_id, order.account, order.instrument))
     elif r.cum_qty > order.cum_qty:
         s.count(Reason.FILL_MISSING)
         tell(s, order, _KINDS[r.exec_type], r.ts, Reason.FILL_MISSING)

@@ -153,23 +153,30 @@ class SendNew(Message):
 
 
 class SendCancel(Message):
-    """Cancel this order at the venue."""
+    """Cancel this order at the venue. Account and instrument are the order's: a gateway need not remember it."""
 
     cl_ord_id: int
+    account: int = 0
+    instrument: int = 0
 
 
 class SendReplace(Message):
-    """Change this order at the venue: the new total quantity and price."""
+    """Change this order at the venue: the new total quantity and price; the rest is the order's."""
 
     cl_ord_id: int
     qty: int
     price: int
+    account: int = 0
+    instrument: int = 0
+    side: Side = Side.BUY
 
 
 class SendStatus(Message):
     """Ask the venue what became of this order."""
 
     cl_ord_id: int
+    account: int = 0
+    instrument: int = 0
 
 
 # To strategies and everybody who listens.

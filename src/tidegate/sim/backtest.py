@@ -17,6 +17,7 @@ from tidegate.errors import UserError
 from tidegate.execution.core import Lane
 from tidegate.kernel import engine as k
 from tidegate.kernel.jit import JIT
+from tidegate.kernel.replay_engine import Engine, VenueModel
 from tidegate.model.event import META, TS_EVENT, TS_RECV, Words
 from tidegate.model.instrument import Universe
 from tidegate.model.messages import CancelAll
@@ -27,7 +28,6 @@ from tidegate.risk.limits import Limits
 from tidegate.risk.reasons import Reason
 from tidegate.risk.scopes import ScopeTable
 from tidegate.sim.audit import COMPILED_LANE, PYTHON_LANE, Audit, Disagreement
-from tidegate.sim.engine import Engine, VenueModel
 from tidegate.sim.recorder import Recorder, Sink
 from tidegate.sim.shell import Shell
 from tidegate.sim.stream import Merged, Source

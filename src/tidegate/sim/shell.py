@@ -28,6 +28,7 @@ from tidegate.kernel.book import (
     NO_BID,
 )
 from tidegate.kernel.layout import ORDER_WORDS, PENDING_NEW
+from tidegate.kernel.replay_engine import Engine
 from tidegate.kernel.wake import PythonCall
 from tidegate.model.event import Words
 from tidegate.model.messages import (
@@ -44,7 +45,6 @@ from tidegate.model.messages import (
 )
 from tidegate.model.order import ExecType
 from tidegate.risk.ledger import Ledger
-from tidegate.sim.engine import Engine
 from tidegate.sim.recorder import FundingRows, Recorder, pay
 from tidegate.strategy.strategy import Strategy
 from tidegate.strategy.views import Bar, Book, Quote, Trade

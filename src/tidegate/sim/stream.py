@@ -68,17 +68,6 @@ class Source:
         return rows
 
 
-def joined(rest: Words, rows: Words) -> Words:
-    """`rest` and then `rows`; without a copy where they lie so in memory, as the pieces of one chunk do."""
-    if not len(rest):
-        return rows
-    whole, start = rows.base, rest.ctypes.data
-    if whole is not None and whole is rest.base and start + rest.nbytes == rows.ctypes.data:
-        shape = (len(rest) + len(rows), rows.shape[1])
-        return np.ndarray(shape, rows.dtype, whole, start - whole.ctypes.data)
-    return np.concatenate([rest, rows])
-
-
 class Merged:
     """Sources merged by receive time: an iterator of sorted chunks.
 

@@ -23,7 +23,6 @@ from tidegate.kernel.survey import number_rows
 from tidegate.kernel.wake import PythonCall
 from tidegate.model.event import TS_EVENT, TS_RECV, Words
 from tidegate.model.instrument import Universe
-from tidegate.sim.stream import joined
 
 FIRST_WINDOW, LARGEST_WINDOW = 1 << 16, 1 << 22
 """Ticks of a book's window at first, and at most; records beyond the largest are counted, not kept."""
@@ -371,6 +370,17 @@ class Engine:
             "records_past_their_delay_bound": self.late,
             "fundings_without_a_price": int(s[k.S_UNPAID]),
         }
+
+
+def joined(rest: Words, rows: Words) -> Words:
+    """`rest` and then `rows`; without a copy where they lie so in memory, as the pieces of one chunk do."""
+    if not len(rest):
+        return rows
+    whole, start = rows.base, rest.ctypes.data
+    if whole is not None and whole is rest.base and start + rest.nbytes == rows.ctypes.data:
+        shape = (len(rest) + len(rows), rows.shape[1])
+        return np.ndarray(shape, rows.dtype, whole, start - whole.ctypes.data)
+    return np.concatenate([rest, rows])
 
 
 def _doubled(array: npt.NDArray[_Number]) -> npt.NDArray[_Number]:

@@ -131,6 +131,13 @@ class ScopeState(Message):
     reason: int = 0
 
 
+class LaneEpoch(Message):
+    """A new writer begins here in the lane's log: what follows from later entries, it alone sends out."""
+
+    epoch: int
+    owner: str
+
+
 # To the gateway.
 
 

@@ -1,0 +1,1 @@
+"""The event log: append, read, follow; requests, ephemeral publishing, key-value."""

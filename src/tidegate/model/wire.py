@@ -1,0 +1,102 @@
+"""How messages travel: batches in an envelope, as msgpack arrays.
+
+One envelope is one entry of a log or one ephemeral message. `trace` is carried from a tick to the fill it led to.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from tidegate.model.messages import (
+    CancelAll,
+    CancelOrder,
+    Funding,
+    LaneEpoch,
+    Mark,
+    Message,
+    NewOrder,
+    OrderEvent,
+    ReplaceOrder,
+    Report,
+    ScopeState,
+    SendCancel,
+    SendNew,
+    SendReplace,
+    SendStatus,
+    Tick,
+)
+
+VERSION = 1
+"""Raised when an entry's meaning changes. Fields may be added at an end, and kinds of messages, without it."""
+
+Carried = (
+    NewOrder | CancelOrder | ReplaceOrder | CancelAll | Report | Mark | Tick | Funding | ScopeState | LaneEpoch
+    | SendNew | SendCancel | SendReplace | SendStatus | OrderEvent
+)  # fmt: skip
+
+
+class Envelope(msgspec.Struct, array_like=True, gc=False):
+    """A batch of messages of one kind of traffic, with what all have in common.
+
+    `ts` is when it was written (ns). `lane`, `epoch` and `seq` say, of requests to gateways and of order events,
+    which lane's writer sent them, of which epoch, and the sequence of the entry of the lane's log they follow from.
+    """
+
+    messages: list[Carried]
+    trace: int = 0
+    """Receive time (ns) of the tick that led to this; 0 where none did."""
+    ts: int = 0
+    lane: int = 0
+    epoch: int = 0
+    seq: int = 0
+    version: int = VERSION
+
+
+class _Head(msgspec.Struct, array_like=True, gc=False):
+    messages: msgspec.Raw
+    trace: int = 0
+    ts: int = 0
+    lane: int = 0
+    epoch: int = 0
+    seq: int = 0
+    version: int = VERSION
+
+
+class Unreadable(ValueError):
+    """The bytes are no envelope: says why."""
+
+
+class Newer(ValueError):
+    """The envelope was written by a later version of tidegate, which must read it."""
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Envelope)
+_head = msgspec.msgpack.Decoder(_Head)
+
+
+def encode(envelope: Envelope) -> bytes:
+    """The envelope as bytes."""
+    return _encoder.encode(envelope)
+
+
+def decode(data: bytes) -> Envelope:
+    """The inverse of `encode`; raises `Newer` or `Unreadable`."""
+    try:
+        envelope = _decoder.decode(data)
+    except msgspec.MsgspecError as error:
+        try:
+            version = _head.decode(data).version
+        except msgspec.MsgspecError:
+            version = 0
+        if version > VERSION:
+            raise Newer(f"written by version {version} of the wire format, this is {VERSION}") from None
+        raise Unreadable(str(error)) from None
+    if envelope.version > VERSION:
+        raise Newer(f"written by version {envelope.version} of the wire format, this is {VERSION}")
+    return envelope
+
+
+def pack(messages: list[Message], **head: int) -> bytes:
+    """An envelope of these messages as bytes; `head` as in `Envelope`."""
+    return _encoder.encode(Envelope(messages, **head))  # type: ignore[arg-type]

@@ -1,0 +1,1 @@
+"""Venues: one port, an adapter each, the gateway that stands before them, and an exchange to trade on."""

@@ -19,6 +19,8 @@ from typing import Any
 
 import msgspec
 
+from tidegate import config_live
+from tidegate.config_live import ConnectionSection, LogSection, SimulatedSection, TopologySection
 from tidegate.errors import UserError, nearest
 from tidegate.model.time import duration, parse
 from tidegate.risk.limits import Limits
@@ -57,14 +59,20 @@ class VenueSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     extra_feed_latency: str = "0ms"
     maker_fee: Decimal | None = None
     taker_fee: Decimal | None = None
+    live: ConnectionSection | None = None
 
 
 class AccountSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`[accounts.NAME]`: capital in the base currency, desk, and group for self-match prevention."""
+    """`[accounts.NAME]`: capital in the base currency, desk, and group for self-match prevention.
+
+    Live: `keys` by venue, `env:NAME` (NAME_KEY and NAME_SECRET) or `file:PATH`; `lane` pins the account to one.
+    """
 
     capital: Decimal
     desk: str = ""
     group: str = ""
+    keys: dict[str, str] = {}
+    lane: int = -1
 
 
 class StrategySection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -86,6 +94,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     rates: dict[str, str | float] = {}
     risk: dict[str, Any] = {}
     desks: tuple[str, ...] = ()
+    log: LogSection = LogSection()
+    topology: TopologySection = TopologySection()
+    simulated: SimulatedSection | None = None
 
 
 LIBRARY = {
@@ -119,6 +130,7 @@ def load(path: Path, overrides: dict[str, Any] | None = None) -> Config:
         if strategy.account not in config.accounts:
             hint = nearest(strategy.account, config.accounts)
             raise UserError(f"{path}: strategies.{name}.account: unknown account {strategy.account!r}{hint}")
+    config_live.check(str(path), config.log, config.topology, dict(config.strategies))
     return config
 
 
@@ -222,10 +234,39 @@ def latencies(value: str | list[str], where: str, base: Path) -> tuple[int, ...]
     return tuple(samples)
 
 
+def universe_of(config: Config, path: Path) -> Any:
+    """The instruments of a configuration, numbered in its order, with the fees it sets (`model.instrument.Universe`)."""
+    from tidegate.model.instrument import Universe
+    from tidegate.store.lake import Lake
+
+    lake = Lake(path.parent / config.data.lake)
+    known = {item.id: item for item in lake.instruments()}
+    instruments = []
+    for name in config.data.instruments:
+        if name not in known:
+            raise UserError(f"{path}: data.instruments: {lake.path} holds no {name!r}{nearest(name, known)}")
+        instruments.append(_with_fees(known[name], config.venues))
+    names = dict.fromkeys(item.venue for item in instruments)
+    for name in config.venues:
+        if name not in names:
+            raise UserError(f"{path}: venues.{name}: no instrument trades there{nearest(name, names)}")
+    return Universe(instruments)
+
+
+def rates_of(config: Config, path: Path, universe: Any) -> dict[str, str | Decimal]:
+    """Rates to the base currency: a number, or the instrument whose middle it is."""
+    rates: dict[str, str | Decimal] = {}
+    for currency, rate in config.rates.items():
+        if isinstance(rate, str) and rate not in universe.index:
+            hint = nearest(rate, universe.index)
+            raise UserError(f"{path}: rates.{currency}: unknown instrument {rate!r}{hint}")
+        rates[currency] = rate if isinstance(rate, str) else Decimal(str(rate))
+    return rates
+
+
 def backtest(config: Config, path: Path) -> Any:
     """The `sim.backtest.Setup` of a configuration read from `path`."""
     from tidegate.kernel.replay_engine import VenueModel
-    from tidegate.model.instrument import Universe
     from tidegate.sim.backtest import Setup
     from tidegate.sim.stream import Source
     from tidegate.store.lake import FOREVER, Lake
@@ -236,17 +277,9 @@ def backtest(config: Config, path: Path) -> Any:
         _moment(text, f"{where}: data.{name}", default)
         for name, text, default in (("start", config.data.start, 0), ("end", config.data.end, FOREVER))
     )
-    known = {item.id: item for item in lake.instruments()}
-    instruments = []
-    for name in config.data.instruments:
-        if name not in known:
-            raise UserError(f"{where}: data.instruments: {lake.path} holds no {name!r}{nearest(name, known)}")
-        instruments.append(_with_fees(known[name], config.venues))
+    universe = universe_of(config, path)
+    instruments = universe.instruments
     names = dict.fromkeys(item.venue for item in instruments)
-    for name in config.venues:
-        if name not in names:
-            raise UserError(f"{where}: venues.{name}: no instrument trades there{nearest(name, names)}")
-    universe = Universe(instruments)
     venues = {}
     extra = {}
     for name in names:
@@ -274,12 +307,6 @@ def backtest(config: Config, path: Path) -> Any:
         )
         for number, item in enumerate(instruments)
     ]
-    rates: dict[str, str | Decimal] = {}
-    for currency, rate in config.rates.items():
-        if isinstance(rate, str) and rate not in universe.index:
-            hint = nearest(rate, universe.index)
-            raise UserError(f"{where}: rates.{currency}: unknown instrument {rate!r}{hint}")
-        rates[currency] = rate if isinstance(rate, str) else Decimal(str(rate))
     strategies = list(build_strategies(config, where, base))
     data_key = [[p.path.name for p in lake.parts(item.id)] for item in instruments]
     return Setup(
@@ -290,7 +317,7 @@ def backtest(config: Config, path: Path) -> Any:
         limits=Limits.load(config.risk, f"{where}: risk"),
         strategies=strategies,
         base_currency=config.run.base_currency,
-        rates=rates,
+        rates=rates_of(config, path, universe),
         sample=latencies(config.run.sample, f"{where}: run.sample", base)[0],
         seed=config.run.seed,
         name=config.run.name,

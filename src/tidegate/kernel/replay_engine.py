@@ -28,6 +28,11 @@ FIRST_WINDOW, LARGEST_WINDOW = 1 << 16, 1 << 22
 """Ticks of a book's window at first, and at most; records beyond the largest are counted, not kept."""
 _Number = TypeVar("_Number", np.int64, np.float64)
 JournalSink = Callable[[Words], None]
+_NONE = np.empty(0, np.int64)
+
+
+def _nowhere(_rows: Words) -> None:
+    """Where the journal of a live engine goes: its exchange side is elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -246,6 +251,23 @@ class Engine:
                 self._raise()
                 return False
             self._make_room(status, journal)
+
+    def live(self, rows: Words, now: int) -> None:
+        """Take in records as they come from a feed, of markets that trade elsewhere, and let pass what is due at `now`.
+
+        Only the local side runs: books, bars, timers, handlers. Re-raises what a strategy raised; records behind it
+        are still taken in by the next call's engine state, not lost to the books, as far as they came before it.
+        """
+        self.state.s[k.S_X] = self.state.s[k.S_L] = 0
+        while True:
+            status = replay(self.address, rows, _NONE, len(rows), now)
+            if status in (k.DONE, k.NEED_DATA):
+                break
+            if status == k.STOPPED:
+                self._raise()
+                break
+            self._make_room(status, _nowhere)
+        self.processed += int(self.state.s[k.S_L])
 
     def _raise(self) -> None:
         for call in self._calls:

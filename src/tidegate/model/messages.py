@@ -132,10 +132,14 @@ class ScopeState(Message):
 
 
 class LaneEpoch(Message):
-    """A new writer begins here in the lane's log: what follows from later entries, it alone sends out."""
+    """A new writer begins here in the lane's log: what follows from later entries, it alone sends out.
+
+    `config` is the hash of what its decisions depend on (limits, scopes, instruments).
+    """
 
     epoch: int
     owner: str
+    config: str = ""
 
 
 # To the gateway.

@@ -90,6 +90,12 @@ class StrategyOrder:
         if event.reason:
             self.reason, self.limit, self.value = event.reason, event.limit, event.value
 
+    def restore(self, event: OrderEvent, cum_value: int) -> None:
+        """Stand as `event` says, with fills worth `cum_value` (ticks × lots) behind it."""
+        self.adopt(event)
+        self._cum_value = cum_value
+        self.avg_px = cum_value / event.cum_qty if event.cum_qty else 0.0
+
     def asked(self, qty: int, price: int) -> None:
         """Remember what a replace asks for, until the venue confirms it."""
         self._asked = (qty or self.qty, price or self.price)

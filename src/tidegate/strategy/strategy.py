@@ -21,7 +21,7 @@ back later, through `on_order` and `on_fill`.
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 
@@ -34,8 +34,14 @@ from tidegate.strategy.market import Market
 from tidegate.strategy.orders import StrategyOrder
 from tidegate.strategy.views import Bar, Book, Fill, Quote, Trade
 
+if TYPE_CHECKING:
+    from tidegate.execution.strategy_view import StrategyView
+
 WAKE_QUOTE, WAKE_TRADE, WAKE_BOOK = range(3)
 _CMD_SHIFT = 40
+_COUNTER = (1 << _CMD_SHIFT) - 1
+_IN_FLIGHT = 1 << 16
+"""Command ids passed over after a restart: more than can have been under way unseen."""
 _REMEMBERED = 1024
 _CONTINGENCY = tuple(Contingency)
 _FILLED, _TRADE = OrdStatus.FILLED, ExecType.TRADE  # an enumeration's member is slow to reach in Python 3.11
@@ -208,6 +214,20 @@ class Strategy:
         profit = market.submit(side.opposite, qty, take_profit, **exits)
         loss = market.submit(side.opposite, qty, ord_type=OrdType.STOP, stop_price=stop_loss, **exits)
         return entry, profit, loss
+
+    def restore(self, view: StrategyView) -> None:
+        """Take back the open orders of an earlier life, as their lane holds them; new commands are numbered on."""
+        for found in view.orders:
+            order = StrategyOrder(self.market_number(found.command.instrument), found.command)
+            order.restore(found.event, found.cum_value)
+            self.orders[order.cmd_id] = order
+        if view.last_cmd:
+            self._commands = (view.last_cmd & _COUNTER) + _IN_FLIGHT
+
+    def sign_of(self, cmd_id: int) -> int:
+        """+1 where the command was to buy, −1 to sell, 0 where the order is not known any more."""
+        order = self.orders.get(cmd_id) or self._ended.get(cmd_id)
+        return order.side.sign if order is not None else 0
 
     def _remember(self, order: StrategyOrder) -> None:
         """Keep an ended order for a while: a fill can still arrive after a cancel was confirmed."""

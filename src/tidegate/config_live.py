@@ -1,0 +1,105 @@
+"""The sections of a configuration that only a live system reads: log, topology, connections, the simulated venue.
+
+`docs/configuration.md` describes every key. A backtest of the same file passes them over.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import msgspec
+
+from tidegate.errors import UserError, nearest
+
+ROLES = ("venue", "feed", "strategy", "oms", "gateway", "recorder")
+"""In the order in which they are started."""
+DURABILITY = ("process", "machine", "replicated")
+
+
+class LogSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[log]`: where the event log is. Without `url` a server of our own is started under the data folder.
+
+    `durability`: what an acknowledged append survives: `process` the kill of any process, `machine` the loss of
+    power, `replicated` the loss of a node. `lanes` share the accounts out between order-manager writers.
+    """
+
+    url: str = ""
+    credentials: str = ""
+    """`env:NAME` (NAME_USER and NAME_PASSWORD) or `file:PATH` of mode 0600 with two lines."""
+    durability: str = "machine"
+    lanes: int = 1
+
+
+class ConnectionSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[venues.NAME.live]`: how a venue is reached."""
+
+    rest: str
+    stream: str
+    ws_api: str
+
+
+class SimulatedSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[simulated]`: a venue server of our own in the place of real ones.
+
+    `captures` names a recorded file for each instrument; `speed` how fast it is replayed; `loop` whether it begins
+    again at its end. `balance` is what every account starts with, of each currency.
+    """
+
+    captures: dict[str, str] = {}
+    agents: bool = False
+    speed: float = 1.0
+    loop: bool = False
+    balance: Decimal = Decimal(10_000_000)
+    port: int = 0
+    seed: int = 1
+
+
+class TopologySection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[topology]`: which roles run in which processes. A role is a name, or `strategy:NAME` for one strategy.
+
+    `on_stop`: what a clean stop does with resting orders, `cancel` or `keep`.
+    """
+
+    processes: tuple[tuple[str, ...], ...] = ()
+    on_stop: str = "cancel"
+    sample: str = "1s"
+    ack_timeout: str = "2s"
+
+
+def check(where: str, log: LogSection, topology: TopologySection, strategies: dict[str, object]) -> None:
+    """Refuse what cannot be, each in one line."""
+    if log.durability not in DURABILITY:
+        raise UserError(
+            f"{where}: log.durability: {log.durability!r} is none of {', '.join(DURABILITY)}"
+            f"{nearest(log.durability, DURABILITY)}"
+        )
+    if not 1 <= log.lanes <= 1024:
+        raise UserError(f"{where}: log.lanes is {log.lanes}, must be 1 … 1024")
+    if topology.on_stop not in ("cancel", "keep"):
+        raise UserError(f"{where}: topology.on_stop is {topology.on_stop!r}, must be cancel or keep")
+    for roles in topology.processes:
+        for text in roles:
+            role_of(text, strategies, f"{where}: topology.processes")
+
+
+def role_of(text: str, strategies: dict[str, object], where: str) -> tuple[str, str]:
+    """A role as (role, strategy): `strategy:maker` → ("strategy", "maker"); the strategy is empty for all."""
+    role, _, strategy = text.partition(":")
+    if role not in ROLES:
+        raise UserError(f"{where}: unknown role {role!r}{nearest(role, ROLES)}; known: {', '.join(ROLES)}")
+    if strategy and role != "strategy":
+        raise UserError(f"{where}: {text!r}: only a strategy's role takes a name")
+    if strategy and strategy not in strategies:
+        raise UserError(f"{where}: unknown strategy {strategy!r}{nearest(strategy, strategies)}")
+    return role, strategy
+
+
+def processes_of(
+    topology: TopologySection, strategies: dict[str, object], simulated: bool
+) -> list[tuple[str, ...]]:
+    """The processes of a topology; by default each role and each strategy has one of its own."""
+    if topology.processes:
+        return list(topology.processes)
+    venue: list[tuple[str, ...]] = [("venue",)] if simulated else []
+    own: list[tuple[str, ...]] = [(f"strategy:{name}",) for name in strategies]
+    return [*venue, ("feed",), ("oms",), ("gateway",), ("recorder",), *own]

@@ -1,0 +1,102 @@
+"""A lane and its log: folding entries, snapshots, dead letters. What a writer and a reader of a lane share."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from typing import NamedTuple
+
+import msgspec
+
+from tidegate.execution.core import Lane
+from tidegate.log.base import Bucket, Entry
+from tidegate.model.messages import LaneEpoch, Message
+from tidegate.model.wire import Envelope, decode
+
+SNAPSHOT = 1
+"""Format of the snapshot's header."""
+PART = 512 * 1024
+"""Bytes of a snapshot in one key."""
+
+
+class LaneKind(NamedTuple):
+    """How to make a lane of one configuration: `config` is the hash of all its decisions depend on."""
+
+    config: str
+    make: Callable[[int], Lane]
+    restore: Callable[[bytes], Lane]
+
+
+class Header(msgspec.Struct, frozen=True):
+    """What is known of a lane's last snapshot: `seq` is the last entry in it, `parts` how many keys hold it."""
+
+    seq: int
+    parts: int
+    config: str
+    generation: int
+    format: int = SNAPSHOT
+
+
+class DeadLetter(msgspec.Struct, frozen=True):
+    """An entry that could not be read: where it stands, and why."""
+
+    stream: str
+    seq: int
+    subject: str
+    reason: str
+    data: bytes
+
+
+class Step(NamedTuple):
+    """What one message of an entry came to."""
+
+    message: Message
+    outputs: list[Message]
+
+
+def fold(lane: Lane, entry: Entry) -> tuple[Envelope, list[Step]]:
+    """Apply one entry's messages in order. Raises `wire.Unreadable`, `wire.Newer` or `LaneBroken`."""
+    envelope = decode(entry.data)
+    steps = [
+        Step(message, [] if type(message) is LaneEpoch else lane.apply(message))
+        for message in envelope.messages
+    ]
+    return envelope, steps
+
+
+async def save(bucket: Bucket, number: int, snapshot: bytes, seq: int, config: str) -> Header:
+    """Keep the lane's snapshot after entry `seq`; the one before it is removed once this one is whole."""
+    before = await header(bucket, number)
+    generation = before.generation + 1 if before else 1
+    data = zlib.compress(snapshot, 1)
+    pieces = [data[at : at + PART] for at in range(0, len(data), PART)]
+    for n, piece in enumerate(pieces):
+        await bucket.put(_part(number, generation, n), piece)
+    now = Header(seq, len(pieces), config, generation)
+    await bucket.put(_key(number), msgspec.json.encode(now))
+    if before:
+        for n in range(before.parts):
+            await bucket.delete(_part(number, before.generation, n))
+    return now
+
+
+async def header(bucket: Bucket, number: int) -> Header | None:
+    """What is known of the lane's last snapshot; None before the first."""
+    entry = await bucket.get(_key(number))
+    return msgspec.json.decode(entry.value, type=Header) if entry and entry.value else None
+
+
+async def load(bucket: Bucket, number: int, found: Header) -> bytes | None:
+    """The snapshot's bytes; None where parts are missing (another writer replaced it meanwhile)."""
+    pieces = [await bucket.get(_part(number, found.generation, n)) for n in range(found.parts)]
+    if any(piece is None or piece.value is None for piece in pieces):
+        return None
+    return zlib.decompress(b"".join(piece.value for piece in pieces if piece and piece.value))
+
+
+def _key(number: int) -> str:
+    return f"lane.{number}"
+
+
+def _part(number: int, generation: int, n: int) -> str:
+    return f"lane.{number}.{generation}.{n}"

@@ -1,0 +1,238 @@
+"""Which order-manager instance writes which lane: leases in the log's LEASE bucket, by compare-and-set.
+
+Every instance renews `oms.<name>`; `lane.<n>` names the owner and its epoch, which rises with every change of
+hands. An instance whose key has not changed for `TTL` by the watcher's own clock is taken for dead, and its lanes
+are shared out. An instance that joins is given lanes by those that have more than their share. A lease only says
+who should write: what fences a zombie is the epoch in the lane's own log, at the gateways and in EVT_<n>.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+
+import msgspec
+
+from tidegate.log.base import Bucket, Conflict, KvEntry, LogError
+
+RENEW = 0.5
+"""Seconds between two renewals."""
+TTL = 1.6
+"""Seconds without a renewal after which an instance is taken for dead."""
+
+
+class Lease(msgspec.Struct, frozen=True):
+    """A lane's lease. `owner` is an instance's id, empty when it was handed back; `broken` says why nobody may
+    write the lane until a person has looked."""
+
+    owner: str = ""
+    epoch: int = 0
+    broken: str = ""
+
+
+class Beat(msgspec.Struct, frozen=True):
+    """An instance's sign of life: `id` is its own in this life, `count` rises. `refuses` are lanes it cannot write."""
+
+    id: str
+    count: int
+    refuses: tuple[int, ...] = ()
+
+
+def plan(owners: Mapping[int, str], live: Mapping[str, Iterable[int]]) -> dict[int, str]:
+    """Who should own each lane: as now where that is fair, the rest to whoever has least.
+
+    `owners` maps each lane to its present owner, empty or dead allowed; `live` each instance to the lanes it refuses.
+    The same input gives the same plan on every instance.
+    """
+    refuses = {name: frozenset(lanes) for name, lanes in live.items()}
+    loads: dict[str, list[int]] = {name: [] for name in sorted(refuses)}
+    free: list[int] = []
+    for lane in sorted(owners):
+        owner = owners[lane]
+        (loads[owner] if owner in loads and lane not in refuses[owner] else free).append(lane)
+    for lane in free:
+        able = [name for name in loads if lane not in refuses[name]]
+        if able:
+            loads[min(able, key=lambda name: (len(loads[name]), name))].append(lane)
+    while move := _fairer(loads, refuses):
+        giver, taker, lane = move
+        loads[giver].remove(lane)
+        loads[taker].append(lane)
+    return {lane: name for name, lanes in loads.items() for lane in lanes}
+
+
+def _fairer(
+    loads: dict[str, list[int]], refuses: Mapping[str, frozenset[int]]
+) -> tuple[str, str, int] | None:
+    """A move (from, to, lane) from one that has two lanes more than another; None when there is none."""
+    by_load = sorted(loads, key=lambda name: (len(loads[name]), name))
+    for taker in by_load:
+        for giver in reversed(by_load):
+            if len(loads[giver]) - len(loads[taker]) < 2:
+                break
+            for lane in reversed(loads[giver]):
+                if lane not in refuses[taker]:
+                    return giver, taker, lane
+    return None
+
+
+class Ownership:
+    """One instance's part in sharing out the lanes.
+
+    `take(lane, epoch)` is awaited when a lane has become ours, `lose(lane, handover)` when it has to go: with
+    `handover` before the lease is given back, without it the lane is somebody else's already.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        ident: str,
+        lanes: Iterable[int],
+        bucket: Bucket,
+        take: Callable[[int, int], Awaitable[None]],
+        lose: Callable[[int, bool], Awaitable[None]],
+    ) -> None:
+        self.name, self.ident = name, ident
+        self.leases: dict[int, tuple[Lease, int]] = {lane: (Lease(), 0) for lane in lanes}
+        """Each lane's lease and its revision in the bucket."""
+        self.mine: set[int] = set()
+        self.refused: set[int] = set()
+        """Lanes this instance cannot write (a newer version's entries, another configuration)."""
+        self.usurped = False
+        """Another instance has come up under our name: we must write nothing more."""
+        self._bucket, self._take, self._lose = bucket, take, lose
+        self._beats: dict[str, tuple[Beat, float]] = {}
+        self._count = 0
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin to renew, and take what is due to us."""
+        await self._renew()
+        self._watches = [
+            self._bucket.watch(self._on_lease, "lane."),
+            self._bucket.watch(self._on_beat, "oms."),
+        ]
+        self._task = asyncio.get_running_loop().create_task(self._run())
+
+    async def stop(self) -> None:
+        """Hand all lanes over and leave."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+            self._task = None
+        for lane in sorted(self.mine):
+            await self._give_back(lane)
+        for watch in self._watches:
+            watch.close()
+        with contextlib.suppress(LogError):
+            if not self.usurped:
+                await self._bucket.delete(f"oms.{self.name}")
+
+    def live(self) -> dict[str, tuple[int, ...]]:
+        """Instances that show signs of life, this one among them, each with the lanes it refuses."""
+        now = asyncio.get_running_loop().time()
+        found = {beat.id: beat.refuses for beat, at in self._beats.values() if now - at < TTL}
+        if not self.usurped:
+            found[self.ident] = tuple(sorted(self.refused))
+        return found
+
+    def _on_lease(self, entry: KvEntry) -> None:
+        _, _, number = entry.key.partition(".")
+        lane = int(number) if number.isdecimal() else -1
+        if lane in self.leases and entry.revision >= self.leases[lane][1]:
+            lease = msgspec.json.decode(entry.value, type=Lease) if entry.value else Lease()
+            self.leases[lane] = (lease, entry.revision)
+            self._wake.set()
+
+    def _on_beat(self, entry: KvEntry) -> None:
+        name = entry.key.removeprefix("oms.")
+        if entry.value is None:
+            self._beats.pop(name, None)
+            self._wake.set()
+            return
+        beat = msgspec.json.decode(entry.value, type=Beat)
+        known = self._beats.get(name)
+        self._beats[name] = (beat, asyncio.get_running_loop().time())
+        if name == self.name and beat.id > self.ident:  # ids begin with the time their process began
+            self.usurped = True
+        if known is None or (known[0].id, known[0].refuses) != (beat.id, beat.refuses):
+            self._wake.set()
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        due = loop.time() + RENEW
+        while True:
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), max(0.0, due - loop.time()))
+            self._wake.clear()
+            if loop.time() >= due:
+                due = loop.time() + RENEW
+                with contextlib.suppress(LogError):
+                    await self._renew()
+            with contextlib.suppress(LogError):
+                await self._settle()
+
+    async def _renew(self) -> None:
+        if not self.usurped:
+            self._count += 1
+            beat = msgspec.json.encode(Beat(self.ident, self._count, tuple(sorted(self.refused))))
+            await self._bucket.put(f"oms.{self.name}", beat)
+
+    async def _settle(self) -> None:
+        """Do what separates the leases as they are from what they should be."""
+        live = self.live()
+        usable = {n: lease.owner for n, (lease, _) in self.leases.items() if not lease.broken}
+        wanted = plan(usable, live)
+        for lane in sorted(self.leases):
+            lease, revision = self.leases[lane]
+            if lane in self.mine and lease.owner != self.ident and lease.epoch:
+                self.mine.discard(lane)
+                await self._lose(lane, False)
+            elif lane in self.mine and (wanted.get(lane) != self.ident or lane in self.refused):
+                await self._give_back(lane)
+            elif (
+                lane not in self.mine
+                and wanted.get(lane) == self.ident
+                and lane not in self.refused
+                and (lease.owner == self.ident or lease.owner not in live)
+            ):
+                await self._claim(lane, lease, revision)
+
+    async def _claim(self, lane: int, lease: Lease, revision: int) -> None:
+        mine = Lease(self.ident, lease.epoch + 1)
+        try:
+            new = await self._bucket.update(f"lane.{lane}", msgspec.json.encode(mine), revision)
+        except Conflict:
+            return  # the watch will tell whose it is
+        self.leases[lane] = (mine, new)
+        self.mine.add(lane)
+        await self._take(lane, mine.epoch)
+
+    async def _give_back(self, lane: int) -> None:
+        self.mine.discard(lane)
+        await self._lose(lane, True)
+        lease, revision = self.leases[lane]
+        if lease.owner == self.ident:
+            free = Lease("", lease.epoch)
+            with contextlib.suppress(LogError):
+                new = await self._bucket.update(f"lane.{lane}", msgspec.json.encode(free), revision)
+                self.leases[lane] = (free, new)
+
+    async def refuse(self, lane: int) -> None:
+        """This instance cannot write the lane: another may."""
+        self.refused.add(lane)
+        await self._renew()
+        self._wake.set()
+
+    async def broken(self, lane: int, why: str) -> None:
+        """Nobody may write the lane until a person has looked (`tidegate lanes mend`)."""
+        lease, revision = self.leases[lane]
+        self.mine.discard(lane)
+        if lease.owner == self.ident:
+            value = Lease("", lease.epoch, why)
+            with contextlib.suppress(LogError):
+                new = await self._bucket.update(f"lane.{lane}", msgspec.json.encode(value), revision)
+                self.leases[lane] = (value, new)

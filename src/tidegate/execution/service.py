@@ -1,0 +1,205 @@
+"""The order manager as a service: writes the lanes that are its own, and answers questions about them.
+
+Subjects: `oms.<lane>.orders` (what reconciliation compares, `reconcile.lane_view`) and `oms.<lane>.strategy` (what
+a strategy needs to start again), both answered by the lane's writer; `touch.<VENUE>` brings the markets' touch,
+which is sampled into each lane's log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from tidegate.execution.lane_log import LaneKind
+from tidegate.execution.ownership import Ownership
+from tidegate.execution.reconcile import lane_view
+from tidegate.execution.state import LaneBroken
+from tidegate.execution.strategy_view import strategy_view
+from tidegate.execution.writer import Request, Unusable, Writer, WriterSettings
+from tidegate.log.base import Conflict, Log, LogError, Subscription
+from tidegate.model.clock import Clock
+from tidegate.model.instrument import Universe
+from tidegate.model.messages import Mark
+from tidegate.model.wire import Unreadable, decode
+
+
+class OmsService:
+    """One order-manager instance.
+
+    `accounts` are their names by number; requests of account `a` for an instrument of venue `V` go to the gateway at
+    `gw.V.<name of a>`. `name` is the instance's, the same after a restart; `sample` (s) is how often the touch is
+    written into the log.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        lanes: Sequence[int],
+        kind: LaneKind,
+        universe: Universe,
+        accounts: Sequence[str],
+        log: Log,
+        clock: Clock,
+        *,
+        sample: float = 1.0,
+        settings: WriterSettings | None = None,
+        on_hop: Callable[[str, int, int], None] | None = None,
+    ) -> None:
+        self.name = name
+        self.ident = f"{clock.now():020d}-{name}"
+        self.writers: dict[int, Writer] = {}
+        self.taken = 0
+        """Lanes taken over so far."""
+        self._kind, self._log, self._clock = kind, log, clock
+        self._settings, self._sample, self._on_hop = settings, sample, on_hop
+        venues = [item.venue for item in universe.instruments]
+        self._venues = sorted(set(venues))
+        self._subjects = {
+            (a, i): f"gw.{venue}.{account}"
+            for a, account in enumerate(accounts)
+            for i, venue in enumerate(venues)
+        }
+        self._touch: dict[int, Mark] = {}
+        self._ownership = Ownership(name, self.ident, lanes, log.bucket("LEASE"), self._take, self._lose)
+        self._served: dict[int, list[Subscription]] = {}
+        self._subscriptions: list[Subscription] = []
+        self._sampling: asyncio.TimerHandle | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Take part in sharing out the lanes."""
+        self._subscriptions = [
+            self._log.subscribe(f"touch.{venue}", self._on_touch) for venue in self._venues
+        ]
+        await self._ownership.start()
+        self._write_marks()
+
+    async def stop(self) -> None:
+        """Hand the lanes over and leave; orders stay as they are."""
+        if self._sampling is not None:
+            self._sampling.cancel()
+        for subscription in self._subscriptions:
+            subscription.close()
+        await self._ownership.stop()
+        for task in list(self._tasks):
+            task.cancel()
+
+    def health(self) -> dict[str, Any]:
+        """What people want to know of this instance."""
+        lanes = {
+            str(n): {
+                "epoch": w.epoch,
+                "seq": w.seq,
+                "entries": w.counts.entries,
+                "requests": w.counts.requests,
+                "events": w.counts.events,
+                "dead": w.counts.dead,
+                "open": len(w.lane.state.live),
+                "unknown": w.unknown(),
+            }
+            for n, w in sorted(self.writers.items())
+            if hasattr(w, "lane")
+        }
+        state = "usurped" if self._ownership.usurped else "ok"
+        broken = {str(n): lease.broken for n, (lease, _) in self._ownership.leases.items() if lease.broken}
+        return {"role": "oms", "state": state, "lanes": lanes, "broken": broken, "taken": self.taken}
+
+    # Lanes come and go.
+
+    async def _take(self, lane: int, epoch: int) -> None:
+        writer = Writer(
+            lane, epoch, self.ident, self._kind, self._route, self._log, self._clock, self._on_stop, self._settings
+        )  # fmt: skip
+        writer.on_hop = self._on_hop
+        try:
+            await writer.start()
+        except Unusable as error:
+            await self._alert("lane_refused", "high", lane, str(error))
+            await self._ownership.refuse(lane)
+            return
+        except LaneBroken as error:
+            await self._alert("lane_broken", "critical", lane, str(error))
+            await self._ownership.broken(lane, str(error))
+            return
+        except (Conflict, LogError):
+            self._ownership.mine.discard(lane)  # another was quicker, or the log is away: it is tried again
+            return
+        self.taken += 1
+        self.writers[lane] = writer
+        self._served[lane] = [
+            self._log.serve(f"oms.{lane}.orders", lambda data: self._orders(writer, data)),
+            self._log.serve(f"oms.{lane}.strategy", lambda data: self._strategy(writer, data)),
+        ]
+        if self._touch:
+            writer.append(*self._touch.values())
+
+    async def _lose(self, lane: int, handover: bool) -> None:
+        for served in self._served.pop(lane, []):
+            served.close()
+        writer = self.writers.pop(lane, None)
+        if writer is not None:
+            await writer.stop(handover)
+
+    def _on_stop(self, lane: int, kind: str, why: str) -> None:
+        """A writer cannot go on: see `Writer`."""
+        task = asyncio.get_running_loop().create_task(self._stopped(lane, kind, why))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _stopped(self, lane: int, kind: str, why: str) -> None:
+        await self._lose(lane, False)
+        self._ownership.mine.discard(lane)
+        if kind == "fenced":
+            await self._alert("lane_fenced", "info", lane, why)
+        elif kind == "refused":
+            await self._alert("lane_refused", "high", lane, why)
+            await self._ownership.refuse(lane)
+        else:
+            await self._alert("lane_broken", "critical", lane, why)
+            await self._ownership.broken(lane, why)
+
+    async def _alert(self, kind: str, severity: str, lane: int, text: str) -> None:
+        body = {
+            "ts": self._clock.now(),
+            "kind": kind,
+            "severity": severity,
+            "scope": f"lane.{lane}",
+            "text": text,
+        }
+        with contextlib.suppress(LogError):
+            await self._log.append(f"alert.{kind}", json.dumps(body).encode())
+
+    def _route(self, request: Request) -> str:
+        return self._subjects[request.account, request.instrument]
+
+    # The world, sampled into the log.
+
+    def _on_touch(self, _subject: str, data: bytes) -> None:
+        try:
+            for mark in decode(data).messages:
+                if type(mark) is Mark:
+                    self._touch[mark.instrument] = mark
+        except Unreadable:
+            pass  # the next sample is as good
+
+    def _write_marks(self) -> None:
+        if self._touch:
+            for writer in self.writers.values():
+                writer.append(*self._touch.values())
+            self._touch.clear()
+        self._sampling = asyncio.get_running_loop().call_later(self._sample, self._write_marks)
+
+    # Questions.
+
+    def _orders(self, writer: Writer, data: bytes) -> bytes:
+        account = msgspec.msgpack.decode(data, type=int)
+        return msgspec.msgpack.encode(lane_view(writer.lane, account))
+
+    def _strategy(self, writer: Writer, data: bytes) -> bytes:
+        strategy = msgspec.msgpack.decode(data, type=int)
+        return msgspec.msgpack.encode(strategy_view(writer.lane, strategy, writer.events_at))

@@ -1,0 +1,304 @@
+"""The one writer of a lane: folds the lane's log, sends what follows to gateways, and tells the order events.
+
+A writer begins by putting its epoch into the lane's log, and folds everything up to that mark: what follows from
+those entries, its predecessor may have sent, so their requests are thrown away (`core`), while events that were not
+told yet are told now. What follows from entries after the mark, it alone sends. A predecessor that is still alive
+reads the mark before any of those entries, and stops.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import msgspec
+
+from tidegate.execution.core import Lane
+from tidegate.execution.event_pipe import EventPipe
+from tidegate.execution.lane_log import DeadLetter, LaneKind, Step, fold, header, load, save
+from tidegate.execution.state import LaneBroken
+from tidegate.log.base import Conflict, Entry, Log, LogError, Subscription
+from tidegate.model.clock import Clock
+from tidegate.model.messages import (
+    LaneEpoch,
+    Message,
+    OrderEvent,
+    SendCancel,
+    SendNew,
+    SendReplace,
+    SendStatus,
+    Tick,
+)
+from tidegate.model.order import OrdStatus
+from tidegate.model.wire import Envelope, Newer, Unreadable, pack
+
+Request = SendNew | SendCancel | SendReplace | SendStatus
+
+
+class Unusable(Exception):
+    """This instance cannot write the lane; another may. Says why."""
+
+
+@dataclass(frozen=True)
+class WriterSettings:
+    """Times in seconds."""
+
+    tick: float = 0.1
+    """How often time is written into the log while an answer is awaited."""
+    snapshot_entries: int = 20_000
+    """Entries after which a snapshot is kept: what a successor has to fold at most, about."""
+
+
+@dataclass
+class WriterCounts:
+    """What happened so far."""
+
+    entries: int = 0
+    requests: int = 0
+    events: int = 0
+    dead: int = 0
+    snapshots: int = 0
+    folded_at_start: int = 0
+
+
+class Writer:
+    """Writes lane `number` in one epoch.
+
+    `route` gives the subject of the gateway for a request. `on_stop(kind, why)` is called once when the lane cannot
+    be written any more: kind is "fenced" (another writes it), "refused" (not by this instance) or "broken".
+    """
+
+    def __init__(
+        self,
+        number: int,
+        epoch: int,
+        owner: str,
+        kind: LaneKind,
+        route: Callable[[Request], str],
+        log: Log,
+        clock: Clock,
+        on_stop: Callable[[int, str, str], None],
+        settings: WriterSettings | None = None,
+    ) -> None:
+        self.number, self.epoch, self.owner = number, epoch, owner
+        self.seq = 0
+        """Last entry of the lane's log that has been applied."""
+        self.counts = WriterCounts()
+        self.on_hop: Callable[[str, int, int], None] | None = None
+        """Told (stage, trace, time) of entries with a trace, for measurements."""
+        self.lane: Lane
+        self._kind, self._route, self._log, self._clock = kind, route, log, clock
+        self._on_stop = on_stop
+        self._settings = settings or WriterSettings()
+        self._stream = f"LANE_{number}"
+        self._snaps = log.bucket("SNAP")
+        self._pipe = EventPipe(
+            log, number, epoch, lambda: self._end("fenced", "its event stream has another writer")
+        )
+        self._saved = 0
+        self._saving: asyncio.Task[None] | None = None
+        self._following: Subscription | None = None
+        self._envelope = Envelope([])
+        self._ticking: asyncio.TimerHandle | None = None
+        self._live = False
+
+    # Taking over.
+
+    async def start(self) -> None:
+        """Mark the epoch, catch up, and go on live. Raises `Unusable`; `Conflict` when another has the lane."""
+        mark = await self._mark()
+        await self._restore(mark)
+        await self._pipe.open()
+        async for entries in self._log.read(self._stream, self.seq, mark):
+            self._catch_up(entries, mark)
+        if self.seq != mark:
+            raise Unusable(f"lane {self.number}: the log was to end at {mark} and ended at {self.seq}")
+        self.counts.folded_at_start = self.counts.entries
+        self._live = True
+        self._following = self._log.follow(self._stream, self._entries, after=mark)
+        self._tick()
+
+    async def _mark(self) -> int:
+        subject = f"lane.{self.number}.epoch"
+        last = await self._log.last(self._stream, subject)
+        now = self._clock.now()
+        data = pack([LaneEpoch(now, self.epoch, self.owner, self._kind.config)], ts=now, lane=self.number)
+        return await self._log.append(
+            subject, data, msg_id=f"m{self.number}-{self.epoch}-{self.owner}", expect=last.seq if last else 0
+        )
+
+    async def _restore(self, mark: int) -> None:
+        """The last snapshot, or an empty lane where the log is whole."""
+        while (found := await header(self._snaps, self.number)) is not None:
+            data = await load(self._snaps, self.number, found)
+            if data is None:
+                continue  # replaced while we read
+            if found.config != self._kind.config and mark - 1 > found.seq:
+                raise Unusable(_other_config(self.number, found.config))
+            try:
+                self.lane = self._kind.restore(data)
+            except ValueError as error:
+                raise Unusable(
+                    f"lane {self.number}: its snapshot does not fit this configuration: {error}"
+                ) from None
+            self.seq = self._saved = found.seq
+            return
+        first = await self._log.first(self._stream)
+        if first > 1:
+            raise Unusable(f"lane {self.number}: there is no snapshot, and its log begins at entry {first}")
+        self.lane = self._kind.make(self.number)
+
+    def _catch_up(self, entries: list[Entry], mark: int) -> None:
+        events: list[Message] = []
+        for entry in entries:
+            steps = self._fold(entry)
+            for step in steps:
+                message = step.message
+                if type(message) is LaneEpoch and entry.seq < mark and message.config != self._kind.config:
+                    raise Unusable(_other_config(self.number, message.config))
+                events += [out for out in step.outputs if type(out) is OrderEvent]
+            if len(events) >= 1000:
+                self._pipe.put(entry.seq, events, 0, self._clock.now())
+                events = []
+        self._pipe.put(self.seq, events, 0, self._clock.now())
+
+    # Live.
+
+    def _entries(self, entries: list[Entry]) -> None:
+        """Entries of the lane's log, as they are stored."""
+        events: list[Message] = []
+        trace = 0
+        try:
+            for entry in entries:
+                if not self._live:
+                    break
+                if entry.seq <= self.seq:
+                    continue
+                if entry.seq != self.seq + 1:
+                    raise LaneBroken(f"log: entry {entry.seq} follows {self.seq}")
+                trace = self._entry(entry, events)
+        except Newer as error:
+            self._end("refused", str(error))
+        except LaneBroken as error:
+            self._end("broken", str(error))
+        if events:
+            self.counts.events += len(events)
+            self._pipe.put(self.seq, events, trace, self._clock.now())
+        if self.seq - self._saved >= self._settings.snapshot_entries and self._saving is None:
+            self._saving = asyncio.get_running_loop().create_task(self._save())
+
+    def _entry(self, entry: Entry, events: list[Message]) -> int:
+        requests: dict[str, list[Message]] = {}
+        envelope = Envelope([])
+        steps = self._fold(entry)
+        if steps:
+            envelope = self._envelope
+        if self.on_hop and envelope.trace:
+            self.on_hop("oms.in", envelope.trace, self._clock.now())
+        for message, outputs in steps:
+            if type(message) is LaneEpoch and message.epoch > self.epoch:
+                self._end("fenced", f"{message.owner} writes epoch {message.epoch}")
+                return 0
+            for out in outputs:
+                if type(out) is OrderEvent:
+                    events.append(out)
+                else:
+                    requests.setdefault(self._route(out), []).append(out)  # type: ignore[arg-type]
+        for subject, batch in requests.items():
+            now = self._clock.now()
+            self.counts.requests += len(batch)
+            data = pack(
+                batch, trace=envelope.trace, ts=now, lane=self.number, epoch=self.epoch, seq=entry.seq
+            )
+            self._log.send(subject, data)
+            if self.on_hop and envelope.trace:
+                self.on_hop("oms.out", envelope.trace, now)
+        return envelope.trace
+
+    def _fold(self, entry: Entry) -> list[Step]:
+        """The entry applied; one that cannot be read is put among the dead letters, and the lane goes on."""
+        try:
+            self._envelope, steps = fold(self.lane, entry)
+        except Unreadable as error:
+            steps = []
+            self.counts.dead += 1
+            if self._live:
+                self._bury(entry, str(error))
+        self.seq = entry.seq
+        self.counts.entries += 1
+        return steps
+
+    def _bury(self, entry: Entry, why: str) -> None:
+        letter = DeadLetter(self._stream, entry.seq, entry.subject, why, entry.data)
+        future = self._log.append(
+            f"dead.{self.number}", msgspec.msgpack.encode(letter), msg_id=f"d{self.number}-{entry.seq}"
+        )
+        future.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+    def _tick(self) -> None:
+        """Write the time into the log while something is awaited."""
+        state = self.lane.state
+        if state.waiting or state.owed:
+            self.append(Tick(self._clock.now()))
+        self._ticking = asyncio.get_running_loop().call_later(self._settings.tick, self._tick)
+
+    def append(self, *messages: Message) -> None:
+        """Write what the lane must know of the world into its log. One that is lost is followed by others."""
+        now = self._clock.now()
+        future = self._log.append(f"lane.{self.number}.sys", pack(list(messages), ts=now, lane=self.number))
+        future.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+    @property
+    def events_at(self) -> int:
+        """Sequence in EVT_<n> of the last event told of what has been applied so far."""
+        return self._pipe.last
+
+    def unknown(self) -> int:
+        """How many orders are in an unknown state."""
+        return sum(order.status is OrdStatus.UNKNOWN for order in self.lane.state.live.values())
+
+    # Ending.
+
+    def _end(self, kind: str, why: str) -> None:
+        if self._live:
+            self._halt()
+            self._on_stop(self.number, kind, why)
+
+    def _halt(self) -> None:
+        self._live = False
+        if self._following is not None:
+            self._following.close()
+        if self._ticking is not None:
+            self._ticking.cancel()
+
+    async def stop(self, handover: bool) -> None:
+        """Write no more. With `handover`, first see that all is told, and keep a snapshot for the successor."""
+        self._halt()
+        if handover and hasattr(self, "lane"):
+            with contextlib.suppress(LogError, Conflict, asyncio.TimeoutError):
+                await asyncio.wait_for(self._pipe.flush(), 2.0)
+            if self._saving is not None:
+                await self._saving
+            if self.seq > self._saved:
+                await self._save()
+        self._pipe.close()
+
+    async def _save(self) -> None:
+        try:
+            seq = self.seq
+            await save(self._snaps, self.number, self.lane.snapshot(), seq, self._kind.config)
+            self._saved = seq
+            self.counts.snapshots += 1
+        except LogError:
+            pass  # the next one will do; a successor folds more
+        finally:
+            self._saving = None
+
+
+def _other_config(lane: int, config: str) -> str:
+    return (
+        f"lane {lane} was written under another configuration ({config[:12]}) and not closed: its orders would be "
+        f"judged by other limits than they were; start once with that configuration, stop it, then change it"
+    )

@@ -1,0 +1,118 @@
+"""A strategy on live data: its engine is driven by the feed, its commands go into the lane's log, its order events
+come from EVT_<lane>."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from tidegate.errors import UserError
+from tidegate.execution.strategy_view import StrategyView
+from tidegate.kernel import engine as k
+from tidegate.kernel.replay_engine import Engine, VenueModel
+from tidegate.model.clock import Clock
+from tidegate.model.event import TS_RECV, Words
+from tidegate.model.instrument import Universe
+from tidegate.model.messages import Message, OrderEvent
+from tidegate.model.order import ExecType
+from tidegate.risk.gate import Gate
+from tidegate.strategy.compiled import CompiledStrategy
+from tidegate.strategy.runner import Command, Runner
+from tidegate.strategy.strategy import Strategy
+
+_NO_ROWS = np.empty((0, 8), np.int64)
+_TRADE, _BUST = ExecType.TRADE, ExecType.TRADE_CANCEL
+
+
+class LiveRunner(Runner):
+    """Runs one strategy. No I/O: `send(commands, trace)` takes a handler's commands together, `now` is told.
+
+    `gate` is only what the engine is built over; orders are judged in the lane.
+    """
+
+    def __init__(
+        self,
+        strategy: Strategy,
+        universe: Universe,
+        gate: Gate,
+        clock: Clock,
+        send: Callable[[list[Message], int], None],
+    ) -> None:
+        if isinstance(strategy, CompiledStrategy):
+            raise UserError(
+                f"strategy {strategy.name}: compiled strategies run in backtests only; live, write on_quote and the like"
+            )
+        venues = {item.venue: VenueModel() for item in universe.instruments}
+        super().__init__(Engine(universe, venues, strategy.number + 1, gate.state))
+        self.strategy = strategy
+        self.fills = 0
+        self.commands = 0
+        self._clock, self._send = clock, send
+        self._out: list[Message] = []
+        self._trace = 0
+        self.scalars[k.S_NOW] = clock.now()
+        self.add(strategy)
+
+    def start(self, view: StrategyView) -> None:
+        """Begin where the lane says that this strategy stands; calls `on_start`."""
+        number, size = self.strategy.number, len(self.engine.universe)
+        for instrument, lots in view.positions:
+            self.positions[number * size + instrument] = lots
+        self.strategy.restore(view)
+        self.strategy.on_start()
+        self.bind_views(self.strategy)
+        self.flush()
+
+    def command(self, message: Command) -> None:
+        """A strategy's command: sent when its handler has ended."""
+        self._out.append(message)
+
+    def flush(self) -> None:
+        """Send what the strategy has asked for since the last time."""
+        self.drain()
+        if self._out:
+            self.commands += len(self._out)
+            out, self._out = self._out, []
+            self._send(out, self._trace)
+
+    def on_rows(self, rows: Words) -> None:
+        """Records from the feed, in the order they came."""
+        now = max(self._clock.now(), int(rows[-1, TS_RECV]))  # the feed's machine may be ahead of ours
+        self._trace = int(rows[-1, TS_RECV])
+        self.engine.live(rows, now)
+        self.flush()
+        self._trace = 0
+
+    def on_time(self) -> None:
+        """Let pass what is due."""
+        self.engine.live(_NO_ROWS, self._clock.now())
+        self.flush()
+
+    @property
+    def next_due(self) -> int:
+        """When `on_time` has to be called, ns; far away where no timer runs."""
+        return int(self.scalars[k.S_NEXT])
+
+    def on_events(self, events: list[OrderEvent], trace: int) -> None:
+        """Order events from the lane; those of other strategies are passed over."""
+        number, size = self.strategy.number, len(self.engine.universe)
+        mine = [event for event in events if event.strategy == number]
+        if not mine:
+            return
+        self.scalars[k.S_NOW] = max(self.scalars[k.S_NOW], self._clock.now())
+        self._trace = trace
+        for event in mine:
+            if event.exec_type is _TRADE or event.exec_type is _BUST:
+                sign = self.strategy.sign_of(event.cmd_id)
+                lots = event.last_qty if event.exec_type is _TRADE else -event.last_qty
+                self.positions[number * size + event.instrument] += sign * lots
+                self.fills += 1
+            self.queue.append(event)
+        self.flush()
+        self._trace = 0
+
+    def stop(self) -> None:
+        """The run ends: `on_stop`, and what it asks for."""
+        self.strategy.on_stop()
+        self.flush()

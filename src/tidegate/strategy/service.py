@@ -1,0 +1,264 @@
+"""One strategy as a service: market data in, commands into its lane's log, order events back.
+
+Subjects: `md.<VENUE>.<SYMBOL>` (records of the feed), `snap.<VENUE>.<SYMBOL>` (asked once for a whole book),
+`oms.<lane>.strategy` (asked once for orders and positions), EVT_<lane>. What the strategy wants to keep is in the
+STATE bucket under `strategy.<name>`; a key of the same name in LEASE says which process runs it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from tidegate.execution.strategy_view import StrategyView
+from tidegate.log.base import Entry, KvEntry, Log, LogError, Subscription
+from tidegate.log.outbox import Outbox
+from tidegate.model.clock import Clock
+from tidegate.model.instrument import Universe
+from tidegate.model.messages import CancelAll, Message, OrderEvent
+from tidegate.model.wire import decode, pack
+from tidegate.risk.gate import Gate
+from tidegate.strategy.live_runner import LiveRunner
+from tidegate.strategy.strategy import Strategy
+
+_ASK_PAUSE = 0.2
+_SAVE = 10.0
+"""Seconds between two looks at whether the strategy's own state has changed."""
+_CANCEL_WAIT = 5.0
+"""Seconds a clean stop waits for the orders' ends."""
+
+
+class StrategyService:
+    """Runs `strategy` on lane `lane`. `cancel_on_stop`: a clean stop cancels its orders, else they stay."""
+
+    def __init__(
+        self,
+        strategy: Strategy,
+        lane: int,
+        universe: Universe,
+        gate: Gate,
+        log: Log,
+        clock: Clock,
+        *,
+        cancel_on_stop: bool = True,
+        on_hop: Callable[[str, int, int], None] | None = None,
+    ) -> None:
+        self.strategy, self.lane = strategy, lane
+        self.error = ""
+        """Why the strategy was stopped; empty while it runs."""
+        self._log, self._clock, self._on_hop = log, clock, on_hop
+        self._cancel_on_stop = cancel_on_stop
+        self._universe = universe
+        self._ident = f"{clock.now():020d}"
+        self._runner = LiveRunner(strategy, universe, gate, clock, self._send)
+        self._outbox = Outbox(log, f"lane.{lane}.cmd", f"s{strategy.number}-{self._ident}")
+        self._subscriptions: list[Subscription] = []
+        self._markets: dict[str, int] = {}
+        self._joining: set[int] = set(range(len(universe)))
+        """Instruments whose book has not come whole yet."""
+        self._running = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0
+        self._tasks: list[asyncio.Task[None]] = []
+        self._saved = b""
+        self._ticks = 0
+
+    @property
+    def name(self) -> str:
+        """The strategy's."""
+        return self.strategy.name
+
+    async def start(self) -> None:
+        """Learn where the strategy stands, then let it run."""
+        await self._claim()
+        view = await self._view()
+        state = await self._log.bucket("STATE").get(f"strategy.{self.name}")
+        if state is not None and state.value:
+            self._saved = state.value
+            self.strategy.load_state(msgspec.json.decode(state.value))
+        self._running = True
+        self._guarded(lambda: self._runner.start(view))
+        self._subscriptions.append(
+            self._log.follow(f"EVT_{self.lane}", self._on_events, after=view.events_at)
+        )
+        for number, item in enumerate(self._universe.instruments):
+            subject = f"md.{item.venue}.{item.symbol}"
+            self._markets[subject] = number
+            self._subscriptions.append(self._log.subscribe(subject, self._on_market))
+        loop = asyncio.get_running_loop()
+        self._tasks = [loop.create_task(self._join()), loop.create_task(self._keep_state())]
+        self._set_timer()
+
+    async def stop(self) -> None:
+        """`on_stop`; cancel what is open where that is wished, and wait for it; keep the state."""
+        for task in self._tasks:
+            task.cancel()
+        if self._running:
+            self._guarded(self._runner.stop)
+            if self._cancel_on_stop and self.strategy.orders:
+                await self._cancel_all()
+            await self._save()
+        self._running = False
+        if self._timer is not None:
+            self._timer.cancel()
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._outbox.flush(), 2.0)
+        self._outbox.close()
+        for subscription in self._subscriptions:
+            subscription.close()
+
+    def health(self) -> dict[str, Any]:
+        """What people want to know of it."""
+        runner, size = self._runner, len(self._universe)
+        base = self.strategy.number * size
+        held = {
+            self._universe[n].id: lots for n in range(size) if (lots := int(runner.positions[base + n])) != 0
+        }
+        return {
+            "role": "strategy",
+            "strategy": self.name,
+            "state": "failed" if self.error else ("ok" if not self._joining else "joining"),
+            "error": self.error,
+            "lane": self.lane,
+            "position": held,
+            "open": len(self.strategy.orders),
+            "commands": runner.commands,
+            "fills": runner.fills,
+            "ticks": self._ticks,
+            "unstored": len(self._outbox),
+            "retries": self._outbox.retries,
+        }
+
+    # Coming up.
+
+    async def _claim(self) -> None:
+        """Say that this process runs the strategy; an older one that still does stops."""
+        bucket, key = self._log.bucket("LEASE"), f"strategy.{self.name}"
+        await bucket.put(key, self._ident.encode())
+        self._subscriptions.append(bucket.watch(self._on_claim, key))
+
+    def _on_claim(self, entry: KvEntry) -> None:
+        if entry.key == f"strategy.{self.name}" and entry.value and entry.value.decode() > self._ident:
+            self._halt("another process has taken this strategy over")
+
+    async def _view(self) -> StrategyView:
+        question = msgspec.msgpack.encode(self.strategy.number)
+        while True:
+            try:
+                answer = await self._log.request(f"oms.{self.lane}.strategy", question)
+                return msgspec.msgpack.decode(answer, type=StrategyView)
+            except LogError:
+                await asyncio.sleep(_ASK_PAUSE)
+
+    async def _join(self) -> None:
+        """Ask the feed for each market's whole book; what came before the answer is in it."""
+        while self._joining:
+            for number in sorted(self._joining):
+                item = self._universe[number]
+                with contextlib.suppress(LogError):
+                    data = await self._log.request(f"snap.{item.venue}.{item.symbol}", b"", 1.0)
+                    self._joining.discard(number)
+                    if data:
+                        self._feed(data)
+            if self._joining:
+                await asyncio.sleep(_ASK_PAUSE)
+
+    # Running.
+
+    def _on_market(self, subject: str, data: bytes) -> None:
+        if self._markets[subject] not in self._joining:
+            self._feed(data)
+
+    def _feed(self, data: bytes) -> None:
+        if not self._running or len(data) < 64 or len(data) % 64:
+            return
+        rows = np.frombuffer(data, np.int64).reshape(-1, 8)
+        self._ticks += len(rows)
+        if self._on_hop:
+            self._on_hop("strategy.in", int(rows[-1, 1]), self._clock.now())
+        self._guarded(lambda: self._runner.on_rows(rows))
+        self._set_timer()
+
+    def _on_events(self, entries: list[Entry]) -> None:
+        for entry in entries:
+            if not self._running:
+                return
+            envelope = decode(entry.data)
+            events = [m for m in envelope.messages if type(m) is OrderEvent]
+            self._guarded(lambda: self._runner.on_events(events, envelope.trace))  # noqa: B023
+        self._set_timer()
+
+    def _on_time(self) -> None:
+        self._timer = None
+        if self._running:
+            self._guarded(self._runner.on_time)
+            self._set_timer()
+
+    def _set_timer(self) -> None:
+        due = self._runner.next_due
+        if self._timer is not None:
+            if due >= self._timer_at:
+                return
+            self._timer.cancel()
+            self._timer = None
+        delay = (due - self._clock.now()) / 1e9
+        if self._running and delay < 86_400:
+            self._timer_at = due
+            self._timer = asyncio.get_running_loop().call_later(max(delay, 0.0), self._on_time)
+
+    def _send(self, commands: list[Message], trace: int) -> None:
+        now = self._clock.now()
+        if self._on_hop and trace:
+            self._on_hop("strategy.out", trace, now)
+        self._outbox.put(pack(commands, trace=trace, ts=now, lane=self.lane))
+
+    # Ending.
+
+    def _guarded(self, act: Callable[[], None]) -> None:
+        """An exception of the strategy's own ends it, not the process: its orders are cancelled, people are told."""
+        try:
+            act()
+        except Exception as error:
+            self._halt(f"{type(error).__name__}: {error}")
+
+    def _halt(self, why: str) -> None:
+        if self.error:
+            return
+        self.error, self._running = why, False
+        now = self._clock.now()
+        cancel: Message = CancelAll(now, account=-1, strategy=self.strategy.number)
+        if not why.startswith("another process"):
+            self._outbox.put(pack([cancel], ts=now, lane=self.lane))
+        body = {
+            "ts": now, "kind": "strategy_stopped", "severity": "critical", "scope": f"strategy.{self.name}",
+            "text": why,
+        }  # fmt: skip
+        future = self._log.append("alert.strategy_stopped", json.dumps(body).encode())
+        future.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+    async def _cancel_all(self) -> None:
+        now = self._clock.now()
+        self._send([CancelAll(now, account=-1, strategy=self.strategy.number)], 0)
+        loop = asyncio.get_running_loop()
+        end = loop.time() + _CANCEL_WAIT
+        while self.strategy.orders and loop.time() < end:
+            await asyncio.sleep(0.05)
+
+    async def _keep_state(self) -> None:
+        while True:
+            await asyncio.sleep(_SAVE)
+            await self._save()
+
+    async def _save(self) -> None:
+        state = self.strategy.save_state()
+        data = msgspec.json.encode(state)
+        if state and data != self._saved:
+            with contextlib.suppress(LogError):
+                await self._log.bucket("STATE").put(f"strategy.{self.name}", data)
+                self._saved = data

@@ -38,7 +38,7 @@ from tidegate.marketdata.binance_shapes import (
     TICKER,
     TRADE,
 )
-from tidegate.marketdata.chain import ADRIFT, BROKEN, EMPTY, GAP, HELD, NEEDED, PASS, Chain
+from tidegate.marketdata.chain import ADRIFT, BROKEN, C_GAPS, EMPTY, GAP, HELD, NEEDED, PASS, Chain
 from tidegate.marketdata.clock import ClockFit, offset_at
 from tidegate.marketdata.delays import BUCKETS, Delays, observe
 from tidegate.model.event import FLAGS_SHIFT, META, TS_EVENT, TS_RECV, Events, Flag, Words, from_words
@@ -211,7 +211,7 @@ class Assembler:
         """Diffs held for a snapshot and given up, for too many came before it."""
         self._clock = ClockFit(np.zeros((1, 2), np.int64), 0.0, 0, 0)
         self._source = ""
-        self._times = times
+        self.times = times
         self._held: list[tuple[Words, Words]] = []
         self._held_rows = 0
         self._state = np.zeros(ASSEMBLY_WORDS, np.int64)
@@ -225,22 +225,24 @@ class Assembler:
 
     def feed(self, messages: Words, rows: Words) -> Iterator[Events]:
         """Some messages and their events (as `binance_frames.Batch` has them) to finished events, in chunks."""
-        self._state[A_TYPICAL] = self._times.typical
-        enclosing = self._times.enclosing()
+        self._state[A_TYPICAL] = self.times.typical
+        enclosing = self.times.enclosing()
         backwards(messages, self._state)
         verdicts = np.zeros(len(messages), np.uint8)
-        starts = np.concatenate([[0], np.cumsum(messages[:, M_ROWS])])
-        i = 0
+        i = start = 0
         while i < len(messages):
-            before = self.chain.last
-            j = self.chain.prove(messages, i, len(messages), verdicts)
-            self._note_gaps(messages, verdicts, i, j, before)
-            yield self._emit(messages, verdicts, i, j, rows, int(starts[i]), enclosing)
+            j = self._prove(messages, i, verdicts)
+            # Live, nearly every batch ends here: what counts its rows is not worth their price.
+            end = len(rows) if j == len(messages) else start + int(messages[i:j, M_ROWS].sum())
+            yield self._emit(messages, verdicts, i, j, rows, start, end - start, enclosing)
             if self.chain.phase in (EMPTY, BROKEN):
-                self._hold(messages[i:j], verdicts[i:j], rows[starts[i] : starts[j]])
+                self._hold(messages[i:j], verdicts[i:j], rows[start:end])
+            start = end
             if j < len(messages):
-                yield self._emit(messages, verdicts, j, j + 1, rows, int(starts[j]), enclosing)
+                count = int(messages[j, M_ROWS])
+                yield self._emit(messages, verdicts, j, j + 1, rows, start, count, enclosing)
                 yield from self._take(int(messages[j, M_LAST]), enclosing)
+                start += count
             i = j + 1
 
     @property
@@ -275,14 +277,23 @@ class Assembler:
         j: int,
         rows: Words,
         row: int,
+        count: int,
         enclosing: Words,
     ) -> Events:
-        out = np.empty((int(messages[i:j, M_ROWS].sum()), 8), np.int64)
+        out = np.empty((count, 8), np.int64)
         n = emit(
             messages, verdicts, i, j, rows, row, self._clock.knots, enclosing, out, self._state,
             self._counts, self._extremes,
         )  # fmt: skip
         return from_words(out[:n])
+
+    def _prove(self, messages: Words, i: int, verdicts: npt.NDArray[np.uint8]) -> int:
+        """Judge the messages from `i` on and note the gaps; where it stopped (`Chain.prove`)."""
+        before, gaps = self.chain.last, self.chain.count(C_GAPS)
+        j = self.chain.prove(messages, i, len(messages), verdicts)
+        if self.chain.count(C_GAPS) != gaps:
+            self._note_gaps(messages, verdicts, i, j, before)
+        return j
 
     def _take(self, update: int, enclosing: Words) -> Iterator[Events]:
         """A snapshot has been handed on: the held diffs that follow it come next."""
@@ -291,10 +302,8 @@ class Assembler:
         held, self._held, self._held_rows = self._held, [], 0
         for messages, rows in held:
             verdicts = np.zeros(len(messages), np.uint8)
-            before = self.chain.last
-            self.chain.prove(messages, 0, len(messages), verdicts)
-            self._note_gaps(messages, verdicts, 0, len(messages), before)
-            yield self._emit(messages, verdicts, 0, len(messages), rows, 0, enclosing)
+            self._prove(messages, 0, verdicts)
+            yield self._emit(messages, verdicts, 0, len(messages), rows, 0, len(rows), enclosing)
             if self.chain.phase == BROKEN:
                 self._hold(messages, verdicts, rows)
 

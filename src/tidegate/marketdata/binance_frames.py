@@ -40,6 +40,9 @@ from tidegate.model.event import Events, Words, from_words
 
 Buffer = npt.NDArray[np.uint8]
 _NO_TIMES = np.zeros(0, np.int64)
+_END = b"\n" + bytes(PADDING)
+_KEPT = 1 << 16
+"""Bytes kept for the text of live frames; more when a batch needs more."""
 _LOOK_AHEAD = 200
 """Lines searched for a symbol when a file starts with a snapshot that has none."""
 
@@ -96,6 +99,9 @@ class FrameParser:
         self._state = np.zeros(STATE_WORDS + SCRATCH_WORDS, np.int64)
         self._state[S_OWNER] = NOBODY
         self._refused: list[Quarantined] = []
+        self._text = np.zeros(_KEPT, np.uint8)
+        # At least one, for an array without entries means lines with times.
+        self._recvs = np.zeros(64, np.int64)
 
     @property
     def lines(self) -> int:
@@ -124,16 +130,11 @@ class FrameParser:
             raise ValueError(f"{len(frames)} frames with {len(recv)} receive times")
         if owner != NOBODY:
             self._state[S_OWNER] = owner
-        buffer = np.frombuffer(
-            bytearray(b"\n".join(f.replace(b"\n", b" ") for f in frames) + b"\n"), np.uint8
-        )
+        stop = self._lay_out(frames, recv)
         self._state[S_LINE] = 0
-        times = np.array(
-            [*recv, 0], np.int64
-        )  # one more, for an array without entries means lines with times
         parts = [
             Batch(b.rows.copy(), b.messages.copy(), b.quarantined)
-            for b in self._read(buffer, len(buffer) if len(frames) else 0, times)
+            for b in self._read(self._text, stop, self._recvs)
         ]
         if len(parts) == 1:
             return parts[0]
@@ -142,6 +143,22 @@ class FrameParser:
             np.concatenate([b.messages for b in parts]) if parts else np.zeros((0, MESSAGE_WORDS), np.int64)
         )
         return Batch(rows, messages, [q for b in parts for q in b.quarantined])
+
+    def _lay_out(self, frames: Sequence[bytes], recv: Sequence[int]) -> int:
+        """Frames as lines into the buffer that is kept for them, their times beside it; where they stop."""
+        if not frames:
+            return 0
+        text = b"\n".join(frames) + _END
+        stop = len(text) - PADDING
+        if text.count(b"\n") != len(frames):
+            text = b"\n".join([frame.replace(b"\n", b" ") for frame in frames]) + _END
+        if len(text) > len(self._text):
+            self._text = np.zeros(2 * len(text), np.uint8)
+        if len(recv) > len(self._recvs):
+            self._recvs = np.zeros(2 * len(recv), np.int64)
+        self._text[: len(text)] = np.frombuffer(text, np.uint8)
+        self._recvs[: len(recv)] = recv
+        return stop
 
     def cut_short(self, rest: bytes) -> Quarantined:
         """The refusal of a last line that has no end: the file stops in its middle."""

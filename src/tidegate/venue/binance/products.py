@@ -1,0 +1,159 @@
+"""What differs between Binance's three products, as one table; all else of the adapter is common to them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from tidegate.errors import UserError, nearest
+from tidegate.marketdata.binance_instruments import VENUES, Market
+from tidegate.model.order import OrdType
+
+
+@dataclass(frozen=True)
+class Limit:
+    """One of the venue's rate limits: at most `limit` in each whole `seconds` of its clock."""
+
+    limit: int
+    seconds: int
+
+
+@dataclass(frozen=True)
+class Product:
+    """One of Binance's markets: where things are, how they are called, what it has."""
+
+    venue: str
+    market: Market
+    time: str
+    exchange_info: str
+    depth: str
+    listen_key: str
+    order: str
+    open_orders: str
+    cancel_all: str
+    trades: str
+    account: str
+    positions: str = ""
+    countdown: str = ""
+    depth_speed: str = "@0ms"
+    depth_levels: int = 1000
+    depth_weight: int = 20
+    open_orders_weight: int = 40
+    """Of all symbols at once."""
+    query_weight: int = 1
+    trades_weight: int = 5
+    account_weight: int = 5
+    user_event: str = "ORDER_TRADE_UPDATE"
+    subscribes: bool = False
+    """User events can be had on the WS API, without a listen key (the only way on the real spot market)."""
+    modify: str = "order.modify"
+    post_only_type: str = "LIMIT"
+    post_only_tif: str = "GTX"
+    reduce_only: bool = True
+    good_till_date: bool = True
+    icebergs: bool = False
+    types: Mapping[OrdType, str] = field(default_factory=dict)
+    weight: Limit = Limit(2400, 60)
+    orders: tuple[Limit, ...] = (Limit(300, 10), Limit(1200, 60))
+    error_scope: str = "futures"
+    """Some error codes mean different things on spot and on futures."""
+
+
+_FUTURES = MappingProxyType({
+    OrdType.MARKET: "MARKET", OrdType.LIMIT: "LIMIT", OrdType.STOP: "STOP_MARKET", OrdType.STOP_LIMIT: "STOP",
+})  # fmt: skip
+_SPOT = MappingProxyType({
+    OrdType.MARKET: "MARKET", OrdType.LIMIT: "LIMIT", OrdType.STOP: "STOP_LOSS",
+    OrdType.STOP_LIMIT: "STOP_LOSS_LIMIT", OrdType.ICEBERG: "LIMIT",
+})  # fmt: skip
+
+SPOT = Product(
+    venue="BINANCE", market=Market.SPOT, time="/api/v3/time", exchange_info="/api/v3/exchangeInfo",
+    depth="/api/v3/depth", listen_key="/api/v3/userDataStream", order="/api/v3/order",
+    open_orders="/api/v3/openOrders", cancel_all="/api/v3/openOrders", trades="/api/v3/myTrades",
+    account="/api/v3/account", depth_speed="@100ms", depth_weight=50, open_orders_weight=80, query_weight=4,
+    trades_weight=20, account_weight=20, user_event="executionReport", subscribes=True,
+    modify="order.cancelReplace", post_only_type="LIMIT_MAKER", post_only_tif="", reduce_only=False,
+    good_till_date=False, icebergs=True, types=_SPOT, weight=Limit(6000, 60),
+    orders=(Limit(100, 10), Limit(200_000, 86_400)), error_scope="spot",
+)  # fmt: skip
+USDM = Product(
+    venue="BINANCE_USDM", market=Market.USDM, time="/fapi/v1/time", exchange_info="/fapi/v1/exchangeInfo",
+    depth="/fapi/v1/depth", listen_key="/fapi/v1/listenKey", order="/fapi/v1/order",
+    open_orders="/fapi/v1/openOrders", cancel_all="/fapi/v1/allOpenOrders", trades="/fapi/v1/userTrades",
+    account="/fapi/v3/balance", positions="/fapi/v3/positionRisk", countdown="/fapi/v1/countdownCancelAll",
+    types=_FUTURES,
+)  # fmt: skip
+COINM = Product(
+    venue="BINANCE_COINM", market=Market.COINM, time="/dapi/v1/time", exchange_info="/dapi/v1/exchangeInfo",
+    depth="/dapi/v1/depth", listen_key="/dapi/v1/listenKey", order="/dapi/v1/order",
+    open_orders="/dapi/v1/openOrders", cancel_all="/dapi/v1/allOpenOrders", trades="/dapi/v1/userTrades",
+    account="/dapi/v1/balance", positions="/dapi/v1/positionRisk", countdown="/dapi/v1/countdownCancelAll",
+    trades_weight=20, good_till_date=False, types=_FUTURES, orders=(Limit(1200, 60),),
+)  # fmt: skip
+PRODUCTS: Mapping[str, Product] = MappingProxyType({p.venue: p for p in (SPOT, USDM, COINM)})
+assert PRODUCTS.keys() == VENUES.keys()
+
+
+@dataclass(frozen=True)
+class Endpoints:
+    """Where a venue is: REST base, base of its streams, and its WS API whole; all else follows from these.
+
+    Streams are `<stream>/stream?streams=…`, user events `<stream>/ws/<listen key>`. Where USDⓈ-M's streams are
+    split by traffic (`…/public`), user events are on `…/private`.
+    """
+
+    rest: str
+    stream: str
+    ws_api: str
+
+    def __post_init__(self) -> None:
+        for name, schemes in (("rest", ("http://", "https://")), ("stream", ("ws://", "wss://")),
+                              ("ws_api", ("ws://", "wss://"))):  # fmt: skip
+            url = getattr(self, name)
+            if not url.startswith(schemes):
+                raise UserError(f"{name} = {url!r}: not a URL that begins with {' or '.join(schemes)}")
+            object.__setattr__(self, name, url.rstrip("/"))
+        object.__setattr__(self, "stream", self.stream.removesuffix("/stream"))
+
+    def streams(self, names: list[str]) -> str:
+        """The URL of a combined stream."""
+        return f"{self.stream}/stream?streams={'/'.join(names)}"
+
+    def user(self, listen_key: str) -> str:
+        """The URL of the events that a listen key opens."""
+        if self.stream.endswith("/public"):
+            events = "ORDER_TRADE_UPDATE/ACCOUNT_UPDATE"
+            return f"{self.stream.removesuffix('/public')}/private/ws?listenKey={listen_key}&events={events}"
+        return f"{self.stream}/ws/{listen_key}"
+
+
+REAL: Mapping[str, Endpoints] = MappingProxyType({
+    "BINANCE": Endpoints(
+        "https://api.binance.com", "wss://stream.binance.com:9443", "wss://ws-api.binance.com:443/ws-api/v3"
+    ),
+    "BINANCE_USDM": Endpoints(
+        "https://fapi.binance.com", "wss://fstream.binance.com/public", "wss://ws-fapi.binance.com/ws-fapi/v1"
+    ),
+    "BINANCE_COINM": Endpoints(
+        "https://dapi.binance.com", "wss://dstream.binance.com", "wss://ws-dapi.binance.com/ws-dapi/v1"
+    ),
+})  # fmt: skip
+"""The exchange itself."""
+
+
+def simulated(host: str, port: int, venue: str) -> Endpoints:
+    """Where our own venue server has this venue."""
+    name = {"BINANCE": "spot", "BINANCE_USDM": "usdm", "BINANCE_COINM": "coinm"}[product(venue).venue]
+    return Endpoints(
+        f"http://{host}:{port}", f"ws://{host}:{port}/{name}", f"ws://{host}:{port}/{name}/ws-api"
+    )
+
+
+def product(venue: str) -> Product:
+    """The product behind a venue's name; raises `UserError`."""
+    try:
+        return PRODUCTS[venue]
+    except KeyError:
+        raise UserError(f"venue {venue!r} is not one of Binance's{nearest(venue, PRODUCTS)}") from None

@@ -1,0 +1,132 @@
+"""The feed role: what venues' feeds hand on, published by instrument; the present book for those who come later.
+
+Every read of a venue's socket becomes one message an instrument on `md.<VENUE>.<SYMBOL>`: the bytes of its EVENT
+records, in order, instrument numbers of the run's universe. Nothing is sent one tick at a time where many arrived
+together.
+
+**Under pressure** (more than `pressure` records of an instrument in one read, which is what a socket holds when we are
+behind it) quotes conflate: of the read's quotes only the last is published, and the rest are counted. Trades and book
+deltas are never dropped.
+
+**A book from the start.** A snapshot and the diffs that follow it come first, and again after every rebuild. Who
+subscribes later asks `snap.<VENUE>.<SYMBOL>` and is answered with the local book as SNAPSHOT_BEGIN, DELTAs and
+SNAPSHOT_END, all with the sequence it stands at; or with nothing while there is no usable book: the next one is
+published. To join: subscribe, ask, apply the answer, drop the deltas received that are not above its sequence.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from tidegate.log.base import Log, Subscription
+from tidegate.model.clock import Clock
+from tidegate.model.event import KIND_SHIFT, META, Kind, Words
+from tidegate.model.instrument import Universe
+from tidegate.model.time import MS
+from tidegate.venue.levels import Levels
+
+PRESSURE = 512
+SNAPSHOT_DEPTH = 5_000
+"""Levels a side of an answer to `snap.…`: 640 kB at most."""
+_PIECE = 16_384
+"""Records in one message: 1 MiB."""
+
+
+class Feed(Protocol):
+    """One venue's market data."""
+
+    @property
+    def numbers(self) -> Sequence[int]:
+        """The universe's numbers of the instruments it brings."""
+
+    async def start(self, on_rows: Callable[[int, Words], None]) -> None:
+        """Connect and stay connected; hand on each instrument's new events, as rows of words."""
+
+    async def stop(self) -> None:
+        """Leave."""
+
+    def health(self) -> dict[str, Any]:
+        """How it stands."""
+
+
+class FeedService:
+    """Publishes what feeds bring."""
+
+    def __init__(
+        self, universe: Universe, feeds: Sequence[Feed], log: Log, clock: Clock, pressure: int = PRESSURE
+    ) -> None:
+        self.counts: Counter[str] = Counter()
+        self._universe = universe
+        self._feeds = list(feeds)
+        self._log = log
+        self._clock = clock
+        self._pressure = pressure
+        numbers = [number for feed in self._feeds for number in feed.numbers]
+        self._subjects = {n: f"md.{universe[n].venue}.{universe[n].symbol}" for n in numbers}
+        self._levels = {n: Levels(n) for n in numbers}
+        self._last = dict.fromkeys(numbers, 0)
+        self._served: list[Subscription] = []
+
+    async def start(self) -> None:
+        """Serve snapshots and start the feeds."""
+        for number, levels in self._levels.items():
+            item = self._universe[number]
+            self._served.append(self._log.serve(f"snap.{item.venue}.{item.symbol}", self._answer(levels)))
+        for feed in self._feeds:
+            await feed.start(self._publish)
+
+    async def stop(self) -> None:
+        """Stop the feeds; publish nothing more."""
+        for feed in self._feeds:
+            await feed.stop()
+        for served in self._served:
+            served.close()
+        self._served = []
+
+    def health(self) -> dict[str, Any]:
+        """How it stands: of each instrument whether its book is usable and the age of its last record, ms."""
+        now = self._clock.now()
+        return {
+            "instruments": {
+                self._universe[n].id: {
+                    "book": levels.usable,
+                    "age_ms": (now - self._last[n]) // MS if self._last[n] else None,
+                }
+                for n, levels in self._levels.items()
+            },
+            "feeds": [feed.health() for feed in self._feeds],
+            **self.counts,
+        }
+
+    def _answer(self, levels: Levels) -> Callable[[bytes], bytes]:
+        def answer(request: bytes) -> bytes:
+            self.counts["snapshots served"] += 1
+            return levels.snapshot(SNAPSHOT_DEPTH).tobytes()
+
+        return answer
+
+    def _publish(self, number: int, rows: Words) -> None:
+        self._levels[number].apply(rows)
+        self._last[number] = self._clock.now()
+        if len(rows) > self._pressure:
+            rows = self._conflate(rows)
+        self.counts["messages"] += 1
+        subject = self._subjects[number]
+        if len(rows) <= _PIECE:
+            self._log.publish(subject, rows.tobytes())
+            return
+        for start in range(0, len(rows), _PIECE):
+            self._log.publish(subject, rows[start : start + _PIECE].tobytes())
+
+    def _conflate(self, rows: Words) -> Words:
+        quotes = np.flatnonzero((rows[:, META] >> KIND_SHIFT) & 0xFF == Kind.QUOTE)
+        if len(quotes) < 2:
+            return rows
+        self.counts["quotes conflated"] += len(quotes) - 1
+        keep = np.ones(len(rows), bool)
+        keep[quotes[:-1]] = False
+        return rows[keep]

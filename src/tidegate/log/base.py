@@ -19,7 +19,8 @@ class Entry(NamedTuple):
     seq: int
     """Its place in the stream: 1, 2, 3 … without holes, unless old ones were dropped by the stream's limits."""
     ts: int
-    """When the log stored it, ns since the epoch."""
+    """When the log stored it, ns since the epoch. Of an entry that came straight from this client's own append it is
+    this client's time of the acknowledgement: no state may follow from it."""
     subject: str
     data: bytes
 
@@ -46,6 +47,10 @@ class Conflict(LogError):
 
 class TooLarge(LogError):
     """More bytes than the log takes in one message; nothing was stored."""
+
+
+class Full(LogError):
+    """The stream holds as much as it may (`streams`); nothing was stored."""
 
 
 EntryHandler = Callable[[list[Entry]], None]

@@ -1,0 +1,231 @@
+"""Following, consuming and watching the in-process log."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+from tidegate.log.base import Entry, EntryHandler, KvEntry, LogDown, Subscription, WatchHandler
+from tidegate.log.memory import ACK_WAIT, BucketState, Consumer, Link, Stream
+from tidegate.log.streams import checked_key
+
+if TYPE_CHECKING:
+    from tidegate.log.memory_client import MemoryLog
+
+BATCH = 512
+"""Most entries in one call while catching up."""
+RETRY = 0.1
+"""Seconds before a batch whose handler failed comes again."""
+
+
+class Follow:
+    """A follower: the server tells it how far the stream goes, and it takes what it has not had."""
+
+    def __init__(self, client: MemoryLog, stream: Stream, handler: EntryHandler, after: int) -> None:
+        self.stream = stream
+        self.closed = False
+        self._client, self._handler, self._next = client, handler, after + 1
+        self._link = Link(client.loop)
+        client.follows.append(self)
+        client.retold[self] = self._catch_up
+        client.server.appended.append(self._appended)
+        self._catch_up()
+
+    def close(self) -> None:
+        """See `base.Subscription.close`."""
+        if not self.closed:
+            self.closed = True
+            self._client.follows.remove(self)
+            self._client.retold.pop(self, None)
+            self._client.server.appended.remove(self._appended)
+
+    def own(self, seq: int) -> None:
+        """This client's own append was acknowledged: take it at once if it is next."""
+        if seq == self._next:
+            self._take(seq)
+
+    def _appended(self, stream: str, seq: int) -> None:
+        if stream == self.stream.name:
+            self._catch_up()
+
+    def _catch_up(self) -> None:
+        """From the server: everything up to its last is on its way."""
+        client = self._client
+        if not client.is_cut and not client.server.away and self.stream.last >= self._next:
+            delay = client.server.delay(client.faults)
+            self._link.carry(delay, self._arrive, client.life, self.stream.last)
+
+    def _arrive(self, life: int, upto: int) -> None:
+        if life == self._client.life:
+            self._client.deliver(self._take, upto)
+
+    def _take(self, upto: int) -> None:
+        if self.closed or self._next > upto:
+            return
+        first = max(self._next, self.stream.trimmed + 1)
+        batch = self.stream.between(first - 1, min(upto, first + BATCH - 1))
+        self._next = first + len(batch)
+        if self._next <= upto:
+            self._client.loop.call_soon(self._client.deliver, self._take, upto)
+        if batch:
+            self._handler(batch)
+
+
+class Consume:
+    """A worker of a durable consumer."""
+
+    def __init__(
+        self,
+        client: MemoryLog,
+        stream: Stream,
+        name: str,
+        handler: Callable[[list[Entry]], Awaitable[None]],
+    ) -> None:
+        self._client, self._stream, self._handler = client, stream, handler
+        self._state = client.server.consumers.setdefault((stream.name, name), Consumer())
+        self._more = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        client.server.appended.append(self._appended)
+        client.retold[self] = self._more.set
+        self._closed = False
+
+    def close(self) -> None:
+        """See `base.Subscription.close`; what is not acknowledged goes to the next."""
+        self._end()
+        self._state.free(self)
+
+    def abandon(self) -> None:
+        """The client is dead: what it had in hand goes to the next after a while."""
+        if not self._closed:
+            self._end()
+            self._client.loop.call_later(ACK_WAIT, self._state.free, self)
+
+    def _end(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._client.server.appended.remove(self._appended)
+            self._client.retold.pop(self, None)
+            if self._task is not None:
+                self._task.cancel()
+
+    def _appended(self, stream: str, seq: int) -> None:
+        if stream == self._stream.name:
+            self._more.set()
+
+    async def run(self) -> None:
+        """Take batch after batch, until closed."""
+        self._task = asyncio.current_task()
+        state, client, stream = self._state, self._client, self._stream
+        while state.holder is not None:
+            state.freed.clear()
+            await state.freed.wait()
+        state.holder = self
+        while not self._closed:
+            self._more.clear()
+            try:
+                batch = await client.call(
+                    lambda: stream.between(max(state.floor, stream.trimmed), stream.last)[:BATCH]
+                )
+                await client.awake()
+                if not batch:
+                    await self._more.wait()
+                    continue
+                await self._handler(batch)
+                await client.awake()
+                await client.call(lambda seq=batch[-1].seq: self._done(seq))  # type: ignore[misc]
+            except LogDown:
+                client.count("consumer retries")
+                await asyncio.sleep(RETRY)
+            except Exception as error:
+                client.count("handlers failed")
+                client.loop.call_exception_handler(
+                    {"message": "a consumer's handler failed", "exception": error}
+                )
+                await asyncio.sleep(RETRY)
+
+    def _done(self, seq: int) -> None:
+        self._state.floor = max(self._state.floor, seq)
+
+
+class MemoryBucket:
+    """A bucket as one client sees it; see `base.Bucket`."""
+
+    def __init__(self, client: MemoryLog, state: BucketState) -> None:
+        self._client, self._state = client, state
+
+    async def get(self, key: str) -> KvEntry | None:
+        """See `base.Bucket.get`."""
+        checked_key(key)
+        entry = await self._client.call(lambda: self._state.entries.get(key))
+        return entry if entry is not None and entry.value is not None else None
+
+    async def put(self, key: str, value: bytes) -> int:
+        """See `base.Bucket.put`."""
+        return await self._write(key, value, None)
+
+    async def update(self, key: str, value: bytes, revision: int) -> int:
+        """See `base.Bucket.update`."""
+        return await self._write(key, value, revision)
+
+    async def delete(self, key: str, revision: int | None = None) -> None:
+        """See `base.Bucket.delete`."""
+        await self._write(key, None, revision)
+
+    async def _write(self, key: str, value: bytes | None, revision: int | None) -> int:
+        checked_key(key)
+        return await self._client.call(lambda: self._state.write(key, value, revision), writes=True)
+
+    async def keys(self) -> list[str]:
+        """See `base.Bucket.keys`."""
+        return await self._client.call(
+            lambda: sorted(key for key, entry in self._state.entries.items() if entry.value is not None)
+        )
+
+    def watch(self, handler: WatchHandler, prefix: str = "") -> Subscription:
+        """See `base.Bucket.watch`."""
+        return Watch(self._client, self._state, handler, prefix)
+
+
+class Watch:
+    """A watcher. It knows which keys it was told of, so that it learns of a deletion it missed, and only of such."""
+
+    def __init__(self, client: MemoryLog, state: BucketState, handler: WatchHandler, prefix: str) -> None:
+        self._client, self._state, self._handler, self._prefix = client, state, handler, prefix
+        self._link = Link(client.loop)
+        self._told: set[str] = set()
+        self._closed = False
+        state.watchers.append(self._changed)
+        client.retold[self] = self._all
+        self._all()
+
+    def close(self) -> None:
+        """See `base.Subscription.close`."""
+        if not self._closed:
+            self._closed = True
+            self._state.watchers.remove(self._changed)
+            self._client.retold.pop(self, None)
+
+    def _all(self) -> None:
+        for key in sorted(self._state.entries):
+            self._changed(self._state.entries[key])
+
+    def _changed(self, entry: KvEntry) -> None:
+        client = self._client
+        if entry.key.startswith(self._prefix) and not client.is_cut and not client.server.away:
+            self._link.carry(client.server.delay(client.faults), self._arrive, client.life, entry)
+
+    def _arrive(self, life: int, entry: KvEntry) -> None:
+        if life == self._client.life:
+            self._client.deliver(self._tell, entry)
+
+    def _tell(self, entry: KvEntry) -> None:
+        if self._closed:
+            return
+        if entry.value is not None:
+            self._told.add(entry.key)
+        elif entry.key in self._told:
+            self._told.discard(entry.key)
+        else:
+            return
+        self._handler(entry)

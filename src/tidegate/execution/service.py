@@ -1,6 +1,6 @@
 """The order manager as a service: writes the lanes that are its own, and answers questions about them.
 
-Subjects: `oms.<lane>.orders` (what reconciliation compares, `reconcile.lane_view`) and `oms.<lane>.strategy` (what
+Subjects: `oms.<lane>.orders` (what reconciliation compares, `lane_view`) and `oms.<lane>.strategy` (what
 a strategy needs to start again), both answered by the lane's writer; `touch.<VENUE>` brings the markets' touch,
 which is sampled into each lane's log.
 """
@@ -16,8 +16,8 @@ from typing import Any
 import msgspec
 
 from tidegate.execution.lane_log import LaneKind
+from tidegate.execution.lane_view import answer_view
 from tidegate.execution.ownership import Ownership
-from tidegate.execution.reconcile import lane_view
 from tidegate.execution.state import LaneBroken
 from tidegate.execution.strategy_view import strategy_view
 from tidegate.execution.writer import Request, Unusable, Writer, WriterSettings
@@ -93,21 +93,21 @@ class OmsService:
         """What people want to know of this instance."""
         lanes = {
             str(n): {
+                "owner": self.name,
                 "epoch": w.epoch,
                 "seq": w.seq,
-                "entries": w.counts.entries,
-                "requests": w.counts.requests,
+                "orders": w.counts.requests,
                 "events": w.counts.events,
                 "dead": w.counts.dead,
                 "open": len(w.lane.state.live),
                 "unknown": w.unknown(),
             }
             for n, w in sorted(self.writers.items())
-            if hasattr(w, "lane")
         }
-        state = "usurped" if self._ownership.usurped else "ok"
-        broken = {str(n): lease.broken for n, (lease, _) in self._ownership.leases.items() if lease.broken}
-        return {"role": "oms", "state": state, "lanes": lanes, "broken": broken, "taken": self.taken}
+        broken = {n: lease.broken for n, (lease, _) in self._ownership.leases.items() if lease.broken}
+        why = "another instance has this name" if self._ownership.usurped else ""
+        why = why or "; ".join(f"lane {n} is broken: {text}" for n, text in broken.items())
+        return {"ok": not why, "why": why, "lanes": lanes, "counters": {"lanes_taken": self.taken}}
 
     # Lanes come and go.
 
@@ -197,8 +197,7 @@ class OmsService:
     # Questions.
 
     def _orders(self, writer: Writer, data: bytes) -> bytes:
-        account = msgspec.msgpack.decode(data, type=int)
-        return msgspec.msgpack.encode(lane_view(writer.lane, account))
+        return answer_view(writer.lane, writer.seq, data)
 
     def _strategy(self, writer: Writer, data: bytes) -> bytes:
         strategy = msgspec.msgpack.decode(data, type=int)

@@ -160,6 +160,39 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         return cls(**scopes)
 
 
+_SHARED = (
+    "position", "long", "short", "open_orders", "open_value", "gross", "net", "loss", "drawdown", "traded_value",
+    "orders_per_second", "cancels_per_second",
+)  # fmt: skip
+"""Totals: what several lanes use up together."""
+
+
+def split(limits: Limits, lanes: int) -> Limits:
+    """Each lane's part of limits that lie over several lanes: the firm's and the desks' totals, in equal parts.
+
+    An account, and so a strategy, is on one lane and keeps its limits whole. Fixed parts hold exactly, and refuse
+    where one lane's part is used up though another's is not.
+    """
+    if lanes == 1:
+        return limits
+    desks = {name: _part(scope, lanes) for name, scope in limits.desks.items()}
+    return msgspec.structs.replace(limits, firm=_part(limits.firm, lanes), desks=desks)
+
+
+def _part(scope: _Table, lanes: int) -> _Table:
+    changed: dict[str, Any] = {
+        name: type(value)(value / lanes)
+        for name in _SHARED
+        if (value := getattr(scope, name, None)) is not None and value.is_finite()
+    }
+    for name in ("open_orders",):  # a count: whole ones, and never more than there are
+        if name in changed:
+            changed[name] = Limit(int(changed[name]))
+    if isinstance(scope, ScopeLimits):
+        changed["instruments"] = {key: _part(table, lanes) for key, table in scope.instruments.items()}
+    return msgspec.structs.replace(scope, **changed)
+
+
 def load_toml(path: Path) -> Limits:
     """Limits from a TOML file that holds them at its top level."""
     try:

@@ -120,20 +120,17 @@ class StrategyService:
         held = {
             self._universe[n].id: lots for n in range(size) if (lots := int(runner.positions[base + n])) != 0
         }
-        return {
-            "role": "strategy",
-            "strategy": self.name,
-            "state": "failed" if self.error else ("ok" if not self._joining else "joining"),
-            "error": self.error,
+        figures = {
             "lane": self.lane,
-            "position": held,
+            "positions": held,
             "open": len(self.strategy.orders),
-            "commands": runner.commands,
+            "orders": runner.commands,
             "fills": runner.fills,
             "ticks": self._ticks,
             "unstored": len(self._outbox),
-            "retries": self._outbox.retries,
         }
+        why = self.error or ("waits for books" if self._joining else "")
+        return {"ok": not self.error, "why": why, "strategies": {self.name: figures}}
 
     # Coming up.
 

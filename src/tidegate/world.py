@@ -1,0 +1,132 @@
+"""What a configuration comes to in a live system: instruments, scopes, lanes and strategies, the same in every process."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from tidegate import config as configuration
+from tidegate.config import Config
+from tidegate.errors import UserError
+from tidegate.execution.core import Lane
+from tidegate.execution.lane_log import LaneKind
+from tidegate.execution.state import Settings
+from tidegate.model.instrument import Universe
+from tidegate.risk.gate import Gate
+from tidegate.risk.ledger import Ledger
+from tidegate.risk.limits import Limits, split
+from tidegate.risk.scopes import ScopeTable
+
+if TYPE_CHECKING:
+    from tidegate.strategy.strategy import Strategy
+
+
+@dataclass
+class World:
+    """Everything that follows from the configuration at `path` alone."""
+
+    path: Path
+    config: Config
+
+    @classmethod
+    def load(cls, path: Path, overrides: dict[str, Any] | None = None) -> World:
+        """Read and check a configuration; raises `UserError`."""
+        return cls(path, configuration.load(path, overrides))
+
+    @cached_property
+    def universe(self) -> Universe:
+        """The instruments, numbered in the file's order."""
+        universe: Universe = configuration.universe_of(self.config, self.path)
+        return universe
+
+    @cached_property
+    def scopes(self) -> ScopeTable:
+        """Desks, accounts and strategies."""
+        return configuration.scopes_of(self.config)
+
+    @cached_property
+    def rates(self) -> dict[str, str | Decimal]:
+        """Rates to the base currency."""
+        return configuration.rates_of(self.config, self.path, self.universe)
+
+    @cached_property
+    def limits(self) -> Limits:
+        """One lane's limits: the firm's and the desks' are divided among the lanes."""
+        limits = Limits.load(self.config.risk, f"{self.path}: risk")
+        return split(limits, self.config.log.lanes)
+
+    @property
+    def accounts(self) -> list[str]:
+        """Names by number."""
+        return list(self.config.accounts)
+
+    @property
+    def venues(self) -> list[str]:
+        """Venues of the instruments, in their order."""
+        return list(dict.fromkeys(item.venue for item in self.universe.instruments))
+
+    def lane_of(self, account: int) -> int:
+        """The lane of an account: as configured, else the accounts are dealt out in their order."""
+        lanes = self.config.log.lanes
+        pinned = list(self.config.accounts.values())[account].lane
+        if pinned >= lanes:
+            name = self.accounts[account]
+            raise UserError(
+                f"{self.path}: accounts.{name}.lane is {pinned}: there are {lanes} lanes, 0 … {lanes - 1}"
+            )
+        return pinned if pinned >= 0 else account % lanes
+
+    def strategies(self) -> list[Strategy]:
+        """The strategies, fresh."""
+        return list(configuration.build_strategies(self.config, str(self.path), self.path.parent))
+
+    def gate(self) -> Gate:
+        """A fresh gate."""
+        return Gate(
+            self.universe,
+            self.scopes,
+            self.limits,
+            base_currency=self.config.run.base_currency,
+            fx=self.rates,
+        )
+
+    @cached_property
+    def settings(self) -> Settings:
+        """A lane's settings."""
+        timeout = configuration.latencies(
+            self.config.topology.ack_timeout, f"{self.path}: topology.ack_timeout", self.path.parent
+        )
+        return Settings(ack_timeout=timeout[0])
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of all that a lane's decisions depend on."""
+        c = self.config
+        parts = (
+            self.universe.instruments, c.accounts, list(c.strategies), [s.account for s in c.strategies.values()],
+            c.desks, c.risk, c.rates, c.run.base_currency, c.log.lanes, self.settings,
+        )  # fmt: skip
+        data = msgspec.json.encode(
+            [msgspec.to_builtins(part, str_keys=True) for part in parts], order="sorted"
+        )
+        return hashlib.sha256(data).hexdigest()[:32]
+
+    def lane_kind(self) -> LaneKind:
+        """How lanes of this configuration are made and restored."""
+
+        def ledger() -> Ledger:
+            return Ledger(self.universe, base_currency=self.config.run.base_currency, fx=self.rates)
+
+        def make(number: int) -> Lane:
+            return Lane(number, self.universe, self.gate(), ledger(), self.settings)
+
+        def restore(data: bytes) -> Lane:
+            return Lane.restore(data, self.universe, self.gate(), ledger())
+
+        return LaneKind(self.fingerprint, make, restore)

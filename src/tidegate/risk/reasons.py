@@ -118,6 +118,7 @@ class Reason(IntEnum):
     VENUE_CLOSED = 216, 0, "The market is closed"
     VENUE_CANCELED = 217, 0, "The venue canceled the order unasked"
     GATEWAY_HELD = 218, 0, "The gateway lets no new orders out now: not reconciled, disabled, or canceling all"
+    VENUE_DOWN = 219, 0, "No connection to the venue: the order never left"
     REQUEST_EXPIRED = 219, 0, "The request was too old when it came to the gateway; it was not sent"
     VENUE_OTHER = 299, 0, "Another reason of the venue's"
 

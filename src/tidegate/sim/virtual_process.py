@@ -1,0 +1,218 @@
+"""Processes on a virtual loop, which can be killed and stopped as the real ones can.
+
+Every callback, task and timer belongs to the process in which it was made; a context variable carries its name along.
+`kill` is SIGKILL: nothing of the process ever runs again. `pause` is SIGSTOP: what falls due meanwhile runs late, when
+the process is resumed, while the world has gone on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import weakref
+from asyncio import events
+from collections.abc import Callable, Coroutine
+from contextvars import Context, ContextVar, copy_context
+from typing import Any
+
+from tidegate.model.clock import SLEW
+from tidegate.sim.virtual_time import START, VirtualLoop
+
+_owner: ContextVar[VirtualProcess | None] = ContextVar("_owner", default=None)
+OUTSIDE = Context()
+"""Where callbacks of nobody's run: the network, the venue, whoever draws the faults."""
+
+
+class VirtualProcess:
+    """One life of one process. `on_error` is told what asyncio would write to its log: exceptions nobody caught."""
+
+    def __init__(self, name: str, loop: ProcessLoop) -> None:
+        self.name = name
+        self.dead = False
+        self.paused = False
+        self._loop = loop
+        self._held: list[_Owned | _OwnedTimer] = []
+        self._tasks: weakref.WeakSet[asyncio.Task[Any]] = weakref.WeakSet()
+        self._context = Context()
+        self._context.run(_owner.set, self)
+
+    def __repr__(self) -> str:
+        return f"<{self.name}{' dead' if self.dead else ' paused' if self.paused else ''}>"
+
+    def run(self, act: Callable[..., Any], *args: Any) -> Any:
+        """Call `act` as something that happens in this process."""
+        if _owner.get() is self:
+            return act(*args)
+        return self._context.copy().run(act, *args)
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """A task of this process."""
+        task: asyncio.Task[None] = self.run(self._loop.create_task, work)
+        return task
+
+    def pause(self) -> None:
+        """Let nothing run until `resume`."""
+        self.paused = True
+
+    def resume(self) -> None:
+        """Run what fell due meanwhile, in its order, and go on."""
+        if self.paused:
+            self.paused = False
+            held, self._held = self._held, []
+            self._loop.take_back(held)
+
+    def kill(self) -> None:
+        """Let nothing of this process ever run again, for anybody else to see."""
+        self.dead = True
+        self._held.clear()
+        for task in list(self._tasks):
+            if not task.done():
+                self._bury(task)
+
+    def _bury(self, task: asyncio.Task[Any]) -> None:
+        """Free what the task holds. Its `finally` blocks do run, but in a dead process, whence nothing comes out."""
+        task._log_destroy_pending = False  # type: ignore[attr-defined]
+        asyncio.tasks._unregister_task(task)  # nobody may wait for it, or cancel it
+        try:
+            self.run(task.get_coro().close)
+        except (RuntimeError, ValueError):
+            pass  # it awaited in a `finally`
+
+    def hold(self, handle: _Owned | _OwnedTimer) -> None:
+        """A callback is due while the process is paused."""
+        self._held.append(handle)
+
+    def owns(self, task: asyncio.Task[Any]) -> None:
+        """A task was made in this process."""
+        self._tasks.add(task)
+
+
+def current() -> VirtualProcess | None:
+    """The process that runs now; None outside."""
+    return _owner.get()
+
+
+class _Owned(events.Handle):
+    """A callback with its process."""
+
+    __slots__ = ("process",)
+    process: VirtualProcess | None
+
+    def _run(self) -> None:
+        process = self.process
+        if process is None or not (process.dead or process.paused):
+            super()._run()
+        elif not process.dead:
+            process.hold(self)
+
+
+class _OwnedTimer(events.TimerHandle):
+    """A timer with its process."""
+
+    __slots__ = ("process",)
+    process: VirtualProcess | None
+
+    def _run(self) -> None:
+        process = self.process
+        if process is None or not (process.dead or process.paused):
+            super()._run()
+        elif not process.dead:
+            process.hold(self)
+
+
+class ProcessLoop(VirtualLoop):
+    """A virtual loop that knows whose each callback is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.steps = 0
+        """Callbacks scheduled so far."""
+        self.set_task_factory(_make_task)  # type: ignore[arg-type]
+
+    def _call_soon(self, callback: Callable[..., Any], args: Any, context: Context | None) -> events.Handle:
+        if context is None:
+            context = copy_context()
+        self.steps += 1
+        handle = _Owned(callback, args, self, context)
+        handle.process = context.get(_owner)
+        self._ready.append(handle)  # type: ignore[attr-defined]
+        return handle
+
+    def call_at(  # type: ignore[override]
+        self, when: float, callback: Callable[..., Any], *args: Any, context: Context | None = None
+    ) -> events.TimerHandle:
+        """See `asyncio.loop.call_at`."""
+        if context is None:
+            context = copy_context()
+        self.steps += 1
+        timer = _OwnedTimer(when, callback, args, self, context)
+        timer.process = context.get(_owner)
+        heapq.heappush(self._scheduled, timer)  # type: ignore[attr-defined]
+        timer._scheduled = True  # type: ignore[attr-defined]
+        return timer
+
+    def take_back(self, held: list[_Owned | _OwnedTimer]) -> None:
+        """Run these next, in this order."""
+        self._ready.extend(handle for handle in held if not handle.cancelled())  # type: ignore[attr-defined]
+
+
+def _make_task(loop: Any, work: Coroutine[Any, Any, Any], **more: Any) -> asyncio.Task[Any]:
+    task = asyncio.Task(work, loop=loop, **more)
+    process = _owner.get()
+    if process is not None:
+        process.owns(task)
+    return task
+
+
+class Outside:
+    """A loop for what belongs to no process, whoever calls: the server of the log, the network, the venue."""
+
+    def __init__(self, loop: ProcessLoop) -> None:
+        self._loop = loop
+        self.time = loop.time
+        self.create_future = loop.create_future
+        self.create_task = loop.create_task
+        self.call_exception_handler = loop.call_exception_handler
+
+    def call_soon(self, callback: Callable[..., object], *args: Any) -> asyncio.Handle:
+        """See `asyncio.loop.call_soon`."""
+        return self._loop.call_soon(callback, *args, context=OUTSIDE)
+
+    def call_at(self, when: float, callback: Callable[..., object], *args: Any) -> asyncio.TimerHandle:
+        """See `asyncio.loop.call_at`."""
+        return self._loop.call_at(when, callback, *args, context=OUTSIDE)
+
+    def call_later(self, delay: float, callback: Callable[..., object], *args: Any) -> asyncio.TimerHandle:
+        """See `asyncio.loop.call_later`."""
+        return self._loop.call_at(self._loop.time() + delay, callback, *args, context=OUTSIDE)
+
+
+class Machine:
+    """The clock of a machine, which somebody may set: `step` is by how much it is off, ns."""
+
+    def __init__(self) -> None:
+        self.step = 0
+
+
+class ProcessClock:
+    """`model.clock.SystemClock` in virtual time: begins at the machine's time, then follows its steps slowly."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, machine: Machine, start: int = START) -> None:
+        self._loop, self._machine, self._start = loop, machine, start
+        self._offset = machine.step
+        self._looked = self._elapsed()
+        self._last = 0
+
+    def _elapsed(self) -> int:
+        return round(self._loop.time() * 1e9)
+
+    def now(self) -> int:
+        """See `model.clock.Clock`."""
+        elapsed = self._elapsed()
+        drift = self._machine.step - self._offset
+        if drift:
+            most = (elapsed - self._looked) // SLEW
+            self._offset += max(-most, min(most, drift))
+        self._looked = elapsed
+        self._last = max(self._last, self._start + elapsed + self._offset)
+        return self._last

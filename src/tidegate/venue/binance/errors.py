@@ -31,6 +31,7 @@ _REASONS: dict[int, Reason] = {
     -4108: Reason.VENUE_CLOSED,
     -4116: Reason.DUPLICATE_CL_ORD_ID,
     -4118: Reason.VENUE_REDUCE_ONLY,
+    -4140: Reason.VENUE_HALTED,
     -4131: Reason.VENUE_PRICE_BAND,
     -5021: Reason.FOK_NOT_FILLABLE,
     -5022: Reason.WOULD_CROSS,
@@ -43,6 +44,7 @@ _TEXTS = (
     ("insufficient balance", Reason.INSUFFICIENT_FUNDS),
     ("margin is insufficient", Reason.INSUFFICIENT_FUNDS),
     ("immediately match", Reason.WOULD_CROSS),
+    ("cancel restrictions", Reason.TOO_LATE_TO_CANCEL),
     ("duplicate", Reason.DUPLICATE_CL_ORD_ID),
     ("market is closed", Reason.VENUE_CLOSED),
     ("not permitted for this symbol", Reason.VENUE_CLOSED),
@@ -61,7 +63,7 @@ def reason(code: int, message: str, scope: str) -> Reason:
     found = _BY_SCOPE.get((scope, code))
     if found is not None:
         return found
-    if code in (-2010, -1013) or code not in _REASONS:
+    if code in (-2010, -2011, -1013) or code not in _REASONS:
         low = message.lower()
         for text, meaning in _TEXTS:
             if text in low:

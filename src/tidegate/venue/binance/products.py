@@ -47,6 +47,8 @@ class Product:
     user_event: str = "ORDER_TRADE_UPDATE"
     subscribes: bool = False
     """User events can be had on the WS API, without a listen key (the only way on the real spot market)."""
+    chains: bool = False
+    """A replace cancels the order and places a successor, instead of changing it in place."""
     modify: str = "order.modify"
     post_only_type: str = "LIMIT"
     post_only_tif: str = "GTX"
@@ -73,7 +75,7 @@ SPOT = Product(
     depth="/api/v3/depth", listen_key="/api/v3/userDataStream", order="/api/v3/order",
     open_orders="/api/v3/openOrders", cancel_all="/api/v3/openOrders", trades="/api/v3/myTrades",
     account="/api/v3/account", depth_speed="@100ms", depth_weight=50, open_orders_weight=80, query_weight=4,
-    trades_weight=20, account_weight=20, user_event="executionReport", subscribes=True,
+    trades_weight=20, account_weight=20, user_event="executionReport", subscribes=True, chains=True,
     modify="order.cancelReplace", post_only_type="LIMIT_MAKER", post_only_tif="", reduce_only=False,
     good_till_date=False, icebergs=True, types=_SPOT, weight=Limit(6000, 60),
     orders=(Limit(100, 10), Limit(200_000, 86_400)), error_scope="spot",

@@ -1,0 +1,274 @@
+"""What is asked of Binance by REST: how an order stands, what is open, what has filled, what is held."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from decimal import Decimal
+from typing import Any
+
+from tidegate.model.clock import Clock
+from tidegate.model.messages import Report, SendStatus
+from tidegate.model.order import ExecType, OrdStatus, Side
+from tidegate.model.time import DAY, MS
+from tidegate.venue.binance.errors import UNKNOWN_ORDER, VenueError
+from tidegate.venue.binance.events import STATUSES, Events
+from tidegate.venue.binance.orders import Known, Orders, generation_id, generation_of
+from tidegate.venue.binance.products import Product
+from tidegate.venue.binance.rest import Rest
+from tidegate.venue.binance.symbols import Symbol, Symbols
+from tidegate.venue.port import VenueDown, VenueFill, VenueOrder, cl_ord_id_of
+
+Json = dict[str, Any]
+PAGE = 1000
+_WINDOW = {"spot": DAY // MS, "futures": 7 * DAY // MS}
+"""The longest time, in ms, that one question about trades may span."""
+_FEW = 3
+"""Symbols up to this number are asked about one by one, more of them all at once."""
+
+
+class Queries:
+    """Questions about one account at one product."""
+
+    def __init__(
+        self, product: Product, rest: Rest, symbols: Symbols, orders: Orders, events: Events, clock: Clock
+    ) -> None:
+        self._product, self._rest, self._symbols = product, rest, symbols
+        self._orders, self._events, self._clock = orders, events, clock
+
+    async def status(self, request: SendStatus) -> list[Report]:
+        """See `Venue.status`."""
+        symbol = self._symbols.by_number[request.instrument]
+        # The venue speaks of some time after the question left: that is the latest it surely knew of.
+        asked = self._rest.venue_now()
+        try:
+            chain = await self.chain(symbol, request.cl_ord_id)
+            fills = [
+                fill for order in chain for fill in await self._fills_of(symbol, order, request.cl_ord_id)
+            ]
+        except VenueError as error:
+            raise VenueDown(f"{symbol.item.id}: status of an order: {error}") from None
+        if not chain:
+            return [Report(self._clock.now(), request.cl_ord_id, ExecType.NOT_FOUND, ts_venue=asked)]
+        last, known = chain[-1], self._orders.find(request.cl_ord_id)
+        assert known is not None
+        generation = generation_of(last["clientOrderId"])
+        done, total = symbol.qty.steps(last["executedQty"]), symbol.qty.steps(last["origQty"])
+        base = max(known.base(generation), 0)
+        report = Report(self._clock.now(), request.cl_ord_id, ExecType.ORDER_STATUS, ts_venue=asked)
+        report.status = STATUSES[last["status"]]
+        report.cum_qty = base + done
+        report.leaves_qty = 0 if report.status.terminal else total - done
+        report.qty, report.price = base + total, symbol.price.steps(last["price"])
+        if report.status.terminal:
+            self._orders.end(known)
+        return [*fills, report]
+
+    async def chain(self, symbol: Symbol, cl_ord_id: int) -> list[Json]:
+        """The venue's orders behind a ClOrdID, first to last, but those whose fills are all known; empty where it
+        knows none. What they say is remembered."""
+        known = self._orders.find(cl_ord_id)
+        if known is None or not known.complete:
+            first = await self._order(symbol, origClientOrderId=generation_id(cl_ord_id, 0))
+            chain = [] if first is None else [first]
+            if first is not None and self._product.chains and first["status"] == "CANCELED":
+                chain += await self._successors(symbol, first, cl_ord_id)
+        else:
+            missing = [
+                g for g, lots in known.filled.items() if known.seen.get(g, 0) < lots and g != known.generation
+            ]
+            found = [
+                await self._order(symbol, origClientOrderId=generation_id(cl_ord_id, g))
+                for g in (*sorted(missing), known.generation, known.generation + 1)
+                if g <= known.generation or self._product.chains
+            ]
+            chain = [order for order in found if order is not None]
+        if chain:
+            self._remember(symbol, chain, cl_ord_id)
+        return chain
+
+    def _remember(self, symbol: Symbol, chain: list[Json], cl_ord_id: int) -> Known:
+        known = self._orders.get(cl_ord_id, symbol.number)
+        for order in chain:
+            generation = generation_of(order["clientOrderId"])
+            known.has_filled(generation, symbol.qty.steps(order["executedQty"]))
+            known.generation = max(known.generation, generation)
+            self._orders.owns(symbol.number, order["orderId"], cl_ord_id)
+        last = chain[-1]
+        known.complete = True
+        known.venue_id = last["orderId"]
+        known.side = int(Side[last["side"]])
+        if not known.kind:
+            known.kind = {"type": last["type"]}
+            if last["type"] != "LIMIT_MAKER":
+                known.kind["timeInForce"] = last["timeInForce"]
+            if float(last.get("icebergQty", "0")):
+                known.kind["icebergQty"] = last["icebergQty"]
+        return known
+
+    async def _order(self, symbol: Symbol, **name: Any) -> Json | None:
+        try:
+            found: Json = await self._rest.signed(
+                "GET", self._product.order, {"symbol": symbol.name, **name}, self._product.query_weight
+            )
+        except VenueError as error:
+            if error.code in UNKNOWN_ORDER:
+                return None
+            raise
+        return found
+
+    async def _successors(self, symbol: Symbol, first: Json, cl_ord_id: int) -> list[Json]:
+        """The later generations of an order of which nothing is remembered: from the list of all orders since."""
+        found: list[Json] = []
+        at = first["orderId"] + 1
+        while True:
+            page: list[Json] = await self._rest.signed(
+                "GET", "/api/v3/allOrders", {"symbol": symbol.name, "orderId": at, "limit": PAGE}, 20
+            )
+            found += [order for order in page if cl_ord_id_of(order["clientOrderId"]) == cl_ord_id]
+            if len(page) < PAGE:
+                return sorted(found, key=lambda order: generation_of(order["clientOrderId"]))
+            at = page[-1]["orderId"] + 1
+
+    async def _fills_of(self, symbol: Symbol, order: Json, cl_ord_id: int) -> list[Report]:
+        if not symbol.qty.steps(order["executedQty"]):
+            return []
+        params = {"symbol": symbol.name, "orderId": order["orderId"], "limit": PAGE}
+        trades = await self._rest.signed("GET", self._product.trades, params, self._product.trades_weight)
+        return [self._fill(symbol, trade, cl_ord_id) for trade in trades]
+
+    def _fill(self, symbol: Symbol, trade: Json, cl_ord_id: int) -> Report:
+        report = Report(self._clock.now(), cl_ord_id, ExecType.TRADE, ts_venue=trade["time"] * MS)
+        report.exec_id = symbol.exec_id(trade["id"])
+        report.last_qty, report.last_px = symbol.qty.steps(trade["qty"]), symbol.price.steps(trade["price"])
+        report.maker = trade["isMaker"] if "isMaker" in trade else trade["maker"]
+        report.fee = self._events.fee(symbol, trade["commission"], trade["commissionAsset"], report.last_px)
+        return report
+
+    async def open_orders(self) -> list[VenueOrder]:
+        """See `Venue.open_orders`."""
+        found: list[Json] = []
+        try:
+            if len(self._symbols.by_name) <= _FEW:
+                for name in self._symbols.by_name:
+                    found += await self._rest.signed("GET", self._product.open_orders, {"symbol": name}, 6)
+            else:
+                weight = self._product.open_orders_weight
+                found = await self._rest.signed("GET", self._product.open_orders, {}, weight)
+            return [await self._open(order) for order in found if order["symbol"] in self._symbols.by_name]
+        except VenueError as error:
+            raise VenueDown(f"{self._product.venue}: open orders: {error}") from None
+
+    async def _open(self, order: Json) -> VenueOrder:
+        symbol = self._symbols.by_name[order["symbol"]]
+        cl_ord_id, generation = cl_ord_id_of(order["clientOrderId"]), generation_of(order["clientOrderId"])
+        base = 0
+        self._orders.owns(symbol.number, order["orderId"], cl_ord_id)
+        if cl_ord_id and generation:
+            known = self._orders.find(cl_ord_id)
+            if known is None or known.base(generation) < 0 or known.generation < generation:
+                await self.chain(symbol, cl_ord_id)
+                known = self._orders.find(cl_ord_id)
+            base = max(known.base(generation), 0) if known is not None else 0
+        qty, done = symbol.qty.steps(order["origQty"]), symbol.qty.steps(order["executedQty"])
+        return VenueOrder(
+            cl_ord_id, symbol.number, Side[order["side"]], base + qty, symbol.price.steps(order["price"]),
+            base + done, qty - done, STATUSES.get(order["status"], OrdStatus.NEW), order["updateTime"] * MS,
+            order["clientOrderId"],
+        )  # fmt: skip
+
+    async def fills(self, since: int) -> list[VenueFill]:
+        """See `Venue.fills`."""
+        found: list[VenueFill] = []
+        try:
+            for symbol in self._symbols.by_number.values():
+                async for trade in self._trades(symbol, max(since, 0) // MS):
+                    owner = self._orders.owner(symbol.number, trade["orderId"])
+                    if owner is None:
+                        order = await self._order(symbol, orderId=trade["orderId"])
+                        owner = cl_ord_id_of(order["clientOrderId"]) if order else 0
+                        self._orders.owns(symbol.number, trade["orderId"], owner)
+                    buyer = trade["isBuyer"] if "isBuyer" in trade else trade["buyer"]
+                    side = Side.BUY if buyer else Side.SELL
+                    found.append(
+                        VenueFill(self._fill(symbol, trade, owner), symbol.number, side, str(trade["id"]))
+                    )
+        except VenueError as error:
+            raise VenueDown(f"{self._product.venue}: fills: {error}") from None
+        return sorted(found, key=lambda fill: (fill.report.ts_venue, fill.report.exec_id))
+
+    async def _trades(self, symbol: Symbol, since: int) -> AsyncIterator[Json]:
+        """Every trade of the account at or after `since` (ms), oldest first; 0: from the very first."""
+        window = _WINDOW[self._product.error_scope]
+        now = self._rest.venue_now() // MS
+        page: list[Json] = []
+        start = since
+        while since and start <= now and not page:
+            page = await self._page(symbol, startTime=start, endTime=start + window - 1)
+            start += window
+        if since and not page:
+            return
+        at = 0 if not since else min(trade["id"] for trade in page)
+        while page or not since:
+            page = sorted(await self._page(symbol, fromId=at), key=lambda trade: int(trade["id"]))
+            for trade in page:
+                if trade["time"] >= since:
+                    yield trade
+            if len(page) < PAGE:
+                return
+            at = page[-1]["id"] + 1
+
+    async def _page(self, symbol: Symbol, **where: int) -> list[Json]:
+        params = {"symbol": symbol.name, "limit": PAGE, **where}
+        page: list[Json] = await self._rest.signed(
+            "GET", self._product.trades, params, self._product.trades_weight
+        )
+        return page
+
+    async def positions(self) -> dict[int, int]:
+        """See `Venue.positions`."""
+        if not self._product.positions:
+            return {}
+        held = dict.fromkeys(self._symbols.by_number, 0)
+        try:
+            rows = await self._rest.signed("GET", self._product.positions, {}, self._product.account_weight)
+        except VenueError as error:
+            raise VenueDown(f"{self._product.venue}: positions: {error}") from None
+        for row in rows:
+            symbol = self._symbols.by_name.get(row["symbol"])
+            if symbol is not None:
+                held[symbol.number] += symbol.qty.steps(row["positionAmt"])
+        return held
+
+    async def balances(self) -> dict[str, Decimal]:
+        """See `Venue.balances`."""
+        try:
+            answer = await self._rest.signed("GET", self._product.account, {}, self._product.account_weight)
+        except VenueError as error:
+            raise VenueDown(f"{self._product.venue}: balances: {error}") from None
+        if self._product.positions:
+            return {row["asset"]: Decimal(row["balance"]) for row in answer}
+        return {row["asset"]: Decimal(row["free"]) + Decimal(row["locked"]) for row in answer["balances"]}
+
+    async def cancel_all(self, instrument: int | None) -> None:
+        """See `Venue.cancel_all`."""
+        numbers = self._symbols.by_number if instrument is None else (instrument,)
+        for number in numbers:
+            params = {"symbol": self._symbols.by_number[number].name}
+            try:
+                await self._rest.signed("DELETE", self._product.cancel_all, params, 1, urgent=True)
+            except VenueError as error:
+                if error.code not in UNKNOWN_ORDER:  # spot says so where nothing is open
+                    raise VenueDown(
+                        f"{self._product.venue}: cancel all {params['symbol']}: {error}"
+                    ) from None
+
+    async def countdown(self, seconds: float) -> None:
+        """See `Venue.countdown`."""
+        if not self._product.countdown:
+            return
+        for name in self._symbols.by_name:
+            params = {"symbol": name, "countdownTime": round(seconds * 1000)}
+            try:
+                await self._rest.signed("POST", self._product.countdown, params, 10, urgent=True)
+            except VenueError as error:
+                raise VenueDown(f"{self._product.venue}: countdown {name}: {error}") from None

@@ -1,0 +1,57 @@
+"""Alerts: told once, kept until the log has them."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from tidegate.log.base import Log
+from tidegate.model.clock import Clock
+from tidegate.model.time import SECOND
+from tidegate.venue.gateway.outbox import Outbox
+
+BOUND = 10_000
+QUIET = 60 * SECOND
+
+
+class Alerts:
+    """Appends to `alert.<kind>`: JSON of ts, kind, severity (info, warning, high, critical), scope, text, figures."""
+
+    def __init__(
+        self, log: Log, clock: Clock, scope: str, sender: str, counts: Counter[str], alive: Callable[[], None]
+    ) -> None:
+        self.recent: deque[dict[str, Any]] = deque(maxlen=20)
+        self._clock, self._scope, self._sender, self._counts = clock, scope, sender, counts
+        self._outbox = Outbox(log, BOUND, counts, alive, lambda item, error: None)
+        self._quiet: dict[object, int] = {}
+        self._number = 0
+
+    def say(self, kind: str, severity: str, text: str, key: object = None, **figures: Any) -> None:
+        """Tell people; with a `key`, what has the same one is told once a minute."""
+        ts = self._clock.now()
+        if key is not None:
+            if ts < self._quiet.get((kind, key), 0):
+                self._counts["alerts_repeated"] += 1
+                return
+            self._quiet = {k: until for k, until in self._quiet.items() if until > ts}
+            self._quiet[kind, key] = ts + QUIET
+        self._number += 1
+        self._counts["alerts"] += 1
+        alert = {
+            "ts": ts, "kind": kind, "severity": severity, "scope": self._scope, "text": text, "figures": figures,
+        }  # fmt: skip
+        self.recent.append({"ts": ts, "severity": severity, "text": text})
+        msg_id = f"{self._sender}-{ts}-{self._number}"
+        if not self._outbox.put(f"alert.{kind}", msgspec.json.encode(alert, enc_hook=str), msg_id):
+            self._counts["alerts_dropped"] += 1
+
+    async def drained(self, timeout: float) -> bool:
+        """Wait until the log has them all, at most so long."""
+        return await self._outbox.drained(timeout)
+
+    def close(self) -> None:
+        """Try no longer."""
+        self._outbox.close()

@@ -1,0 +1,102 @@
+"""What watches over the gateway itself: the log's absence, the lease's age, and the venue's dead man's switch."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+
+from tidegate.venue.gateway.alerts import Alerts
+from tidegate.venue.gateway.lease import Lease
+from tidegate.venue.gateway.reconciler import Reconciler
+from tidegate.venue.gateway.session import Session
+from tidegate.venue.gateway.settings import GatewaySettings
+from tidegate.venue.gateway.sweep import Sweeper
+from tidegate.venue.port import Venue, VenueDown
+
+EVERY = 0.5
+"""Seconds between two looks at the log."""
+
+
+class Guard:
+    """The log counts as there while renewals of the lease or appends are acknowledged."""
+
+    def __init__(
+        self,
+        venue: Venue,
+        sweeper: Sweeper,
+        session: Session,
+        lease: Lease,
+        reconciler: Reconciler,
+        alerts: Alerts,
+        counts: Counter[str],
+        settings: GatewaySettings,
+    ) -> None:
+        self._venue, self._sweeper, self._session, self._lease = venue, sweeper, session, lease
+        self._reconciler, self._alerts, self._counts, self._settings = reconciler, alerts, counts, settings
+        self._seen = float("-inf")
+        self._armed = float("-inf")
+        self._swept = False
+
+    def alive(self, now: float) -> None:
+        """The log has acknowledged something (loop time)."""
+        self._seen = max(self._seen, now)
+
+    @property
+    def silence(self) -> float:
+        """Seconds since the log was there."""
+        return asyncio.get_running_loop().time() - max(self._seen, self._lease.renewed)
+
+    def check(self) -> None:
+        """Hold new orders back while the log is away, or another may have taken over unseen."""
+        if self.silence > self._settings.lease_ttl and "log" not in self._session.holds:
+            self._session.holds["log"] = "the log is away"
+            self._counts["log_lost"] += 1
+
+    async def run(self) -> None:
+        """Look, twice a second."""
+        while True:
+            self.check()
+            if self.silence <= self._settings.lease_ttl:
+                self._back()
+            elif self.silence > self._settings.log_grace and not self._swept:
+                await self._away()
+            await self._renew()
+            await asyncio.sleep(EVERY)
+
+    def _back(self) -> None:
+        if self._session.holds.pop("log", None) is not None:
+            self._swept = False
+            self._session.holds["reconcile"] = "the log was away: not reconciled since"
+            self._reconciler.want("the log was away")
+
+    async def _away(self) -> None:
+        """The log has been away for too long."""
+        self._swept = True
+        grace, action = self._settings.log_grace, self._settings.on_log_away
+        text = f"the log has been away for more than {grace} s; resting orders: {action}"
+        self._alerts.say("log_away", "critical", text)
+        if action == "cancel":
+            done = await self._sweeper.cancel_all(None, "the log is away")
+            self._alerts.say("control", "high", "canceled all: the log is away", by="gateway", **done)
+
+    async def _renew(self) -> None:
+        """Tell the venue's dead man's switch that we live, four times in its time."""
+        seconds, now = self._settings.countdown, asyncio.get_running_loop().time()
+        if not seconds or now - self._armed < seconds / 4:
+            return
+        if self.silence > self._settings.log_grace and self._settings.on_log_away == "cancel":
+            return
+        try:
+            await self._venue.countdown(seconds)
+            self._armed = now
+        except VenueDown:
+            self._counts["countdown_unanswered"] += 1
+
+    async def disarm(self) -> None:
+        """A clean stop: orders that are kept must not be cancelled for our silence."""
+        if self._settings.countdown:
+            try:
+                await self._venue.countdown(0)
+            except VenueDown:
+                text = "the venue's dead man's switch could not be disarmed: it will cancel all"
+                self._alerts.say("countdown", "high", text)

@@ -1,0 +1,372 @@
+"""The gateway as a service: requests of lanes to one venue account, and its reports back. `docs/recovery.md`.
+
+Subjects: `gw.<VENUE>.<account>` (requests), `lane.<n>.rpt` (reports), `ctl.gw.<VENUE>.<account>` (`control`),
+`alert.<kind>`. Buckets: LEASE (who acts, lanes' epochs), STATE (`memory`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
+
+import msgspec
+
+from tidegate.errors import UserError
+from tidegate.log.base import KvEntry, Log, LogError, Subscription
+from tidegate.model.clock import Clock
+from tidegate.model.instrument import Universe
+from tidegate.model.messages import Report, SendCancel, SendNew, SendReplace, SendStatus
+from tidegate.model.order import ExecType
+from tidegate.model.wire import Envelope, Newer, Unreadable, decode
+from tidegate.venue.gateway.alerts import Alerts
+from tidegate.venue.gateway.dropcopy import DropCopy
+from tidegate.venue.gateway.guard import Guard
+from tidegate.venue.gateway.history import History
+from tidegate.venue.gateway.lease import Lease
+from tidegate.venue.gateway.memory import Memory
+from tidegate.venue.gateway.operator import Operator
+from tidegate.venue.gateway.reconciler import Reconciler
+from tidegate.venue.gateway.reports import Reports
+from tidegate.venue.gateway.session import SEND, Session
+from tidegate.venue.gateway.settings import GatewaySettings
+from tidegate.venue.gateway.sweep import Sweeper
+from tidegate.venue.port import Venue, VenueDown, VenueRefused
+
+Hop = tuple[int, int, int, int]
+"""(trace, when the envelope was written, when it was received, when the order was on the wire), ns."""
+STATUS_AT_ONCE = 8
+_SAVE = 1.0
+
+
+class GatewayService:
+    """One account at one venue. `account_number` is the run's, `lanes` those that may hold the account's orders.
+
+    `start` raises `UserError` where the venue refuses the key, `LogDown` where there is no log. `on_hop` is told of
+    every new order that was sent.
+    """
+
+    def __init__(
+        self,
+        venue_name: str,
+        account_name: str,
+        account_number: int,
+        venue: Venue,
+        universe: Universe,
+        log: Log,
+        clock: Clock,
+        lanes: Sequence[int],
+        settings: GatewaySettings,
+        on_hop: Callable[[Hop], None] | None = None,
+    ) -> None:
+        self.name = f"{venue_name}.{account_name}"
+        self.counts: Counter[str] = Counter()
+        self._subject = f"gw.{self.name}"
+        self._account, self._venue, self._log, self._clock = account_number, venue, log, clock
+        self._lanes, self._settings, self._on_hop = list(lanes), settings, on_hop
+        life = clock.now()
+        self.session = Session(settings, self.counts)
+        self.lease = Lease(log.bucket("LEASE"), self._subject, settings.instance, life, settings.lease_ttl)
+        self.memory = Memory(log.bucket("STATE"), self._subject)
+        sender = f"{self._subject}-{settings.instance}-{life}"
+        self.alerts = Alerts(log, clock, self.name, sender, self.counts, self._alive)
+        dropcopy = DropCopy(round(settings.stream_grace * 1e9), round(settings.history_after * 1e9))
+        self.reports = Reports(
+            lanes, log, clock, self.session, dropcopy, self.alerts, self.counts, settings.buffer, self._alive
+        )
+        self.history = History(venue, self.reports, dropcopy, self.memory, self.alerts, clock, self.counts)
+        self.reconciler = Reconciler(
+            venue_name, account_number, lanes, venue, universe, log, clock, self.reports, self.history, self.memory,
+            self.alerts, self.counts, settings, self._on_clean,
+        )  # fmt: skip
+        sweeper = Sweeper(
+            venue, account_number, self.session, self.reports, clock, self.counts, settings.sweep_for
+        )
+        self.operator = Operator(
+            self._subject, universe, sweeper, self.session, self.memory, self.reconciler, self.alerts, log, clock,
+            settings, self.health,
+        )  # fmt: skip
+        self.guard = Guard(
+            venue, sweeper, self.session, self.lease, self.reconciler, self.alerts, self.counts, settings
+        )
+        self._refused = ""
+        self._acting = False
+        self._subscriptions: list[Subscription] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._leasing: asyncio.Task[None] | None = None
+        self._asked: set[int] = set()
+        self._asking = asyncio.Semaphore(STATUS_AT_ONCE)
+
+    # Life.
+
+    async def start(self) -> None:
+        """Act for the account, or stand by while another does."""
+        self.session.holds = {"standby": "another gateway acts for this account"}
+        await self.lease.step()
+        if self.lease.held:
+            try:
+                await self._act()
+            except VenueRefused as error:
+                await self._leave()
+                await self.lease.release()
+                raise UserError(
+                    f"gateway {self.name}: the venue refuses this account's key: {error}; check the key, its "
+                    f"permissions and the addresses it may be used from"
+                ) from None
+        self._leasing = asyncio.get_running_loop().create_task(self._keep_lease())
+
+    async def stop(self) -> None:
+        """Leave; resting orders are cancelled or kept as set, reports stored as far as the log takes them."""
+        if self._leasing is not None:
+            self._leasing.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._leasing
+        if self._acting:
+            self.session.holds["stopping"] = "the gateway is being stopped"
+            if self._settings.on_stop == "cancel":
+                await self.operator.cancel_all(None, "gateway", "clean stop")
+            await self.guard.disarm()
+            await self._leave()
+        await self.reports.drained(2.0)
+        await self.alerts.drained(2.0)
+        with contextlib.suppress(LogError, asyncio.TimeoutError):
+            await asyncio.wait_for(self.memory.save(), 2.0)
+            await self.lease.release()
+        self.reports.close()
+        self.alerts.close()
+
+    async def _keep_lease(self) -> None:
+        while True:
+            await asyncio.sleep(self._settings.lease_ttl / 4)
+            try:
+                held = await self.lease.step()
+            except LogError:
+                self.counts["lease_unanswered"] += 1
+                continue
+            if held and not self._acting and not self._refused:
+                await self._take_over()
+            elif self._acting and not held:
+                self.alerts.say(
+                    "gateway_replaced", "high", f"{self.lease.holder.owner!r} acts for the account now"
+                )
+                await self._leave()
+
+    async def _take_over(self) -> None:
+        try:
+            await self._act()
+        except VenueRefused as error:
+            self._refuse(error)
+            await self._leave()
+        except LogError:
+            await self._leave()  # it is tried again with the next renewal
+
+    def _refuse(self, error: VenueRefused) -> None:
+        """Only people can mend this: nothing is tried again."""
+        self._refused = str(error)
+        self.session.holds["refused"] = f"the venue refuses the key: {error}"
+        self.alerts.say("venue_refused", "critical", f"the venue refuses the key: {error}", key="refused")
+
+    async def _act(self) -> None:
+        """Begin to act for the account."""
+        loop = asyncio.get_running_loop()
+        self._acting = True
+        self.guard.alive(loop.time())
+        await self.memory.load()
+        bucket = self._log.bucket("LEASE")
+        for lane in self._lanes:
+            entry = await bucket.get(f"lane.{lane}")
+            if entry is not None:
+                self._on_lane(entry)
+        self.reconciler.recall()
+        self.session.since = max(self.session.since, self._clock.now())
+        self.session.holds = {"reconcile": "the first reconciliation is not done"}
+        self.operator.recall()
+        self._subscriptions = [
+            bucket.watch(self._on_lane, "lane."),
+            self._log.subscribe(self._subject, self._on_request),
+        ]
+        await self.operator.open()
+        for work in (self.reconciler.run(), self._compare(), self.guard.run(), self._save()):
+            self._spawn(work)
+        try:
+            await self._venue.open(self.reports.from_stream, self._on_session)
+        except VenueDown:
+            self._spawn(self._open_later())
+
+    async def _open_later(self) -> None:
+        """The venue could not be reached: go on trying."""
+        pause = self._settings.retry
+        while True:
+            self.counts["venue_unreachable"] += 1
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, self._settings.retry_most)
+            try:
+                await self._venue.open(self.reports.from_stream, self._on_session)
+                self.reconciler.want("the venue has been reached")
+                return
+            except VenueDown:
+                continue
+            except VenueRefused as error:
+                self._refuse(error)
+                return
+
+    async def _leave(self) -> None:
+        """Act no more; open orders stay."""
+        self._acting = False
+        self.session.holds.setdefault("standby", "another gateway acts for this account")
+        for subscription in self._subscriptions:
+            subscription.close()
+        self._subscriptions = []
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.operator.close()
+        await self._venue.close()
+
+    def _spawn(self, work: Coroutine[Any, Any, None], vital: bool = True) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(lambda done: self._ended(done, vital))
+
+    def _ended(self, task: asyncio.Task[None], vital: bool) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.counts["failed"] += 1
+            if vital:
+                self.session.holds["failed"] = f"{type(error).__name__}: {error}"
+            text = f"a part of the gateway has failed: {error!r}"
+            self.alerts.say("gateway_failed", "critical" if vital else "high", text, key=type(error).__name__)
+
+    # Requests.
+
+    def _on_request(self, _: str, data: bytes) -> None:
+        received = self._clock.now()
+        try:
+            envelope = decode(data)
+        except (Unreadable, Newer) as error:
+            self.counts["unreadable"] += 1
+            self.alerts.say(
+                "unreadable_request", "high", f"a request cannot be read: {error}", key="unreadable"
+            )
+            return
+        if not self.session.admits(envelope.lane, envelope.epoch, len(envelope.messages)):
+            return
+        self.guard.check()
+        for m in envelope.messages:
+            if type(m) is SendCancel:
+                self._send(m)
+            elif type(m) is SendNew or type(m) is SendReplace:
+                self._enter(m, envelope, received)
+            elif type(m) is SendStatus:
+                if m.cl_ord_id not in self._asked:
+                    self._asked.add(m.cl_ord_id)
+                    self._spawn(self._status(m), vital=False)
+            else:
+                self.counts["no_request"] += 1
+
+    def _enter(self, m: SendNew | SendReplace, envelope: Envelope, received: int) -> None:
+        if m.account != self._account:
+            self.counts["misrouted"] += 1
+            self.alerts.say(
+                "misrouted", "high", f"a request for account {m.account} came here", key=m.account
+            )
+            return
+        verdict = self.session.judge(m, envelope.trace, envelope.ts, received)
+        if verdict == SEND:
+            self._send(m)
+            if self._on_hop is not None and type(m) is SendNew:
+                self._on_hop((envelope.trace, envelope.ts, received, self._clock.now()))
+        elif verdict > 0:
+            kind, qty, price = ExecType.REJECTED, 0, 0
+            if type(m) is SendReplace:
+                kind, qty, price = ExecType.CANCEL_REJECTED, m.qty, m.price
+            self.reports.deliver([Report(received, m.cl_ord_id, kind, qty=qty, price=price, reason=verdict)])
+
+    def _send(self, m: SendNew | SendCancel | SendReplace) -> None:
+        try:
+            self._venue.send(m)
+            self.counts["sent"] += 1
+        except Exception as error:  # the order's fate is unknown; the lane will ask
+            self.counts["send_failed"] += 1
+            self.alerts.say("send_failed", "high", f"a request could not be written: {error!r}", key="send")
+
+    async def _status(self, m: SendStatus) -> None:
+        try:
+            async with self._asking:
+                self.reports.deliver(await self._venue.status(m))
+        except VenueDown:
+            self.counts["status_unanswered"] += 1  # the lane asks again
+        finally:
+            self._asked.discard(m.cl_ord_id)
+
+    # What others tell.
+
+    def _on_lane(self, entry: KvEntry) -> None:
+        """A lane's lease: an owner and its epoch."""
+        _, _, number = entry.key.partition(".")
+        if entry.value and number.isdecimal():
+            with contextlib.suppress(msgspec.MsgspecError):
+                self.session.learn(int(number), int(msgspec.json.decode(entry.value).get("epoch", 0)))
+
+    def _on_session(self, up: bool) -> None:
+        """The venue's session was lost, or is back."""
+        self.counts["session_back" if up else "session_lost"] += 1
+        self.session.holds["reconcile"] = "the venue's session was lost: not reconciled since"
+        self.reconciler.want("the venue's session was lost")
+
+    def _on_clean(self) -> None:
+        """Venue and books agree: new orders may go out."""
+        self.session.holds.pop("reconcile", None)
+
+    def _alive(self) -> None:
+        self.guard.alive(asyncio.get_running_loop().time())
+
+    # Loops.
+
+    async def _compare(self) -> None:
+        """Drop copy."""
+        while True:
+            await asyncio.sleep(self._settings.drop_copy)
+            if self._venue.connected and "reconcile" not in self.session.holds:
+                try:
+                    await self.history.read(self._settings.drop_copy_overlap, expected=False)
+                except VenueDown:
+                    self.counts["drop_copy_unanswered"] += 1
+
+    async def _save(self) -> None:
+        while True:
+            await asyncio.sleep(_SAVE)
+            try:
+                await self.memory.save()
+            except LogError:
+                self.counts["memory_unsaved"] += 1
+
+    def health(self) -> dict[str, Any]:
+        """As in `ops.health`; `state` is `acting`, `standby` or `refused`."""
+        holds = dict(self.session.holds)
+        standing_by = not self._acting and not self._refused
+        why = "" if standing_by else "; ".join(f"{name}: {text}" for name, text in sorted(holds.items()))
+        state = "refused" if self._refused else "acting" if self._acting else "standby"
+        figures = {
+            "state": state,
+            "connected": self._venue.connected,
+            "reconciled": self.reconciler.reconciled,
+            "clean": not self.reconciler.why,
+            "not_clean": self.reconciler.why,
+            "mismatches": self.reconciler.mismatches,
+            "open": self.reconciler.open_orders,
+            "foreign": self.reconciler.foreign,
+            "inflight": len(self.session.inflight),
+            "holds": holds,
+            "unstored_reports": self.reports.pending,
+            "cursor": self.memory.saved.cursor,
+        }
+        return {
+            "ok": not why,
+            "why": why,
+            "gateways": {self.name: figures},
+            "counters": {**self.counts, **{f"venue_{name}": n for name, n in self._venue.counters().items()}},
+            "alerts": list(self.alerts.recent),
+        }

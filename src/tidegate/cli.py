@@ -1,4 +1,4 @@
-"""The command line: `tidegate data`, `tidegate backtest`. Mistakes are one line on stderr and exit code 2."""
+"""The command line: data, backtest, and the live system. Mistakes are one line on stderr and exit code 2."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import tidegate
-from tidegate import cli_backtest, cli_data
+from tidegate import cli_backtest, cli_data, cli_live
 from tidegate.errors import UserError
 
 app = typer.Typer(
@@ -19,6 +19,7 @@ app = typer.Typer(
 )
 app.add_typer(cli_data.app, name="data")
 app.command("backtest")(cli_backtest.backtest)
+cli_live.register(app)
 
 
 def _version(wanted: bool) -> None:

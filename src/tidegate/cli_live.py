@@ -1,0 +1,237 @@
+"""`tidegate up`, `ps`, `logs`, `cancel-all`: a live system started, looked at, and told to cancel."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tidegate.errors import UserError
+
+if TYPE_CHECKING:
+    from tidegate.config import Config
+    from tidegate.ops.folder import DataFolder
+    from tidegate.ops.topology import Process, Topology
+
+DEFAULT_DATA = Path("runs/live")
+NOT_WELL, FAILED = 1, 3
+DataOption = Annotated[Path, typer.Option("--data", help="The system's data folder.")]
+
+
+def up(
+    config: Annotated[Path, typer.Argument(help="The system's TOML file.")],
+    data: DataOption = DEFAULT_DATA,
+    plain: Annotated[
+        bool, typer.Option(help="Lines instead of the live screen, also on a terminal.")
+    ] = False,
+) -> None:
+    """Start a system's processes, keep them alive, show how they are; Ctrl-C stops them in order.
+
+    Exit code 3 when a process that the system needs ended by itself before it was up.
+    """
+    import asyncio
+
+    from rich.console import Console
+
+    from tidegate import config as configuration
+    from tidegate.ops.supervisor import ChildFailed
+
+    loaded = configuration.load(config)
+    topology = topology_of(loaded, config, data)
+    console = Console(force_terminal=False if plain else None)
+    try:
+        dead = asyncio.run(_up(topology, data, loaded.run.name, console))
+    except ChildFailed as error:
+        print(f"tidegate: {error}", file=sys.stderr)
+        raise typer.Exit(FAILED) from None
+    if dead:
+        print(f"tidegate: ended: {', '.join(dead)}", file=sys.stderr)
+        raise typer.Exit(FAILED)
+
+
+async def _up(topology: Topology, data: Path, title: str, console: Any) -> list[str]:
+    """Run it to its end; the processes that were dead by then."""
+    import asyncio
+
+    from tidegate.model.clock import SystemClock
+    from tidegate.ops.child import State
+    from tidegate.ops.folder import DataFolder
+    from tidegate.ops.logs import LogFile
+    from tidegate.ops.show import Shown
+    from tidegate.ops.snapshot import Looker
+    from tidegate.ops.supervisor import Event, Supervisor
+
+    folder, clock, shown = DataFolder(data), SystemClock(), Shown(console, title)
+    folder.make()
+    log = LogFile(folder, "up", "supervisor", clock)
+
+    def event(event: Event) -> None:
+        log.write(event.level, f"process.{event.state}", event.text, process=event.name)
+        shown.event(event)
+
+    supervisor = Supervisor(topology, folder, clock, event)
+    show = asyncio.create_task(shown.run(supervisor, Looker(folder, clock)))
+    try:
+        await supervisor.run()
+    finally:
+        show.cancel()
+        await asyncio.gather(show, return_exceptions=True)
+        log.close()
+    return [child.process.name for child in supervisor.children.values() if child.state is State.DEAD]
+
+
+def topology_of(config: Config, path: Path, data: Path) -> Topology:
+    """The processes that a configuration asks for, in the order they start: log, venue, feed, …"""
+    from tidegate.config_live import processes_of
+    from tidegate.ops.topology import Topology, process_names, role_process
+
+    found = processes_of(config.topology, dict(config.strategies), config.simulated is not None)
+    processes = [
+        role_process(name, roles, str(path), str(data))
+        for name, roles in zip(process_names(found), found, strict=True)
+    ]
+    return Topology([*_log(config, path), *processes])
+
+
+def _log(config: Config, path: Path) -> list[Process]:
+    """The log's own process, first to start and last to stop; none where the configuration names a server."""
+    if not config.log.url:
+        raise UserError(f"{path}: log.url is not set: say where the log's server is")
+    return []
+
+
+def ps(
+    data: DataOption = DEFAULT_DATA,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+) -> None:
+    """Show a running system once. Exit code 1 when something is not healthy, or nothing runs."""
+    from tidegate.model.clock import SystemClock
+    from tidegate.ops.snapshot import Looker
+
+    looker = Looker(_folder(data), SystemClock())
+    looker.look()
+    time.sleep(0.25)  # CPU time is a difference of two looks
+    shot = looker.look()
+    if json:
+        import msgspec
+
+        sys.stdout.write(msgspec.json.format(msgspec.json.encode(shot), indent=2).decode() + "\n")
+    elif not shot.processes:
+        print(f"tidegate: nothing runs on {data}", file=sys.stderr)
+    else:
+        from rich.console import Console
+
+        from tidegate.ops.view import screen
+
+        console = Console()
+        console.print(screen(shot, f"tidegate on {data}", console.width))
+        if not shot.pid:
+            print(f"tidegate: no `tidegate up` runs on {data}", file=sys.stderr)
+    if not shot.good:
+        raise typer.Exit(NOT_WELL)
+
+
+def logs(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Processes; all.")] = None,
+    data: DataOption = DEFAULT_DATA,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what comes.")] = False,
+    trace: Annotated[int, typer.Option(help="One tick's way: its trace id.")] = 0,
+    level: Annotated[str, typer.Option(help="This level and above.")] = "debug",
+    since: Annotated[str, typer.Option(help="5m, 2h: so long ago; or a time, ISO 8601 in UTC.")] = "",
+    last: Annotated[int, typer.Option("--last", "-n", help="Only the last so many lines; 0 is all.")] = 200,
+    json: Annotated[bool, typer.Option("--json", help="Print the lines as they are.")] = False,
+) -> None:
+    """Show the logs of all processes as one, by time; with --trace one tick's way to its fill."""
+    from collections import deque
+
+    from rich.console import Console
+
+    from tidegate.ops import log_reader
+    from tidegate.ops.logs import level_number
+
+    folder = _folder(data)
+    wanted = log_reader.Wanted(tuple(names or ()), level_number(level), trace, _since(since))
+    width = max(len(name) for name in log_reader.log_names(folder, wanted.names))
+    follower = log_reader.Follower(folder, wanted) if follow else None  # from here on, whatever reading takes
+    console, begin = Console(), trace
+
+    def show(line: dict[str, Any]) -> None:
+        if json:
+            import msgspec
+
+            sys.stdout.write(msgspec.json.encode(line).decode() + "\n")
+        else:
+            console.print(log_reader.show(line, begin, width), soft_wrap=True)
+
+    found = log_reader.read(folder, wanted)
+    shown = 0
+    for line in found if trace or not last else deque(found, maxlen=last):
+        show(line)
+        shown += 1
+    if wanted.unreadable:
+        print(f"tidegate: {wanted.unreadable} lines could not be read", file=sys.stderr)
+    if follower is not None:
+        for line in log_reader.follow(follower):
+            show(line)
+            sys.stdout.flush()
+    elif trace and not shown:
+        raise UserError(f"--trace {trace}: no line of any log has it; is tracing on?")
+
+
+def cancel_all(
+    data: DataOption = DEFAULT_DATA,
+    venue: Annotated[str, typer.Option(help="Of this venue only.")] = "",
+    account: Annotated[str, typer.Option(help="Of this account only.")] = "",
+    reason: Annotated[str, typer.Option(help="Why; goes into the log.")] = "asked for on the command line",
+) -> None:
+    """Cancel every resting order at the venues, by their gateways; works with the log dead.
+
+    Exit code 1 when a gateway did not do it.
+    """
+    import asyncio
+
+    from tidegate.ops.cancel_all import cancel_all as cancel
+    from tidegate.ops.cancel_all import gateways
+
+    answers = asyncio.run(cancel(gateways(_folder(data), venue, account), reason))
+    for answer in answers:
+        more = " ".join(f"{key}={value}" for key, value in answer.said.items() if key not in ("ok", "error"))
+        print(
+            f"{answer.gateway.venue}.{answer.gateway.account}  {answer.error or 'cancelled'}  {more}".rstrip()
+        )
+    if any(answer.error for answer in answers):
+        raise typer.Exit(NOT_WELL)
+
+
+def _folder(data: Path) -> DataFolder:
+    from tidegate.ops.folder import DataFolder
+
+    if not data.is_dir():
+        raise UserError(f"no data folder {data}; start a system with `tidegate up`, or say --data")
+    return DataFolder(data)
+
+
+def _since(text: str) -> int:
+    from tidegate.model.time import duration, parse
+
+    if not text:
+        return 0
+    try:
+        return time.time_ns() - duration(text)
+    except ValueError:
+        pass
+    try:
+        return parse(text)
+    except ValueError:
+        raise UserError(f"--since {text!r}: write 5m, 2h, or a time like 2024-08-08T23:55:00") from None
+
+
+def register(app: typer.Typer) -> None:
+    """Put the commands on the lead one."""
+    app.command("up")(up)
+    app.command("ps")(ps)
+    app.command("logs")(logs)
+    app.command("cancel-all")(cancel_all)

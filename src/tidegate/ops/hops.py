@@ -1,0 +1,88 @@
+"""Where a tick is, and when: latencies from its receipt to every place it comes to, and its trace in the log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from tidegate.ops.logs import LogFile
+
+_SUB = 5
+"""Bits kept below the highest: a value is known to 1 part in 32."""
+PERCENTILES = {"p50": 0.5, "p99": 0.99, "p999": 0.999}
+
+
+class Histogram:
+    """Counts of values ≥ 0 in slots whose width grows with the value; a value is off by 3 % at most."""
+
+    __slots__ = ("count", "slots")
+
+    def __init__(self) -> None:
+        self.slots: dict[int, int] = {}
+        self.count = 0
+
+    def add(self, value: int) -> None:
+        """Count a value; one below 0 as 0."""
+        if value < 1 << _SUB:
+            slot = max(value, 0)
+        else:
+            shift = value.bit_length() - _SUB - 1
+            slot = (shift << _SUB) + (value >> shift)
+        self.slots[slot] = self.slots.get(slot, 0) + 1
+        self.count += 1
+
+    def percentiles(self, shares: Iterable[float], other: Histogram | None = None) -> list[int]:
+        """The values that these rising shares do not exceed, of this and the other's; 0 where there are none."""
+        slots = {k: n + self.slots.get(k, 0) for k, n in other.slots.items()} if other else {}
+        slots = self.slots | slots
+        order = sorted(slots)
+        count, seen, at, found = sum(slots.values()), 0, -1, list[int]()
+        for share in shares:
+            while at + 1 < len(order) and (seen < share * count or at < 0):
+                at += 1
+                seen += slots[order[at]]
+            found.append(_middle(order[at]) if order else 0)
+        return found
+
+
+def _middle(slot: int) -> int:
+    if slot < 2 << _SUB:
+        return slot
+    shift = (slot >> _SUB) - 1
+    return (((slot & ((1 << _SUB) - 1)) | 1 << _SUB) << shift) + (1 << shift >> 1)
+
+
+class Hops:
+    """Called by services as `on_hop(hop, trace, ts)`; `trace` is when the tick was received, both ns.
+
+    Latencies are of the last one to two `window`s of ns, so that health shows the present and not the start.
+    """
+
+    def __init__(self, log: LogFile, window: int = 30 * 10**9) -> None:
+        self._log, self._window = log, window
+        self._now: dict[str, Histogram] = {}
+        self._before: dict[str, Histogram] = {}
+        self._since = 0
+
+    def __call__(self, hop: str, trace: int, ts: int) -> None:
+        """A tick has come to `hop`."""
+        if ts - self._since > self._window:
+            self._before = self._now if ts - self._since < 2 * self._window else {}
+            self._now, self._since = {}, ts
+        found = self._now.get(hop)
+        if found is None:
+            found = self._now[hop] = Histogram()
+        found.add(ts - trace)
+        if self._log.trace_every:
+            self._log.hop(hop, trace, ts)
+
+    def health(self) -> dict[str, Any]:
+        """`latency` by hop, as health has it; add it as a service of its own."""
+        latency = {}
+        for hop in sorted({*self._now, *self._before}):
+            now, before = self._now.get(hop) or Histogram(), self._before.get(hop)
+            values = now.percentiles(PERCENTILES.values(), before)
+            latency[hop] = dict(zip(PERCENTILES, values, strict=True)) | {
+                "count": now.count + (before.count if before else 0)
+            }
+        return {"latency": latency}

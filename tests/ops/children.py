@@ -1,0 +1,90 @@
+"""Small real processes for the supervisor, and a way to wait for what it tells."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+from tidegate.model.clock import SystemClock
+from tidegate.ops.folder import DataFolder
+from tidegate.ops.supervisor import Event, Supervisor
+from tidegate.ops.topology import Process, Topology
+
+GOOD = """
+import asyncio, signal, sys
+sys.path[:0] = {path!r}
+from pathlib import Path
+from tidegate.model.clock import SystemClock
+from tidegate.ops.folder import DataFolder
+from tidegate.ops.health import HealthFile
+
+async def main():
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    health = HealthFile(DataFolder(Path({data!r})), {name!r}, ["test"], {{"test": lambda: {said!r}}}, SystemClock())
+    await health.start()
+    if {deaf!r}:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    health.running()
+    await stop.wait()
+    with open({order!r}, "a") as file:
+        file.write({name!r} + "\\n")
+    await health.stop()
+
+asyncio.run(main())
+"""
+"""A process as `tidegate run` makes them: health, and a clean stop, which it writes down."""
+SLEEPS = "import time; time.sleep(600)"
+MISTAKEN = (
+    "import sys; print('half of it'); print('tidegate: x.toml: unknown key', file=sys.stderr); sys.exit(2)"
+)
+
+
+def good(tmp_path: Path, name: str, said: dict | None = None, deaf: bool = False, **more) -> Process:
+    """A process with health; a deaf one ignores SIGTERM once it is healthy."""
+    script = tmp_path / f"{name}.py"
+    script.write_text(
+        GOOD.format(
+            path=[p for p in sys.path if p], data=str(tmp_path / "data"), name=name, said=said or {},
+            order=str(tmp_path / "order"), deaf=deaf,
+        )
+    )  # fmt: skip
+    return Process(name, [sys.executable, str(script)], **more)
+
+
+def plain(name: str, code: str, *args: str, **more) -> Process:
+    """A process without health."""
+    return Process(name, [sys.executable, "-c", code, *args], health=False, **more)
+
+
+class Told:
+    """What a supervisor told, to be waited for."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self._new = asyncio.Event()
+
+    def __call__(self, event: Event) -> None:
+        self.events.append(event)
+        self._new.set()
+
+    async def until(self, name: str, state: str, times: int = 1) -> Event:
+        """The event, when it has come so many times."""
+        async with asyncio.timeout(20):
+            while len(found := [e for e in self.events if (e.name, e.state) == (name, state)]) < times:
+                self._new.clear()
+                await self._new.wait()
+        return found[times - 1]
+
+    def all(self, name: str, state: str) -> list[Event]:
+        """All such events."""
+        return [e for e in self.events if (e.name, e.state) == (name, state)]
+
+
+def supervise(tmp_path: Path, processes: list[Process]) -> tuple[Supervisor, Told]:
+    """A supervisor that looks often, so that tests are short."""
+    told = Told()
+    folder = DataFolder(tmp_path / "data")
+    return Supervisor(Topology(processes), folder, SystemClock(), told, period=0.02), told

@@ -165,13 +165,13 @@ class Ownership:
         loop = asyncio.get_running_loop()
         due = loop.time() + RENEW
         while True:
-            with contextlib.suppress(asyncio.TimeoutError):
+            try:
                 await asyncio.wait_for(self._wake.wait(), max(0.0, due - loop.time()))
-            self._wake.clear()
-            if loop.time() >= due:
+            except TimeoutError:
                 due = loop.time() + RENEW
                 with contextlib.suppress(LogError):
                     await self._renew()
+            self._wake.clear()
             with contextlib.suppress(LogError):
                 await self._settle()
 

@@ -28,7 +28,7 @@ FIRST_WINDOW, LARGEST_WINDOW = 1 << 16, 1 << 22
 """Ticks of a book's window at first, and at most; records beyond the largest are counted, not kept."""
 _Number = TypeVar("_Number", np.int64, np.float64)
 JournalSink = Callable[[Words], None]
-_NONE = np.empty(0, np.int64)
+_FIRST = np.zeros(1, np.int64)
 
 
 def _nowhere(_rows: Words) -> None:
@@ -253,14 +253,14 @@ class Engine:
             self._make_room(status, journal)
 
     def live(self, rows: Words, now: int) -> None:
-        """Take in records as they come from a feed, of markets that trade elsewhere, and let pass what is due at `now`.
+        """Take in records as they come from a feed, and let pass what is due at `now`; orders are elsewhere.
 
-        Only the local side runs: books, bars, timers, handlers. Re-raises what a strategy raised; records behind it
-        are still taken in by the next call's engine state, not lost to the books, as far as they came before it.
+        The exchange's side sees the records too: it is what makes room in the books. Re-raises what a strategy raised.
         """
+        order = _FIRST[: len(rows)] if len(rows) < 2 else np.argsort(rows[:, TS_EVENT], kind="stable")
         self.state.s[k.S_X] = self.state.s[k.S_L] = 0
         while True:
-            status = replay(self.address, rows, _NONE, len(rows), now)
+            status = replay(self.address, rows, order, len(rows), now)
             if status in (k.DONE, k.NEED_DATA):
                 break
             if status == k.STOPPED:

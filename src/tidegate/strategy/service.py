@@ -175,7 +175,7 @@ class StrategyService:
     def _feed(self, data: bytes) -> None:
         if not self._running or len(data) < 64 or len(data) % 64:
             return
-        rows = np.frombuffer(data, np.int64).reshape(-1, 8)
+        rows = np.frombuffer(bytearray(data), np.int64).reshape(-1, 8)  # kernels take writable arrays
         self._ticks += len(rows)
         if self._on_hop:
             self._on_hop("strategy.in", int(rows[-1, 1]), self._clock.now())

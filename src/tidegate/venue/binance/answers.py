@@ -20,6 +20,8 @@ from tidegate.venue.binance.requests import Params
 from tidegate.venue.binance.symbols import Symbols
 
 Request = SendNew | SendCancel | SendReplace
+_LONGEST_WAIT = 1_000_000
+"""Seconds; a longer wait is no wait but a time."""
 _PARTLY, _NEITHER = -2021, -2022
 """A cancel-and-replace (spot) that cancelled only; that did nothing."""
 
@@ -151,8 +153,10 @@ class Answers:
         return found
 
     def _throttled(self, status: int, data: Any, venue_now: int) -> None:
-        """The venue said "too many": how long to wait it tells in ms of its clock."""
+        """The venue said "too many", and how long to wait: until a time in ms of its clock, or for some seconds."""
         self._counts["rate limit hit"] += 1
-        until = data.get("retryAfter") if isinstance(data, dict) else None
-        seconds = max(0.0, (until * MS - venue_now) / SECOND) if isinstance(until, int) else None
+        after = data.get("retryAfter") if isinstance(data, dict) else None
+        seconds = float(after) if isinstance(after, int) else None
+        if seconds is not None and seconds > _LONGEST_WAIT:
+            seconds = max(0.0, (seconds * MS - venue_now) / SECOND)
         self._limits.block(venue_now, seconds, banned=status == 418)

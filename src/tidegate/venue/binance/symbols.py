@@ -36,7 +36,7 @@ class Grid:
         whole, _, part = text.partition(".")
         negative = whole.startswith("-")
         digits = whole.removeprefix("-") + part[: self._decimals].ljust(self._decimals, "0")
-        if not digits.isdigit() or not digits.isascii() or part[self._decimals :].strip("0"):
+        if not whole or not digits.isdigit() or not digits.isascii() or part[self._decimals :].strip("0"):
             raise ScaleError(f"{text!r} is not a multiple of {self.step}")
         steps, rest = divmod(int(digits), self._numerator)
         if rest:

@@ -12,9 +12,12 @@ import typer
 from tidegate.errors import UserError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from tidegate.config import Config
     from tidegate.ops.folder import DataFolder
-    from tidegate.ops.topology import Process, Topology
+    from tidegate.ops.log_server import LogServer
+    from tidegate.ops.topology import Topology
 
 DEFAULT_DATA = Path("runs/live")
 NOT_WELL, FAILED = 1, 3
@@ -37,13 +40,15 @@ def up(
     from rich.console import Console
 
     from tidegate import config as configuration
+    from tidegate.ops.log_server import LogServer
     from tidegate.ops.supervisor import ChildFailed
 
     loaded = configuration.load(config)
-    topology = topology_of(loaded, config, data)
+    server = None if loaded.log.url else LogServer(data, loaded.log.durability)
+    topology = topology_of(loaded, config, data, server)
     console = Console(force_terminal=False if plain else None)
     try:
-        dead = asyncio.run(_up(topology, data, loaded.run.name, console))
+        dead = asyncio.run(_up(topology, data, loaded.run.name, console, server))
     except ChildFailed as error:
         print(f"tidegate: {error}", file=sys.stderr)
         raise typer.Exit(FAILED) from None
@@ -52,7 +57,9 @@ def up(
         raise typer.Exit(FAILED)
 
 
-async def _up(topology: Topology, data: Path, title: str, console: Any) -> list[str]:
+async def _up(
+    topology: Topology, data: Path, title: str, console: Console, server: LogServer | None
+) -> list[str]:
     """Run it to its end; the processes that were dead by then."""
     import asyncio
 
@@ -79,11 +86,13 @@ async def _up(topology: Topology, data: Path, title: str, console: Any) -> list[
     finally:
         show.cancel()
         await asyncio.gather(show, return_exceptions=True)
+        if server is not None:
+            await server.close()
         log.close()
     return [child.process.name for child in supervisor.children.values() if child.state is State.DEAD]
 
 
-def topology_of(config: Config, path: Path, data: Path) -> Topology:
+def topology_of(config: Config, path: Path, data: Path, server: LogServer | None = None) -> Topology:
     """The processes that a configuration asks for, in the order they start: log, venue, feed, …"""
     from tidegate.config_live import processes_of
     from tidegate.ops.topology import Topology, process_names, role_process
@@ -93,14 +102,7 @@ def topology_of(config: Config, path: Path, data: Path) -> Topology:
         role_process(name, roles, str(path), str(data))
         for name, roles in zip(process_names(found), found, strict=True)
     ]
-    return Topology([*_log(config, path), *processes])
-
-
-def _log(config: Config, path: Path) -> list[Process]:
-    """The log's own process, first to start and last to stop; none where the configuration names a server."""
-    if not config.log.url:
-        raise UserError(f"{path}: log.url is not set: say where the log's server is")
-    return []
+    return Topology([*([server.process()] if server else []), *processes])
 
 
 def ps(

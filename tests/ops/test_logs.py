@@ -170,7 +170,7 @@ def three_processes(folder, every=1):
         trace = T0 + n * 1_000_000
         clock.set(trace + 900_000)
         for at, (name, hop) in enumerate(
-            [("feed", "feed.out"), ("oms", "oms.in"), ("oms", "oms.out"), ("gw", "venue.out")]
+            [("feed", "feed.out"), ("oms", "oms.in"), ("oms", "oms.out"), ("gw", "gateway.out")]
         ):
             hops[name](hop, trace, trace + at * 100_000)
         files["gw"].info("fill", "bought 3", trace=trace, cl_ord_id=n + 1)
@@ -184,7 +184,7 @@ def test_one_tick_is_followed_through_all_processes_to_the_fill(folder):
     trace = T0 + 1_000_000
     lines = list(read(folder, Wanted(trace=trace)))
     assert [line.get("hop", line["event"]) for line in lines] == [
-        "feed.out", "oms.in", "oms.out", "venue.out", "fill",
+        "feed.out", "oms.in", "oms.out", "gateway.out", "fill",
     ]  # fmt: skip
     assert [line["name"] for line in lines] == ["feed-1", "oms-1", "oms-1", "gw-1", "gw-1"]
     shown = [show(line, trace).plain for line in lines]
@@ -199,6 +199,19 @@ def test_no_tick_is_written_unless_tracing_is_on_but_latency_is_known(folder):
     assert list(latency) == ["oms.in", "oms.out"]
     assert latency["oms.out"]["count"] == 2
     assert abs(latency["oms.out"]["p99"] - 200_000) <= 200_000 / 32
+
+
+def test_orders_that_no_tick_led_to_are_left_out(folder):
+    log = LogFile(folder, "a", "gateway", SimulatedClock(T0), trace_every=1)
+    hops = Hops(log)
+    hops.gateway((0, T0, T0, T0))
+    hops.gateway((T0, T0 + 100, T0 + 200, T0 + 300))
+    log.close()
+    assert [(line["hop"], line["ts"] - T0) for line in lines_of(folder, "a")] == [
+        ("gateway.in", 200),
+        ("gateway.out", 300),
+    ]
+    assert hops.health()["latency"]["gateway.out"]["count"] == 1
 
 
 def test_every_process_chooses_the_same_ticks(folder):

@@ -83,7 +83,7 @@ def test_the_whole_screen(folder):
     assert "4 of 5 healthy" in text
     assert "● degraded" in text
     row = next(part for part in text.splitlines() if "123,456" in part)
-    assert row.split()[-9:-1] == ["0", "oms-1", "3", "123,456", "1,100", "50.0", "7", "1"]
+    assert row.split()[1:9] == ["0", "oms-1", "3", "123,456", "1,100", "50.0", "7", "1"]
     for expected in (
         "● down",
         "42 s ago",
@@ -104,6 +104,23 @@ def test_the_whole_screen(folder):
         "p99 1.9 ms",
     ):
         assert expected in said
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        ({"connected": True, "state": "acting", "holds": {}}, "● connected"),
+        ({"connected": True, "state": "acting", "holds": {"disabled": "by ann: drill"}}, "● held: disabled"),
+        ({"connected": False, "state": "standby"}, "○ standby"),
+        ({"connected": False, "state": "refused"}, "● refused"),
+        ({"connected": False, "state": "acting"}, "● down"),
+    ],
+)
+def test_a_gateways_session(folder, row, expected):
+    said = {"gateways": {"BINANCE.making": row}}
+    folder.health("gateway-1").write_text(json.dumps({"pid": os.getpid(), "services": {"gateway": said}}))
+    shot = Looker(folder, SimulatedClock(T0)).look([row for row in states() if row["name"] == "gateway-1"])
+    assert expected in text_of(shot)
 
 
 @pytest.mark.parametrize("width", [40, 80, 95, 96, 200])

@@ -140,11 +140,8 @@ class Child:
         while True:
             try:
                 await self._spawn()
-            except UserError as error:
-                self._move(State.DEAD, str(error))
-                return
-            except Exception as error:  # a hook's, or the machine's: out of memory, of processes
-                how = f"cannot be started: {error}"
+            except Exception as error:  # the machine's, or a hook's: a port in use, no memory left
+                how = str(error) if isinstance(error, UserError) else f"cannot be started: {error}"
                 if not self.restarts:
                     self._move(State.DEAD, how)
                     return
@@ -192,10 +189,7 @@ class Child:
         await ended(self.pid)
         if self._popen is not None:
             return self._popen.wait()
-        try:  # started by a hook: perhaps a child that nobody else waits for
-            return os.waitstatus_to_exitcode(os.waitpid(self.pid, os.WNOHANG)[1])
-        except ChildProcessError:
-            return None
+        return None  # whoever started it has its exit code
 
     def _after(self, code: int | None) -> bool:
         """Note how it ended; True when it is to be started again."""

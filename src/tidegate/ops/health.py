@@ -7,7 +7,7 @@ A service's `health()` is a dict of its own; these keys are known and all may be
 | `ok`, `why` | all | False: it runs, but not as it should, and why |
 | `counters` | all | dict of counts by name |
 | `lanes` | oms | by number: `owner`, `epoch`, `seq`, `orders`, `open`, `unknown` |
-| `gateways` | gateway | by `VENUE.account`: `connected`, `reconciled` (ns), `mismatches` |
+| `gateways` | gateway | by `VENUE.account`: `connected`, `state`, `holds`, `reconciled` (ns), `mismatches` |
 | `strategies` | strategy | by name: `positions`, `pnl`, `orders`, `fills` |
 | `feeds` | feed | by venue: `events`, `gaps`, `quarantined`, `connected` |
 | `latency` | oms, gateway | by hop (`tick_to_order` …): `p50`, `p99`, `p999` (ns), `count` |

@@ -65,7 +65,9 @@ class Hops:
         self._since = 0
 
     def __call__(self, hop: str, trace: int, ts: int) -> None:
-        """A tick has come to `hop`."""
+        """A tick has come to `hop`; a trace of 0 is none."""
+        if not trace:
+            return
         if ts - self._since > self._window:
             self._before = self._now if ts - self._since < 2 * self._window else {}
             self._now, self._since = {}, ts
@@ -75,6 +77,11 @@ class Hops:
         found.add(ts - trace)
         if self._log.trace_every:
             self._log.hop(hop, trace, ts)
+
+    def gateway(self, hop: tuple[int, int, int, int]) -> None:
+        """As gateways tell it: (trace, when the request was written, received, and on the wire)."""
+        self("gateway.in", hop[0], hop[2])
+        self("gateway.out", hop[0], hop[3])
 
     def health(self) -> dict[str, Any]:
         """`latency` by hop, as health has it; add it as a service of its own."""

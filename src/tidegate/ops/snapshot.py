@@ -20,7 +20,7 @@ from tidegate.ops.proc import figures
 from tidegate.ops.supervisor import read_states
 
 Row = dict[str, Any]
-TICK_TO_ORDER = ("tick_to_order", "venue.out", "gateway.out", "gw.out", "oms.out", "strategy.out")
+TICK_TO_ORDER = ("tick_to_order", "gateway.out", "oms.out", "strategy.out")
 """Hops that show how long a tick takes to its order, the furthest first."""
 ALERTS = 5
 

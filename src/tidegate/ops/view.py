@@ -132,7 +132,7 @@ def _gateways(shot: Snapshot) -> Panel | None:
     for row in shot.gateways:
         at = _first(row, "reconciled", "last_reconciliation", "reconciled_ts")
         ago = f"{_ago(shot.ts - at)} ago" if isinstance(at, int) and at > 0 else NONE
-        table.add_row(str(row["gateway"]), _session(row.get("connected")), ago, _bad(row, "mismatches"))
+        table.add_row(str(row["gateway"]), _session(row), ago, _bad(row, "mismatches"))
     return _panel("Gateways", table) if shot.gateways else None
 
 
@@ -154,7 +154,7 @@ def _feeds(shot: Snapshot) -> Panel | None:
     table = _table("Feed", "Session", ">Events/s", ">Gaps", ">Quarantined")
     for row in shot.feeds:
         table.add_row(
-            str(row["feed"]), _session(row.get("connected")), number(row["events_s"], 0), _bad(row, "gaps"),
+            str(row["feed"]), _session(row), number(row["events_s"], 0), _bad(row, "gaps"),
             _bad(row, "quarantined"),
         )  # fmt: skip
     return _panel("Feeds", table) if shot.feeds else None
@@ -195,10 +195,16 @@ def _positions(row: Row) -> Text:
     return Text(str(held) if held is not None else NONE)
 
 
-def _session(connected: Any) -> Text:
-    if connected is None:
-        return Text(NONE)
-    return Text("● connected", style="green") if connected else Text("● down", style="bold red")
+def _session(row: Row) -> Text:
+    """Whether it is connected; of a gateway also whether it stands by, is refused, or holds orders back and why."""
+    state, holds, connected = row.get("state"), row.get("holds"), row.get("connected")
+    if state == "standby":
+        return Text("○ standby", style="dim")
+    if state == "refused" or connected is False:
+        return Text(f"● {state if state == 'refused' else 'down'}", style="bold red")
+    if isinstance(holds, dict) and holds:
+        return Text(f"● held: {', '.join(map(str, holds))}", style="yellow")
+    return Text("● connected", style="green") if connected else Text(NONE)
 
 
 def _bad(row: Row, key: str) -> Text:

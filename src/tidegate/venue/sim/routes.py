@@ -1,0 +1,163 @@
+"""Every request the server knows: what it costs, whether it is signed, who answers. REST and WebSocket API share it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import IntEnum
+from typing import Any, NamedTuple
+
+from tidegate.marketdata.binance_instruments import Market
+from tidegate.venue.sim.account_desk import AccountDesk
+from tidegate.venue.sim.call import Call
+from tidegate.venue.sim.market_desk import MarketDesk
+from tidegate.venue.sim.order_desk import OrderDesk
+from tidegate.venue.sim.user_streams import UserStreams
+
+
+class Security(IntEnum):
+    """What a request must prove."""
+
+    NONE = 0
+    KEY = 1
+    SIGNED = 2
+
+
+class Route(NamedTuple):
+    """One request. Public ones take (market, parameters, now), the others a `Call`."""
+
+    answer: Callable[..., Any]
+    weight: int
+    security: Security
+
+
+class Desks(NamedTuple):
+    """Who answers."""
+
+    orders: OrderDesk
+    accounts: AccountDesk
+    markets: MarketDesk
+    streams: UserStreams
+
+
+Table = dict[tuple[bool, str], Route]
+"""By (futures, name)."""
+
+
+def _listen(
+    streams: UserStreams,
+) -> tuple[Callable[[Call], Any], Callable[[Call], Any], Callable[[Call], Any]]:
+    def start(call: Call) -> Any:
+        return {"listenKey": streams.open_key(call.account, call.market, call.now)}
+
+    def keep(call: Call) -> Any:
+        key = streams.keep(call.account, call.market, call.params.get("listenKey", ""), call.now)
+        return {} if call.market is Market.SPOT else {"listenKey": key}
+
+    def stop(call: Call) -> Any:
+        streams.close_key(call.account, call.market)
+        return {}
+
+    return start, keep, stop
+
+
+def rest_table(desks: Desks) -> Table:
+    """REST requests by `METHOD path`, the path without its prefix and version."""
+    orders, accounts, markets, streams = desks
+    start, keep, stop = _listen(streams)
+    public = {
+        "GET ping": (markets.ping, 1),
+        "GET time": (markets.time, 1),
+        "GET exchangeInfo": (markets.info, 20),
+        "GET depth": (markets.depth, 5),
+        "GET trades": (markets.trades, 5),
+        "GET klines": (markets.klines, 2),
+        "GET ticker/24hr": (markets.ticker, 2),
+        "GET ticker/bookTicker": (markets.book_ticker, 2),
+        "GET ticker/price": (markets.price, 2),
+    }
+    both = {
+        "POST order": (orders.place, 1),
+        "POST order/test": (orders.test, 1),
+        "GET order": (orders.status, 4),
+        "DELETE order": (orders.cancel, 1),
+        "GET openOrders": (orders.open_orders, 6),
+        "GET allOrders": (orders.all_orders, 20),
+        "GET account": (accounts.account, 20),
+    }
+    spot = {
+        "POST order/cancelReplace": (orders.cancel_replace, 1),
+        "DELETE openOrders": (orders.cancel_all, 1),
+        "GET myTrades": (accounts.trades, 20),
+    }
+    futures = {
+        "PUT order": (orders.modify, 1),
+        "POST batchOrders": (orders.batch, 5),
+        "DELETE allOpenOrders": (orders.cancel_all, 1),
+        "GET openOrder": (orders.open_order, 1),
+        "POST countdownCancelAll": (orders.countdown, 10),
+        "GET userTrades": (accounts.trades, 5),
+        "GET balance": (accounts.balance, 5),
+        "GET positionRisk": (accounts.positions, 5),
+        "GET positionSide/dual": (accounts.position_mode, 30),
+        "POST positionSide/dual": (accounts.set_position_mode, 1),
+        "POST leverage": (accounts.leverage, 1),
+        "POST marginType": (accounts.margin_type, 1),
+        "GET commissionRate": (accounts.commission, 20),
+        "GET income": (accounts.nothing, 30),
+        "GET leverageBracket": (accounts.nothing, 1),
+    }
+    table: Table = {}
+    for name, (answer, weight) in public.items():
+        table[False, name] = table[True, name] = Route(answer, weight, Security.NONE)
+    table[True, "GET premiumIndex"] = Route(markets.premium, 1, Security.NONE)
+    for name, (private, weight) in both.items():
+        table[False, name] = table[True, name] = Route(private, weight, Security.SIGNED)
+    table |= {(False, name): Route(op, weight, Security.SIGNED) for name, (op, weight) in spot.items()}
+    table |= {(True, name): Route(op, weight, Security.SIGNED) for name, (op, weight) in futures.items()}
+    table[True, "GET v3/positionRisk"] = Route(accounts.open_positions, 5, Security.SIGNED)
+    for is_futures, path in ((False, "userDataStream"), (True, "listenKey")):
+        table[is_futures, f"POST {path}"] = Route(start, 1, Security.KEY)
+        table[is_futures, f"PUT {path}"] = Route(keep, 1, Security.KEY)
+        table[is_futures, f"DELETE {path}"] = Route(stop, 1, Security.KEY)
+    return table
+
+
+def socket_table(desks: Desks) -> Table:
+    """WebSocket API requests by method."""
+    orders, accounts, markets, streams = desks
+    start, keep, stop = _listen(streams)
+    made: Table = {}
+    for name, answer, weight in (
+        ("ping", markets.ping, 1),
+        ("time", markets.time, 1),
+        ("exchangeInfo", markets.info, 20),
+        ("depth", markets.depth, 5),
+        ("ticker.book", markets.book_ticker, 2),
+        ("ticker.price", markets.price, 2),
+    ):
+        made[False, name] = made[True, name] = Route(answer, weight, Security.NONE)
+    for name, private, weight, where in (
+        ("order.place", orders.place, 0, (False, True)),
+        ("order.test", orders.test, 1, (False,)),
+        ("order.cancel", orders.cancel, 1, (False, True)),
+        ("order.cancelReplace", orders.cancel_replace, 1, (False,)),
+        ("order.modify", orders.modify, 1, (True,)),
+        ("order.status", orders.status, 4, (False, True)),
+        ("openOrders.status", orders.open_orders, 6, (False, True)),
+        ("openOrders.cancelAll", orders.cancel_all, 1, (False, True)),
+        ("allOrders", orders.all_orders, 20, (False,)),
+        ("myTrades", accounts.trades, 20, (False,)),
+        ("account.status", accounts.account, 20, (False, True)),
+        ("v2/account.status", accounts.account, 5, (True,)),
+        ("account.balance", accounts.balance, 5, (True,)),
+        ("v2/account.balance", accounts.balance, 5, (True,)),
+        ("account.position", accounts.positions, 5, (True,)),
+        ("v2/account.position", accounts.open_positions, 5, (True,)),
+    ):
+        for futures in where:
+            made[futures, name] = Route(private, weight, Security.SIGNED)
+    for futures in (False, True):
+        made[futures, "userDataStream.start"] = Route(start, 2, Security.KEY)
+        made[futures, "userDataStream.ping"] = Route(keep, 2, Security.KEY)
+        made[futures, "userDataStream.stop"] = Route(stop, 2, Security.KEY)
+    return made

@@ -27,7 +27,8 @@ async def main():
     await health.start()
     if {deaf!r}:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    health.running()
+    if not {starting!r}:
+        health.running()
     await stop.wait()
     with open({order!r}, "a") as file:
         file.write({name!r} + "\\n")
@@ -42,13 +43,15 @@ MISTAKEN = (
 )
 
 
-def good(tmp_path: Path, name: str, said: dict | None = None, deaf: bool = False, **more) -> Process:
-    """A process with health; a deaf one ignores SIGTERM once it is healthy."""
+def good(
+    tmp_path: Path, name: str, said: dict | None = None, deaf: bool = False, starting: bool = False, **more
+) -> Process:
+    """A process with health; a deaf one ignores SIGTERM; one that is starting does so for good."""
     script = tmp_path / f"{name}.py"
     script.write_text(
         GOOD.format(
             path=[p for p in sys.path if p], data=str(tmp_path / "data"), name=name, said=said or {},
-            order=str(tmp_path / "order"), deaf=deaf,
+            order=str(tmp_path / "order"), deaf=deaf, starting=starting,
         )
     )  # fmt: skip
     return Process(name, [sys.executable, str(script)], **more)

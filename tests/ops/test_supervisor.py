@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 from ops.children import MISTAKEN, SLEEPS, good, plain, supervise
@@ -26,10 +27,10 @@ def test_a_killed_process_is_started_again_later_each_time(tmp_path):
         try:
             child = supervisor.child("oms-1")
             pids = [child.pid]
-            for time in (1, 2):
+            for times in (1, 2):
                 os.kill(child.pid, signal.SIGKILL)
-                await told.until("oms-1", "restarting", time)
-                await told.until("oms-1", "healthy", time + 1)
+                await told.until("oms-1", "restarting", times)
+                await told.until("oms-1", "healthy", times + 1)
                 pids.append(child.pid)
             texts = [event.text for event in told.all("oms-1", "restarting")]
             return pids, texts, child.restarts
@@ -156,6 +157,22 @@ def test_degraded_by_its_own_word_and_hung_without_one(tmp_path):
     assert said == "test: not connected"
     assert killed == "no sign of life for 2 s: killed"
     assert before != after
+
+
+def test_one_that_is_slow_to_start_is_degraded_and_never_taken_for_hung(tmp_path):
+    async def scenario():
+        slow = good(tmp_path, "oms-1", starting=True, hung_after=0.1, ready_timeout=0.8)
+        supervisor, told = supervise(tmp_path, [slow])
+        await supervisor.start()
+        try:
+            await told.until("oms-1", "degraded")
+            os.kill(supervisor.child("oms-1").pid, signal.SIGSTOP)  # as if it compiled
+            supervisor.child("oms-1").look(time.monotonic() + 60)
+            return [event.text for event in told.all("oms-1", "degraded")]
+        finally:
+            await supervisor.stop()
+
+    assert asyncio.run(scenario()) == ["not ready after 0.8 s"]
 
 
 def test_a_second_up_on_the_folder_is_refused_with_the_pid_of_the_first(tmp_path):

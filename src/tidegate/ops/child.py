@@ -236,15 +236,17 @@ class Child:
         if mine and said.get("n") != self._seen:
             self._seen, self._seen_at = said.get("n"), now
         silent = now - self._seen_at
-        if mine and self.process.hung_after and silent > self.process.hung_after:
+        starting = not mine or said.get("condition") == Condition.STARTING  # it may compile for a while
+        if starting:
+            if now - self._born_at > self.process.ready_timeout:
+                self._move(State.DEGRADED, f"not ready after {self.process.ready_timeout:g} s")
+        elif self.process.hung_after and silent > self.process.hung_after:
             self._move(State.DEGRADED, f"no sign of life for {silent:.0f} s: killed")
             self.signal(signal.SIGKILL)
-        elif mine and silent > STALE_S:
+        elif silent > STALE_S:
             self._move(State.DEGRADED, f"no sign of life for {STALE_S:g} s")
-        elif mine:
+        else:
             self._judge(said)
-        elif now - self._born_at > self.process.ready_timeout:
-            self._move(State.DEGRADED, f"not ready after {self.process.ready_timeout:g} s")
 
     def _judge(self, said: dict[str, Any]) -> None:
         condition = said.get("condition")

@@ -42,7 +42,7 @@ def level_number(name: str) -> int:
 
 
 class LogFile:
-    """A process's log. Writing a line costs about a microsecond: it is encoded and written with the next flush.
+    """A process's log. Writing a line costs two microseconds: it is encoded and written with the next flush.
 
     `trace_every` is 0 where single ticks are not traced, 1 for every tick, n for every nth: the choice hangs on
     the trace id alone, so that all processes choose the same ticks.

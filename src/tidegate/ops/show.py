@@ -12,7 +12,7 @@ from rich.text import Text
 
 from tidegate.ops.snapshot import ALERTS, Looker, Snapshot
 from tidegate.ops.supervisor import Event, Supervisor
-from tidegate.ops.view import line, screen
+from tidegate.ops.view import alert, line, screen
 from tidegate.report.format import clock
 
 SCREEN_S, LINE_S = 1.0, 5.0
@@ -53,6 +53,8 @@ class Shown:
             finally:
                 live, self._live = self._live, None
                 live.stop()
+                for row in self._alerts:  # the screen is gone, and what was wrong with it
+                    self._console.print(alert(row))
 
     def _screen(self, shot: Snapshot) -> Any:
         shot.alerts = sorted([*shot.alerts, *self._alerts], key=lambda a: int(a.get("ts", 0)))[-ALERTS:]

@@ -37,6 +37,8 @@ log = logging.getLogger("tidegate.venue.binance")
 SYNC_EVERY = 600.0
 """Seconds between measurements of the venue's clock."""
 _PACE = Pace()
+_MONEY = frozenset({"outboundAccountPosition", "balanceUpdate", "ACCOUNT_UPDATE", "TRADE_LITE", "listStatus"})
+"""Events that say again, of money or of lists, what orders and queries say already."""
 
 
 class BinanceVenue:
@@ -160,7 +162,7 @@ class BinanceVenue:
             self._user.expired()
         elif kind == "serverShutdown":
             self._ws_api.drop("the venue's server shuts down")
-        else:
+        elif kind not in _MONEY:
             self.counts[f"events ignored: {kind or 'without a type'}"] += 1
         return []
 

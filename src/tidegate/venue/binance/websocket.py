@@ -21,6 +21,8 @@ from tidegate.model.clock import Clock
 from tidegate.venue.port import VenueDown, VenueRefused
 
 log = logging.getLogger("tidegate.venue.binance")
+_picows = logging.getLogger("tidegate.venue.binance.picows")
+_picows.setLevel(logging.WARNING)  # connections that come and go are told here, once
 _TEXT, _CONTINUATION, _PING, _CLOSE = WSMsgType.TEXT, WSMsgType.CONTINUATION, WSMsgType.PING, WSMsgType.CLOSE
 _MOST = 64 << 20
 
@@ -157,7 +159,7 @@ class Socket:
             try:
                 transport, _ = await ws_connect(
                     lambda: _Listener(self), await self._url(), enable_auto_pong=False, max_frame_size=_MOST,
-                    websocket_handshake_timeout=self._pace.connect, logger_name=log, read_buffer_init_size=1 << 18,
+                    websocket_handshake_timeout=self._pace.connect, logger_name=_picows, read_buffer_init_size=1 << 18,
                 )  # fmt: skip
                 self._tried.set()
                 await transport.wait_disconnected()

@@ -1,0 +1,522 @@
+"""The adapter against our venue server: orders' lives on each product, lost streams, limits, queries."""
+
+from __future__ import annotations
+
+import asyncio
+from decimal import Decimal
+
+import msgspec
+import pytest
+from binance_world import CONFIG, KEY, NUMBERS, TOUCH, Session, run, server
+
+from tidegate.errors import UserError
+from tidegate.marketdata.binance_instruments import BINANCE
+from tidegate.model.clock import SystemClock
+from tidegate.model.instrument import Universe
+from tidegate.model.messages import SendCancel, SendStatus
+from tidegate.model.order import ExecInst, ExecType, OrdStatus, OrdType, Side, TimeInForce
+from tidegate.model.time import MS
+from tidegate.risk.reasons import Reason
+from tidegate.venue.binance.keys import Keys
+from tidegate.venue.binance.products import Endpoints, simulated
+from tidegate.venue.binance.venue import BinanceVenue
+from tidegate.venue.port import VenueDown, VenueRefused
+from tidegate.venue.sim.admin import Admin
+
+NEW, TRADE, CANCELED, REPLACED = ExecType.NEW, ExecType.TRADE, ExecType.CANCELED, ExecType.REPLACED
+REJECTED, CANCEL_REJECTED, EXPIRED = ExecType.REJECTED, ExecType.CANCEL_REJECTED, ExecType.EXPIRED
+every = pytest.mark.parametrize("venue", NUMBERS)
+
+
+@every
+def test_an_order_lives_is_changed_and_cancelled(tmp_path, venue):
+    async def work():
+        async with server(tmp_path) as at, Session(at, venue) as desk:
+            assert desk.venue.connected
+            assert desk.changes == [True]
+            order = desk.new()
+            [new] = await desk.told(NEW)
+            assert new.cl_ord_id == order.cl_ord_id
+            assert abs(new.ts_venue - new.ts) < 1000 * MS
+            for units, percent in ((4, -2.0), (3, -3.0), (4, -2.0)):
+                desk.replace(order, units, percent)
+                [changed] = await desk.told(REPLACED)
+                assert (changed.qty, changed.price) == (desk.lots(units), desk.ticks(percent))
+                [open_order] = await desk.venue.open_orders()
+                assert (open_order.cl_ord_id, open_order.qty, open_order.price, open_order.leaves_qty) == (
+                    order.cl_ord_id, desk.lots(units), desk.ticks(percent), desk.lots(units),
+                )  # fmt: skip
+            desk.cancel(order)
+            [gone] = await desk.told(CANCELED)
+            assert (gone.cum_qty, gone.leaves_qty, gone.reason) == (0, 0, 0)
+            assert await desk.venue.open_orders() == []
+            await asyncio.sleep(0)
+            assert len(desk.reports) == 5, "each is told once, though answer and event both say it"
+
+    run(work)
+
+
+@every
+def test_a_fill_is_reported_booked_and_found_again(tmp_path, venue):
+    async def work():
+        async with server(tmp_path) as at, Session(at, venue) as desk:
+            order = desk.new(units=2, percent=1.0)
+            _, fill = await desk.told(NEW, TRADE)
+            assert (fill.last_qty, fill.cum_qty, fill.leaves_qty, fill.maker) == (
+                order.qty,
+                order.qty,
+                0,
+                False,
+            )
+            assert fill.last_px == desk.ticks(TOUCH[venue])
+            item = BINANCE[2 * desk.number]
+            value = item.value(fill.last_px, fill.last_qty)
+            assert fill.fee == pytest.approx(value * float(item.taker_fee), rel=1e-6)
+            [found] = await desk.venue.fills(fill.ts_venue)
+            assert found.report.exec_id == fill.exec_id
+            assert (found.report.cl_ord_id, found.report.fee) == (order.cl_ord_id, fill.fee)
+            assert (found.instrument, found.side) == (desk.number, Side.BUY)
+            assert [f.report.exec_id for f in await desk.venue.fills(0)] == [fill.exec_id]
+            assert await desk.venue.fills(fill.ts_venue + 1000 * MS) == []
+            again, status = await desk.venue.status(SendStatus(1, order.cl_ord_id, 0, desk.number))
+            assert (again.exec_type, again.exec_id, again.fee) == (TRADE, fill.exec_id, fill.fee)
+            assert (status.exec_type, status.status) == (ExecType.ORDER_STATUS, OrdStatus.FILLED)
+            assert (status.cum_qty, status.leaves_qty) == (order.qty, 0)
+            held = await desk.venue.positions()
+            assert held == ({} if venue == "BINANCE" else {desk.number: order.qty})
+
+    run(work)
+
+
+@every
+def test_refusals_have_their_reason(tmp_path, venue):
+    async def work():
+        async with server(tmp_path) as at, Session(at, venue) as desk:
+            beyond = {"BINANCE": 5_000, "BINANCE_USDM": 1_000, "BINANCE_COINM": 100_000}
+            cases = [
+                (desk.new(units=2, percent=1.0, exec_inst=ExecInst.POST_ONLY), Reason.WOULD_CROSS),
+                (desk.new(units=beyond[venue]), Reason.INSUFFICIENT_FUNDS),
+                (desk.new(ord_type=OrdType.TRAILING_STOP, offset=5), Reason.VENUE_INVALID_ORDER),
+                (desk.new(time_in_force=TimeInForce.DAY), Reason.VENUE_INVALID_ORDER),
+            ]
+            await desk.until(lambda: len(desk.reports) >= len(cases))
+            found = {report.cl_ord_id: report for report in desk.reports}
+            for order, why in cases:
+                assert found[order.cl_ord_id].exec_type == REJECTED
+                assert found[order.cl_ord_id].reason == why
+            stray = SendCancel(1, 99, 0, desk.number)
+            desk.venue.send(stray)
+            desk._at = len(cases)
+            [refused] = await desk.told(CANCEL_REJECTED)
+            assert (refused.reason, refused.qty, refused.price) == (Reason.UNKNOWN_ORDER, 0, 0)
+
+    run(work)
+
+
+@every
+def test_immediate_orders_end_with_what_they_did_not_fill(tmp_path, venue):
+    async def work():
+        async with server(tmp_path) as at, Session(at, venue) as desk:
+            touch = TOUCH[venue]
+            big = {"BINANCE": 8, "BINANCE_USDM": 8, "BINANCE_COINM": 80}[venue]
+            order = desk.new(units=big, percent=touch, time_in_force=TimeInForce.IOC)
+            await desk.until(lambda: desk.reports[-1:] and desk.reports[-1].exec_type in (EXPIRED, CANCELED))
+            fills = sum(report.last_qty for report in desk.reports)
+            assert 0 < fills < order.qty
+            assert desk.reports[-1].cum_qty == fills
+            assert desk.reports[-1].reason == Reason.IOC_REMAINDER
+            before = len(desk.reports)
+            desk.new(units=big, percent=touch, time_in_force=TimeInForce.FOK)
+            await desk.until(
+                lambda: any(r.exec_type in (EXPIRED, REJECTED, CANCELED) for r in desk.reports[before:])
+            )
+            assert not any(report.exec_type == TRADE for report in desk.reports[before:])
+
+    run(work)
+
+
+def test_a_replace_after_a_part_has_filled_asks_for_the_new_total(tmp_path):
+    """On spot the successor is for what is left; quantities are told over the whole chain all the same."""
+
+    async def work():
+        async with server(tmp_path) as at, Session(at, "BINANCE") as desk:
+            order = desk.new(units=8, percent=0.01)
+            _, fill = await desk.told(NEW, TRADE)
+            assert (fill.cum_qty, fill.leaves_qty) == (desk.lots(5), desk.lots(3))
+            desk.replace(order, 7, -1.0)
+            [changed] = await desk.told(REPLACED)
+            assert changed.qty == desk.lots(7)
+            [open_order] = await desk.venue.open_orders()
+            assert (open_order.qty, open_order.cum_qty, open_order.leaves_qty) == tuple(
+                map(desk.lots, (7, 5, 2))
+            )
+            desk.replace(order, 13, 0.01)
+            changed, fill = await desk.told(REPLACED, TRADE)
+            assert changed.qty == desk.lots(13)
+            assert (fill.last_qty, fill.cum_qty, fill.leaves_qty) == tuple(map(desk.lots, (5, 10, 3)))
+            # A gateway that starts anew knows nothing of the chain, and asks.
+            async with Session(at, "BINANCE") as later:
+                *fills, status = await later.venue.status(SendStatus(1, order.cl_ord_id, 0, 0))
+                assert [report.last_qty for report in fills] == [desk.lots(5), desk.lots(5)]
+                assert (status.status, status.cum_qty) == (OrdStatus.PARTIALLY_FILLED, desk.lots(10))
+                assert (status.qty, status.leaves_qty) == (desk.lots(13), desk.lots(3))
+            async with Session(at, "BINANCE") as second:
+                [open_order] = await second.venue.open_orders()
+                assert (open_order.qty, open_order.cum_qty) == (desk.lots(13), desk.lots(10))
+                assert [f.report.cl_ord_id for f in await second.venue.fills(0)] == [order.cl_ord_id] * 2
+            async with Session(at, "BINANCE") as third:
+                third.replace(order, 12, -2.0)
+                [changed] = await third.told(REPLACED)
+                assert changed.qty == desk.lots(12)
+                third.cancel(order)
+                [gone] = await third.told(CANCELED)
+                assert gone.cum_qty == desk.lots(10)
+
+    run(work)
+
+
+def test_a_fill_that_crosses_a_replace_on_the_wire_is_not_bought_twice(tmp_path):
+    async def work():
+        async with server(tmp_path) as at, Session(at, "BINANCE") as desk:
+            # The events are lost, so the replace is sent for all that was ordered.
+            Admin(at).fault({"kind": "drop_reports", "account": "one"})
+            order = desk.new(units=8, percent=0.01)
+            await desk.told(NEW)
+            Admin(at).clear({})
+            desk.replace(order, 7, -1.0)
+            await desk.until(
+                lambda: [r.qty for r in desk.reports if r.exec_type == REPLACED][-1:] == [desk.lots(7)]
+            )
+            [open_order] = await desk.venue.open_orders()
+            assert (open_order.qty, open_order.cum_qty, open_order.leaves_qty) == tuple(
+                map(desk.lots, (7, 5, 2))
+            )
+            assert desk.venue.counters()["replaces corrected"] == 1
+            fill, status = await desk.venue.status(SendStatus(1, order.cl_ord_id, 0, 0))
+            assert (fill.last_qty, status.cum_qty, status.leaves_qty) == tuple(map(desk.lots, (5, 5, 2)))
+
+    run(work)
+
+
+@every
+def test_the_user_stream_is_lost_and_comes_back(tmp_path, venue):
+    async def work():
+        async with server(tmp_path) as at, Session(at, venue) as desk:
+            order = desk.new()
+            await desk.told(NEW)
+            # On spot, events come by the WS API itself.
+            Admin(at).disconnect({"kind": "ws_api" if venue == "BINANCE" else "user", "account": "one"})
+            await desk.until(lambda: desk.changes == [True, False, True])
+            assert desk.venue.connected
+            desk.cancel(order)
+            await desk.told(CANCELED)
+            filled = desk.new(percent=1.0)
+            await desk.told(NEW, TRADE, of=filled.cl_ord_id)
+
+    run(work)
+
+
+def test_an_expired_listen_key_is_made_anew_and_keys_are_kept_alive(tmp_path):
+    async def work():
+        async with server(tmp_path) as at, Session(at, "BINANCE_USDM", keep_alive=0.05) as desk:
+            await desk.until(lambda: True)
+            async with asyncio.timeout(10):
+                while desk.venue.counters().get("listen keys kept alive", 0) < 2:
+                    await asyncio.sleep(0.01)  # no event tells of a PUT
+            at.users.close_key(at.exchange.accounts[0], 1)
+            await desk.until(lambda: desk.changes[-2:] == [False, True])
+            desk.new()
+            await desk.told(NEW)
+
+    run(work)
+
+
+def test_while_the_ws_api_is_down_cancels_go_by_rest_and_new_orders_are_refused(tmp_path):
+    async def work():
+        async with server(tmp_path) as at, Session(at) as desk:
+            order = desk.new()
+            await desk.told(NEW)
+            desk.venue._ws_api._url = _nowhere
+            Admin(at).disconnect({"kind": "ws_api"})
+            await desk.until(lambda: desk.changes[-1:] == [False])
+            desk.cancel(order)
+            refused = desk.new()
+            gone, report = await desk.told(CANCELED, REJECTED)
+            assert gone.cl_ord_id == order.cl_ord_id
+            assert (report.cl_ord_id, report.reason) == (refused.cl_ord_id, Reason.VENUE_DOWN)
+            assert desk.venue.counters()["cancels by REST"] == 1
+
+    run(work)
+
+
+async def _nowhere() -> str:
+    raise VenueDown("out of reach, for the test")
+
+
+def test_what_was_on_its_way_when_the_connection_broke_is_not_reported(tmp_path):
+    async def work():
+        async with server(tmp_path) as at, Session(at) as desk:
+            Admin(at).fault({"kind": "drop_answers", "account": "one", "count": 1})
+            Admin(at).fault({"kind": "drop_reports", "account": "one", "count": 1})
+            order = desk.new()
+            async with asyncio.timeout(10):
+                while not at.exchange.live:
+                    await asyncio.sleep(0.005)  # the venue is silent: only its own state shows that it came
+            Admin(at).disconnect({"kind": "ws_api"})
+            await desk.until(lambda: desk.changes == [True, False, True])
+            assert desk.reports == []
+            assert desk.venue.counters()["outcomes unknown"] == 1
+            [status] = await desk.venue.status(SendStatus(1, order.cl_ord_id, 0, desk.number))
+            assert (status.status, status.leaves_qty) == (OrdStatus.NEW, order.qty)
+
+    run(work)
+
+
+def test_a_server_error_says_nothing_of_an_order(tmp_path):
+    async def work():
+        async with server(tmp_path) as at, Session(at) as desk:
+            Admin(at).fault(
+                {"kind": "reject_orders", "count": 1, "code": -1007, "text": "Timeout waiting for response"}
+            )
+            desk.new()
+            order = desk.new()
+            [new] = await desk.told(NEW)
+            assert new.cl_ord_id == order.cl_ord_id
+            assert desk.venue.counters()["outcomes unknown"] == 1
+
+    run(work)
+
+
+@every
+def test_an_order_the_venue_does_not_know_is_not_found(tmp_path, venue):
+    async def work():
+        async with server(tmp_path) as at, Session(at, venue) as desk:
+            [answer] = await desk.venue.status(SendStatus(1, 12345, 0, desk.number))
+            assert (answer.exec_type, answer.cl_ord_id) == (ExecType.NOT_FOUND, 12345)
+            assert abs(answer.ts_venue - answer.ts) < 1000 * MS
+
+    run(work)
+
+
+@every
+def test_cancel_all_leaves_nothing_open(tmp_path, venue):
+    async def work():
+        async with server(tmp_path) as at, Session(at, venue) as desk:
+            await desk.venue.cancel_all()  # of nothing: no error
+            desk.new(), desk.new(percent=-2.0)
+            await desk.told(NEW, NEW)
+            await desk.venue.cancel_all(desk.number)
+            gone = await desk.told(CANCELED, CANCELED)
+            assert {report.reason for report in gone} == {Reason.VENUE_CANCELED}
+            assert await desk.venue.open_orders() == []
+
+    run(work)
+
+
+def test_the_countdown_cancels_unless_it_is_disarmed(tmp_path):
+    async def work():
+        async with (
+            server(tmp_path) as at,
+            Session(at, "BINANCE_USDM") as desk,
+            Session(at, "BINANCE") as spot,
+        ):
+            desk.new()
+            await desk.told(NEW)
+            await desk.venue.countdown(60)
+            await desk.venue.countdown(0)
+            assert at.orders.countdowns == {}
+            await desk.venue.countdown(0.05)
+            await desk.told(CANCELED)
+            await spot.venue.countdown(0.001)  # there is none: nothing happens
+            assert at.orders.countdowns == {}
+
+    run(work)
+
+
+def test_orders_stop_at_our_share_of_the_limit_and_cancels_still_go(tmp_path):
+    config = CONFIG | {
+        "rate_limits": {"BINANCE_USDM": {"weight_1m": 2400, "orders_10s": 10, "orders_long": 1000}}
+    }
+
+    async def work():
+        async with server(tmp_path, config) as at, Session(at) as desk:
+            orders = [desk.new(percent=-1 - n / 10) for n in range(10)]
+            kinds = [NEW] * 8 + [REJECTED] * 2
+            reports = await desk.told(*kinds)
+            refused = [report for report in reports if report.exec_type == REJECTED]
+            if len(refused) == 2:  # unless a window of ten seconds ended amid them
+                assert {report.reason for report in refused} == {Reason.VENUE_THROTTLE}
+                assert {report.cl_ord_id for report in refused} == {order.cl_ord_id for order in orders[8:]}
+            for order in orders[:8]:
+                desk.cancel(order)
+            await desk.told(*[CANCELED] * 8)
+            assert desk.venue.counters()["orders held back"] == 2
+
+    run(work)
+
+
+def test_once_the_venue_says_too_many_orders_wait_and_cancels_go(tmp_path):
+    config = CONFIG | {
+        "rate_limits": {"BINANCE_USDM": {"weight_1m": 200, "orders_10s": 300, "orders_long": 1200}}
+    }
+
+    async def work():
+        async with server(tmp_path, config) as at, Session(at) as desk:
+            order = desk.new()
+            await desk.told(NEW)
+            now = desk.venue._rest.venue_now()
+            desk.venue._rest.limits.block(now, 30.0, banned=False)
+            held = desk.new()
+            [refused] = await desk.told(REJECTED)
+            assert (refused.cl_ord_id, refused.reason) == (held.cl_ord_id, Reason.VENUE_THROTTLE)
+            desk.cancel(order)
+            await desk.told(CANCELED)
+            with pytest.raises(VenueDown, match="rate limit"):
+                await desk.venue.balances()
+
+    run(work)
+
+
+def test_a_clock_that_is_wrong_is_measured_again_and_the_cancel_sent_once_more(tmp_path):
+    async def work():
+        async with server(tmp_path) as at, Session(at) as desk:
+            order = desk.new()
+            await desk.told(NEW)
+            desk.venue._rest.offset -= 3_600_000 * MS
+            desk.cancel(order)
+            await desk.told(CANCELED)
+            assert abs(desk.venue._rest.offset) < 1000 * MS
+            desk.venue._rest.offset -= 3_600_000 * MS
+            desk.new()
+            [refused] = await desk.told(REJECTED)
+            assert refused.reason == Reason.VENUE_OTHER
+            assert desk.venue.counters()["timestamps refused"] == 2
+            desk.venue._rest.offset -= 3_600_000 * MS
+            assert await desk.venue.balances()
+
+    run(work)
+
+
+def test_a_bad_key_is_one_line(tmp_path):
+    async def work():
+        async with server(tmp_path) as at:
+            port = int(at.url.rpartition(":")[2])
+            for keys in (Keys("nobody", "x"), Keys(KEY, "wrong")):
+                universe = Universe([BINANCE[2]])
+                venue = BinanceVenue(
+                    "BINANCE_USDM",
+                    universe,
+                    simulated("127.0.0.1", port, "BINANCE_USDM"),
+                    keys,
+                    SystemClock(),
+                )
+                with pytest.raises(VenueRefused, match="look at the API key") as refused:
+                    await venue.open(lambda reports: None, lambda up: None)
+                assert "\n" not in str(refused.value)
+                assert "wrong" not in str(refused.value)
+                await venue.close()
+
+    run(work)
+
+
+def test_a_venue_out_of_reach_is_tried_again_until_it_is_there(tmp_path):
+    async def work():
+        async with server(tmp_path) as at:
+            desk = Session(at)
+            port = desk.port
+            await at.stop()
+            async with desk:
+                assert not desk.venue.connected
+                refused = desk.new()
+                [report] = await desk.told(REJECTED)
+                assert (report.cl_ord_id, report.reason) == (refused.cl_ord_id, Reason.VENUE_DOWN)
+                with pytest.raises(VenueDown):
+                    await desk.venue.open_orders()
+                await at.start(port=port)
+                await desk.until(lambda: desk.changes == [True])
+                desk.new()
+                await desk.told(NEW)
+
+    run(work)
+
+
+def test_a_bust_and_a_correction_are_told(tmp_path):
+    async def work():
+        async with server(tmp_path) as at, Session(at) as desk:
+            desk.new(units=2, percent=1.0)
+            _, fill = await desk.told(NEW, TRADE)
+            trade = fill.exec_id & ((1 << 44) - 1)
+            Admin(at).correct({"trade": trade, "quantity": "1.000", "price": "100.1"})
+            at.outlets.flush()
+            [corrected] = await desk.told(ExecType.TRADE_CORRECT)
+            assert (corrected.ref_exec_id, corrected.last_qty) == (fill.exec_id, desk.lots(1))
+            Admin(at).bust({"trade": trade})
+            at.outlets.flush()
+            [busted] = await desk.told(ExecType.TRADE_CANCEL)
+            assert busted.ref_exec_id == fill.exec_id
+
+    run(work)
+
+
+def test_frames_that_cannot_be_read_are_counted_and_the_session_goes_on(tmp_path):
+    async def work():
+        async with server(tmp_path) as at, Session(at) as desk:
+            Admin(at).fault({"kind": "malformed_user", "count": 1})
+            desk.new()
+            await desk.told(NEW)  # by its answer
+            order = desk.new(percent=1.0)
+            await desk.told(NEW, TRADE, of=order.cl_ord_id)
+            assert desk.venue.counters()["frames not understood"] == 1
+
+    run(work)
+
+
+def test_balances_are_totals_of_what_is_free_and_locked(tmp_path):
+    async def work():
+        async with server(tmp_path) as at, Session(at, "BINANCE") as desk:
+            desk.new()
+            await desk.told(NEW)
+            held = await desk.venue.balances()
+            assert {asset: held[asset] for asset in ("BTC", "USDT")} == {
+                "BTC": Decimal(1000),
+                "USDT": Decimal(100000),
+            }
+
+    run(work)
+
+
+def test_secrets_do_not_show(tmp_path, caplog):
+    async def work():
+        async with server(tmp_path) as at, Session(at) as desk:
+            desk.new()
+            await desk.told(NEW)
+            await at.stop()
+            await desk.until(lambda: desk.changes[-1:] == [False])
+            with pytest.raises(VenueDown) as down:
+                await desk.venue.balances()
+            shown = f"{desk.venue!r}{desk.venue.health()}{desk.venue.counters()}{down.value}{down.value.__cause__}"
+            assert "trader1secret" not in shown
+            assert "signature" not in shown
+
+    with caplog.at_level("DEBUG"):
+        run(work)
+    assert "trader1secret" not in caplog.text
+    assert "signature=" not in caplog.text
+
+
+def test_an_account_without_instruments_is_a_users_mistake():
+    with pytest.raises(UserError, match="no instrument of the run"):
+        BinanceVenue(
+            "BINANCE_COINM", Universe([BINANCE[0]]), Endpoints("http://h", "ws://h", "ws://h"), Keys("k", "s"),
+            SystemClock(),
+        )  # fmt: skip
+
+
+def test_reports_are_plain_messages(tmp_path):
+    async def work():
+        async with server(tmp_path) as at, Session(at) as desk:
+            desk.new(percent=1.0)
+            for report in await desk.told(NEW, TRADE):
+                assert msgspec.msgpack.decode(msgspec.msgpack.encode(report), type=type(report)) == report
+
+    run(work)

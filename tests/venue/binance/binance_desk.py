@@ -30,7 +30,7 @@ class Desk:
     def __init__(self, venue: str = "BINANCE") -> None:
         self.product = product(venue)
         self.symbols = Symbols(UNIVERSE, venue)
-        self.orders = Orders()
+        self.orders = Orders(self.product.chains)
         self.counts: Counter[str] = Counter()
         self.limits = Limits(self.product)
         self.events = Events(self.product, self.symbols, self.orders, self.counts)

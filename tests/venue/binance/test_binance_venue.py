@@ -168,8 +168,9 @@ def test_a_replace_after_a_part_has_filled_asks_for_the_new_total(tmp_path):
                 third.replace(order, 12, -2.0)
                 [changed] = await third.told(REPLACED)
                 assert changed.qty == desk.lots(12)
-                third.cancel(order)
-                [gone] = await third.told(CANCELED)
+            async with Session(at, "BINANCE") as fourth:
+                fourth.cancel(order)
+                [gone] = await fourth.told(CANCELED)
                 assert gone.cum_qty == desk.lots(10)
 
     run(work)

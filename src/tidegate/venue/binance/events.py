@@ -89,6 +89,7 @@ class Events:
             r.exec_type = ExecType.TRIGGERED
             return known.once(ExecType.TRIGGERED)
         if not generation:
+            known.complete = True  # its beginning was seen
             return known.once(ExecType.NEW)
         if generation < known.generation:
             return False

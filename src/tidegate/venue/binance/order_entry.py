@@ -18,7 +18,7 @@ from tidegate.model.order import ExecType
 from tidegate.model.time import SECOND
 from tidegate.risk.reasons import Reason
 from tidegate.venue.binance.answers import Answers, Pending, Request
-from tidegate.venue.binance.errors import BAD_KEY, TIMESTAMP, VenueError
+from tidegate.venue.binance.errors import BAD_KEY, TIMESTAMP, UNKNOWN_ORDER, VenueError
 from tidegate.venue.binance.keys import Keys
 from tidegate.venue.binance.orders import Known, Orders
 from tidegate.venue.binance.products import Product
@@ -138,6 +138,22 @@ class OrderEntry:
     async def _cancel_later(self, seconds: float, request: SendCancel) -> None:
         await asyncio.sleep(seconds)
         self._send_cancel(request)
+
+    async def _cancel_after_asking(self, request: SendCancel, known: Known, pending: Pending) -> None:
+        """A cancel found nothing: where the order has successors that were not heard of, the last one is meant."""
+        tried = known.generation
+        try:
+            await self._queries.chain(self._symbols.by_number[request.instrument], request.cl_ord_id)
+        except (VenueDown, VenueError, VenueRefused) as error:
+            log.warning("%s: cancel: %s", self._product.venue, error)
+        known = self._orders.find(request.cl_ord_id) or known
+        if known.generation != tried:
+            params = cancel(self._symbols.by_number[request.instrument], request, known.generation)
+            self._call(pending.method, params, Pending(request, known, tries=2), self._rest.venue_now())
+            return
+        report = self._answers.refusal(request, Reason.UNKNOWN_ORDER, self._clock.now())
+        report.ts_venue = self._rest.venue_now()
+        self._hand_on([report])
 
     async def _cancel_by_rest(self, request: SendCancel, known: Known, params: Params) -> None:
         pending = Pending(request, known)
@@ -265,6 +281,10 @@ class OrderEntry:
                 return []
         elif code in BAD_KEY:
             self.key_refused(message)
+        elif code in UNKNOWN_ORDER and self._product.chains and pending.tries == 1:
+            if isinstance(pending.request, SendCancel) and pending.known is not None:
+                self._start(self._cancel_after_asking(pending.request, pending.known, pending))
+                return []
         detail = error.get("data") if error else None
         if self._answers.crossed(pending, detail):
             self._send_replace(pending.request)  # type: ignore[arg-type]

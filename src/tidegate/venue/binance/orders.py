@@ -102,9 +102,10 @@ def is_replaced_id(text: str) -> bool:
 
 
 class Orders:
-    """The orders known, open ones always, closed ones as long as there is room."""
+    """The orders known, open ones always, closed ones as long as there is room. `chains`: a replace has successors."""
 
-    def __init__(self) -> None:
+    def __init__(self, chains: bool) -> None:
+        self._chains = chains
         self._open: dict[int, Known] = {}
         self._closed: OrderedDict[int, Known] = OrderedDict()
         self._owners: OrderedDict[int, int] = OrderedDict()
@@ -120,7 +121,7 @@ class Orders:
         """The order; one not heard of before is remembered from now on."""
         known = self.find(cl_ord_id)
         if known is None:
-            known = Known(cl_ord_id, instrument, generation=generation, complete=not generation)
+            known = Known(cl_ord_id, instrument, generation=generation, complete=not self._chains)
             self._open[cl_ord_id] = known
         return known
 

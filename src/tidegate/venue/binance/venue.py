@@ -62,7 +62,7 @@ class BinanceVenue:
                 f"no instrument of the run is traded at {venue}: add one, or leave the account out"
             )
         self._rest = Rest(self._product, endpoints, keys, clock)
-        orders = Orders()
+        orders = Orders(self._product.chains)
         events = Events(self._product, self._symbols, orders, self.counts)
         answers = Answers(self._product, self._symbols, orders, events, self._rest.limits, self.counts)
         self._events = events

@@ -77,3 +77,19 @@ def test_the_same_program_takes_the_same_course():
         return course
 
     assert run(main()) == run(main())
+
+
+def test_waiting_until_a_time_gets_there_whatever_floats_do():
+    async def main():
+        loop = asyncio.get_running_loop()
+        await asyncio.sleep(0.1)
+        turns = 0
+        for n in range(1, 2000):
+            due = 0.1 + n * 0.3
+            while loop.time() < due:
+                turns += 1
+                await asyncio.sleep(due - loop.time())
+            assert loop.time() - due < 1e-8
+        return turns
+
+    assert run(main()) < 4000

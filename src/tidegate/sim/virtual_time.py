@@ -7,8 +7,10 @@ the same program does the same things in the same order at the same times, alway
 from __future__ import annotations
 
 import asyncio
+import math
 from asyncio import base_events
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from contextvars import Context
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -35,21 +37,39 @@ class _Jump:
 
 
 class VirtualLoop(base_events.BaseEventLoop):
-    """`asyncio.Runner(loop_factory=VirtualLoop)`, or `run` below. Time begins at 0 and is in seconds."""
+    """`asyncio.Runner(loop_factory=VirtualLoop)`, or `run` below. Time begins at 0 and is in seconds.
+
+    It is kept in whole ns, and every wait above 0 takes one at least: so a program that waits until a time, and finds
+    itself a rounding error before it, gets there.
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self._now = 0.0
-        self._clock_resolution = 1e-9
+        self._ns = 0
+        self._clock_resolution = 1e-10
         self._selector = _Jump(self)
 
     def time(self) -> float:
         """Virtual seconds since the loop began."""
-        return self._now
+        return self._ns / 1e9
+
+    def call_at(  # type: ignore[override]
+        self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        """See `asyncio`."""
+        ns = max(math.ceil(when * 1e9 - 1e-3), self._ns + (when > self.time()))
+        return super().call_at(ns / 1e9, callback, *args, context=context)
+
+    def call_later(  # type: ignore[override]
+        self, delay: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        """See `asyncio`."""
+        ns = self._ns + (max(1, math.ceil(delay * 1e9 - 1e-3)) if delay > 0 else 0)
+        return self.call_at(ns / 1e9, callback, *args, context=context)
 
     def jump(self) -> None:
         """Move to the next timer."""
-        self._now = max(self._now, self._scheduled[0].when())  # type: ignore[attr-defined]
+        self._ns = max(self._ns, round(self._scheduled[0].when() * 1e9))  # type: ignore[attr-defined]
 
     def _process_events(self, event_list: list[Any]) -> None:
         """There are none."""

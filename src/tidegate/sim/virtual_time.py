@@ -69,7 +69,9 @@ class VirtualLoop(base_events.BaseEventLoop):
 
     def jump(self) -> None:
         """Move to the next timer."""
-        self._ns = max(self._ns, round(self._scheduled[0].when() * 1e9))  # type: ignore[attr-defined]
+        when = self._scheduled[0].when()  # type: ignore[attr-defined]
+        ns = max(self._ns, math.ceil(when * 1e9 - 1e-3))
+        self._ns = ns if ns / 1e9 >= when else ns + 1
 
     def _process_events(self, event_list: list[Any]) -> None:
         """There are none."""

@@ -22,9 +22,6 @@ from tidegate.model.clock import Clock, SystemClock
 if TYPE_CHECKING:
     from tidegate.log.memory_client import MemoryLog
 
-ACK_WAIT = 10.0
-"""Seconds until what a dead client was consuming goes to another."""
-
 
 @dataclass
 class Faults:
@@ -144,22 +141,6 @@ class BucketState:
         return self.revision
 
 
-class Consumer:
-    """How far a durable consumer came, and who works for it now."""
-
-    def __init__(self) -> None:
-        self.floor = 0
-        self.holder: object | None = None
-        self.freed = asyncio.Event()
-        self.freed.set()
-
-    def free(self, holder: object) -> None:
-        """The holder works no more: another may."""
-        if self.holder is holder:
-            self.holder = None
-            self.freed.set()
-
-
 class MemoryServer:
     """The server and the network between it and its clients. Make it on the loop that it is to run on."""
 
@@ -173,7 +154,6 @@ class MemoryServer:
         }
         self.buckets = {spec.name: BucketState(spec.name) for spec in self.declared.buckets}
         self.clients: dict[str, MemoryLog] = {}
-        self.consumers: dict[tuple[str, str], Consumer] = {}
         self.appended: list[Callable[[str, int], None]] = []
         """Told (stream, sequence) of all that is stored: followers, and whoever checks invariants."""
         self.counts: Counter[str] = Counter()

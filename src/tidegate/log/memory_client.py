@@ -18,8 +18,9 @@ from tidegate.log.base import (
     Subscription,
     TooLarge,
 )
+from tidegate.log.consumer import Consumer
 from tidegate.log.memory import Faults, MemoryServer, refusal
-from tidegate.log.memory_subs import BATCH, Consume, Follow, MemoryBucket
+from tidegate.log.memory_subs import BATCH, Follow, MemoryBucket
 from tidegate.log.streams import MAX_PAYLOAD, stream_of
 from tidegate.log.subjects import Listeners
 
@@ -51,7 +52,7 @@ class MemoryLog:
         self._awake.set()
         self._tasks: dict[asyncio.Task[None], None] = {}  # not sets: their order would differ from run to run
         self._futures: dict[asyncio.Future[Any], None] = {}
-        self._consumers: list[Consume] = []
+        self._consumers: list[Consumer] = []
         self._counts: Counter[str] = Counter()
 
     @property
@@ -67,8 +68,6 @@ class MemoryLog:
         """See `base.Log.close`."""
         if self._closed:
             return
-        for consumer in self._consumers:
-            consumer.close()
         self.die()
         self._closed = True
         self.server.clients = {n: c for n, c in self.server.clients.items() if c is not self}
@@ -117,7 +116,7 @@ class MemoryLog:
         self.listeners.close()
         self.servers.close()
         for consumer in self._consumers:
-            consumer.abandon()
+            consumer.close()
         for task in list(self._tasks):
             task.cancel()
         self.server.unlink(self)
@@ -129,7 +128,10 @@ class MemoryLog:
         if self._held is not None:
             self._held.append((act, args))
             return
-        act(*args)
+        try:
+            act(*args)
+        except Exception as error:
+            self.failed(error)
 
     async def awake(self) -> None:
         """Wait while the client is paused."""
@@ -254,10 +256,15 @@ class MemoryLog:
         self, stream: str, name: str, handler: Callable[[list[Entry]], Awaitable[None]]
     ) -> Subscription:
         """See `base.Log.consume`."""
-        consumer = Consume(self, self.server.stream(stream), name, handler)
+        self.server.stream(stream)
+        consumer = Consumer(self, stream, name, handler, spawn=self.spawn, failed=self.failed)
         self._consumers.append(consumer)
-        self.spawn(consumer.run())
         return consumer
+
+    def failed(self, error: Exception) -> None:
+        """A handler raised: what comes next must be handled all the same."""
+        self.count("handlers failed")
+        self.loop.call_exception_handler({"message": "a handler of the log failed", "exception": error})
 
     def spawn(self, work: Any) -> asyncio.Task[None]:
         """A task that ends with the client."""
@@ -327,8 +334,7 @@ class MemoryLog:
             answer = server(data)
             reply = answer if isinstance(answer, bytes) else await answer
         except Exception as error:
-            self.count("requests failed")
-            self.loop.call_exception_handler({"message": "a request's handler failed", "exception": error})
+            self.failed(error)
             return
         await self.awake()
         if asker is self:

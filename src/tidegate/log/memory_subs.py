@@ -1,13 +1,11 @@
-"""Following, consuming and watching the in-process log."""
+"""Following and watching the in-process log."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
-from tidegate.log.base import Entry, EntryHandler, KvEntry, LogDown, Subscription, WatchHandler
-from tidegate.log.memory import ACK_WAIT, BucketState, Consumer, Link, Stream
+from tidegate.log.base import EntryHandler, KvEntry, Subscription, WatchHandler
+from tidegate.log.memory import BucketState, Link, Stream
 from tidegate.log.streams import checked_key
 
 if TYPE_CHECKING:
@@ -15,8 +13,6 @@ if TYPE_CHECKING:
 
 BATCH = 512
 """Most entries in one call while catching up."""
-RETRY = 0.1
-"""Seconds before a batch whose handler failed comes again."""
 
 
 class Follow:
@@ -70,82 +66,6 @@ class Follow:
             self._client.loop.call_soon(self._client.deliver, self._take, upto)
         if batch:
             self._handler(batch)
-
-
-class Consume:
-    """A worker of a durable consumer."""
-
-    def __init__(
-        self,
-        client: MemoryLog,
-        stream: Stream,
-        name: str,
-        handler: Callable[[list[Entry]], Awaitable[None]],
-    ) -> None:
-        self._client, self._stream, self._handler = client, stream, handler
-        self._state = client.server.consumers.setdefault((stream.name, name), Consumer())
-        self._more = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
-        client.server.appended.append(self._appended)
-        client.retold[self] = self._more.set
-        self._closed = False
-
-    def close(self) -> None:
-        """See `base.Subscription.close`; what is not acknowledged goes to the next."""
-        self._end()
-        self._state.free(self)
-
-    def abandon(self) -> None:
-        """The client is dead: what it had in hand goes to the next after a while."""
-        if not self._closed:
-            self._end()
-            self._client.loop.call_later(ACK_WAIT, self._state.free, self)
-
-    def _end(self) -> None:
-        if not self._closed:
-            self._closed = True
-            self._client.server.appended.remove(self._appended)
-            self._client.retold.pop(self, None)
-            if self._task is not None:
-                self._task.cancel()
-
-    def _appended(self, stream: str, seq: int) -> None:
-        if stream == self._stream.name:
-            self._more.set()
-
-    async def run(self) -> None:
-        """Take batch after batch, until closed."""
-        self._task = asyncio.current_task()
-        state, client, stream = self._state, self._client, self._stream
-        while state.holder is not None:
-            state.freed.clear()
-            await state.freed.wait()
-        state.holder = self
-        while not self._closed:
-            self._more.clear()
-            try:
-                batch = await client.call(
-                    lambda: stream.between(max(state.floor, stream.trimmed), stream.last)[:BATCH]
-                )
-                await client.awake()
-                if not batch:
-                    await self._more.wait()
-                    continue
-                await self._handler(batch)
-                await client.awake()
-                await client.call(lambda seq=batch[-1].seq: self._done(seq))  # type: ignore[misc]
-            except LogDown:
-                client.count("consumer retries")
-                await asyncio.sleep(RETRY)
-            except Exception as error:
-                client.count("handlers failed")
-                client.loop.call_exception_handler(
-                    {"message": "a consumer's handler failed", "exception": error}
-                )
-                await asyncio.sleep(RETRY)
-
-    def _done(self, seq: int) -> None:
-        self._state.floor = max(self._state.floor, seq)
 
 
 class MemoryBucket:

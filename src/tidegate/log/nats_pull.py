@@ -1,0 +1,90 @@
+"""Reading what a stream holds now: an ephemeral pull consumer, a batch at a time, so that the reader sets the pace."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any, NamedTuple
+
+from tidegate.log.base import LogDown
+from tidegate.log.nats_calls import Calls
+from tidegate.log.nats_push import place
+from tidegate.log.wire import Wire
+
+BATCH = 2000
+MOST_BYTES = 32 << 20
+TIMEOUT = 5.0
+
+
+class Found(NamedTuple):
+    """One message as it is stored."""
+
+    seq: int
+    ts: int
+    subject: bytes
+    data: bytes
+    headers: bytes
+
+
+async def pull(calls: Calls, wire: Wire, stream: str, **config: Any) -> AsyncIterator[list[Found]]:
+    """Everything that a consumer of this configuration delivers now; raises `LogDown` or `Refused`."""
+    name = calls.name()
+    config = {"name": name, "ack_policy": "none", "mem_storage": True, "num_replicas": 1, **config}
+    config["inactive_threshold"] = 30 * 10**9
+    made = await calls.api(f"CONSUMER.CREATE.{stream}.{name}", {"stream_name": stream, "config": config})
+    left = made["num_pending"]
+    batches = _Batches(wire, f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{name}", f"_PULL.{name}")
+    try:
+        while left:
+            batch, left = await batches.next()
+            yield batch
+    finally:
+        batches.close()
+        if wire.is_connected:
+            wire.post(f"PUB $JS.API.CONSUMER.DELETE.{stream}.{name} 0\r\n\r\n".encode())
+
+
+class _Batches:
+    """Asks for one batch after another."""
+
+    def __init__(self, wire: Wire, subject: str, inbox: str) -> None:
+        self._wire = wire
+        self._request = b'{"batch":%d,"no_wait":true,"max_bytes":%d}' % (BATCH, MOST_BYTES)
+        self._head = f"PUB {subject} {inbox} {len(self._request)}\r\n".encode()
+        self._batch: list[Found] = []
+        self._left = 0
+        self._done: asyncio.Future[None] | None = None
+        self._number = wire.listen(inbox, self._arrived)
+
+    def close(self) -> None:
+        """Listen no more."""
+        self._wire.unlisten(self._number)
+
+    async def next(self) -> tuple[list[Found], int]:
+        """The next batch, and how many messages are left after it."""
+        if not self._wire.is_connected:
+            raise LogDown("the log is not connected")
+        self._batch, self._left = [], 0
+        self._done = asyncio.get_running_loop().create_future()
+        self._wire.post(self._head, self._request, b"\r\n")
+        try:
+            await asyncio.wait_for(self._done, TIMEOUT)
+        except TimeoutError:
+            raise LogDown("the log did not answer in time") from None
+        return self._batch, self._left
+
+    def _arrived(self, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
+        done = self._done
+        if done is None or done.done():
+            return
+        if not reply.startswith(b"$JS.ACK."):  # a status: there is no more for this request
+            if self._batch:
+                done.set_result(None)
+            else:
+                done.set_exception(LogDown(headers[9:].decode(errors="replace").partition("\r")[0]))
+            return
+        at = place(reply)
+        self._left = at.pending
+        self._batch.append(Found(at.stream, at.ts, subject, data, headers))
+        if len(self._batch) == BATCH or not at.pending:
+            done.set_result(None)

@@ -42,7 +42,9 @@ def up(
     from tidegate import config as configuration
     from tidegate.ops.log_server import LogServer
     from tidegate.ops.supervisor import ChildFailed
+    from tidegate.prepare import prepare
 
+    prepare()
     loaded = configuration.load(config)
     server = None if loaded.log.url else LogServer(data, loaded.log.durability)
     topology = topology_of(loaded, config, data, server)
@@ -78,6 +80,8 @@ async def _up(
     def event(event: Event) -> None:
         log.write(event.level, f"process.{event.state}", event.text, process=event.name)
         shown.event(event)
+        if (event.name, event.state) == ("up", "running"):
+            start_market(folder)
 
     supervisor = Supervisor(topology, folder, clock, event)
     show = asyncio.create_task(shown.run(supervisor, Looker(folder, clock)))
@@ -90,6 +94,44 @@ async def _up(
             await server.close()
         log.close()
     return [child.process.name for child in supervisor.children.values() if child.state is State.DEAD]
+
+
+def start_market(folder: DataFolder) -> None:
+    """Let a simulated venue's market run, now that everybody listens."""
+    import urllib.request
+
+    from tidegate.roles import simulated
+
+    if (venue := simulated(folder)) is not None:
+        request = urllib.request.Request(
+            f"{venue.url}/admin/start", method="POST", headers={"X-Admin-Token": venue.token}
+        )
+        urllib.request.urlopen(request, timeout=5).close()
+
+
+def run(
+    roles: Annotated[
+        str, typer.Argument(help="ROLE[,ROLE …]: feed, strategy[:NAME], oms, gateway, recorder, venue.")
+    ],
+    config: Annotated[Path, typer.Argument(help="The system's TOML file.")],
+    data: DataOption = DEFAULT_DATA,
+    name: Annotated[str, typer.Option(help="What this process is called; by default its roles.")] = "",
+    trace_every: Annotated[int, typer.Option(help="Log the way of every nth tick; 0: of none.")] = 0,
+) -> None:
+    """Run some roles of a system in this process until it is told to stop (SIGTERM); `up` runs them all."""
+    import uvloop
+
+    from tidegate import roles as running
+    from tidegate.config_live import role_of
+    from tidegate.ops.topology import process_names
+    from tidegate.prepare import prepare
+    from tidegate.world import World
+
+    world = World.load(config)
+    strategies = dict(world.config.strategies)
+    wanted = [role_of(text.strip(), strategies, "run") for text in roles.split(",")]
+    prepare()
+    uvloop.run(running.run(world, wanted, data, name or process_names([roles.split(",")])[0], trace_every))
 
 
 def topology_of(config: Config, path: Path, data: Path, server: LogServer | None = None) -> Topology:
@@ -234,6 +276,7 @@ def _since(text: str) -> int:
 def register(app: typer.Typer) -> None:
     """Put the commands on the lead one."""
     app.command("up")(up)
+    app.command("run")(run)
     app.command("ps")(ps)
     app.command("logs")(logs)
     app.command("cancel-all")(cancel_all)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal
 
 import msgspec
@@ -42,12 +43,14 @@ class SimulatedSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     """`[simulated]`: a venue server of our own in the place of real ones.
 
     `captures` names a recorded file for each instrument; `speed` how fast it is replayed; `loop` whether it begins
-    again at its end. `balance` is what every account starts with, of each currency.
+    again at its end. `balance` is what every account starts with, of each currency. `fill` is the model of fills
+    (docs/simulation.md); `limits` the rate limits: the venue's own (`venue`), or `roomy` for load tests.
     """
 
-    captures: dict[str, str] = {}
-    agents: bool = False
+    captures: dict[str, str]
     speed: float = 1.0
+    fill: str = "partial"
+    limits: str = "venue"
     loop: bool = False
     balance: Decimal = Decimal(10_000_000)
     port: int = 0
@@ -66,7 +69,7 @@ class TopologySection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     ack_timeout: str = "2s"
 
 
-def check(where: str, log: LogSection, topology: TopologySection, strategies: dict[str, object]) -> None:
+def check(where: str, log: LogSection, topology: TopologySection, strategies: Mapping[str, object]) -> None:
     """Refuse what cannot be, each in one line."""
     if log.durability not in DURABILITY:
         raise UserError(
@@ -82,7 +85,7 @@ def check(where: str, log: LogSection, topology: TopologySection, strategies: di
             role_of(text, strategies, f"{where}: topology.processes")
 
 
-def role_of(text: str, strategies: dict[str, object], where: str) -> tuple[str, str]:
+def role_of(text: str, strategies: Mapping[str, object], where: str) -> tuple[str, str]:
     """A role as (role, strategy): `strategy:maker` → ("strategy", "maker"); the strategy is empty for all."""
     role, _, strategy = text.partition(":")
     if role not in ROLES:
@@ -95,7 +98,7 @@ def role_of(text: str, strategies: dict[str, object], where: str) -> tuple[str, 
 
 
 def processes_of(
-    topology: TopologySection, strategies: dict[str, object], simulated: bool
+    topology: TopologySection, strategies: Mapping[str, object], simulated: bool
 ) -> list[tuple[str, ...]]:
     """The processes of a topology; by default each role and each strategy has one of its own."""
     if topology.processes:

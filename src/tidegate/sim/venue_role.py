@@ -1,0 +1,94 @@
+"""The simulated venue as a role: a recorded market, or agents, behind `venue.sim`'s server."""
+
+from __future__ import annotations
+
+import secrets
+import tomllib
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Protocol
+
+from tidegate.marketdata.binance_instruments import Directory
+from tidegate.model.clock import Clock
+from tidegate.model.instrument import Universe
+from tidegate.venue.sim.capture_files import load_capture
+from tidegate.venue.sim.config import AccountConfig, RateLimits, VenueConfig
+from tidegate.venue.sim.server import VenueServer
+
+_ROOMY = RateLimits(weight_1m=60_000, orders_10s=20_000, orders_long=1_000_000)
+
+
+class Simulated(Protocol):
+    """What of the configuration's `[simulated]` is needed here."""
+
+    @property
+    def speed(self) -> float: ...
+    @property
+    def loop(self) -> bool: ...
+    @property
+    def balance(self) -> Decimal: ...
+    @property
+    def seed(self) -> int: ...
+    @property
+    def fill(self) -> str: ...
+    @property
+    def limits(self) -> str: ...
+
+
+class VenueRole:
+    """Runs the server. `accounts` maps each to its key file; `listening(url, admin token)` is told once it listens."""
+
+    def __init__(
+        self,
+        universe: Universe,
+        section: Simulated,
+        captures: list[Path],
+        accounts: Mapping[str, Path],
+        port: int,
+        clock: Clock,
+        listening: Callable[[str, str], None],
+    ) -> None:
+        self._token = secrets.token_urlsafe(24)
+        self._port, self._listening = port, listening
+        capture = load_capture(captures, Directory(universe.instruments))
+        self.server = VenueServer.of_capture(
+            capture, self._config(universe, section, accounts), clock=clock, speed=section.speed, loop=section.loop,
+            autostart=False,
+        )  # fmt: skip
+
+    def _config(self, universe: Universe, section: Simulated, accounts: Mapping[str, Path]) -> VenueConfig:
+        made = []
+        wallets: dict[str, dict[str, str]] = {}
+        for item in universe.instruments:
+            wallet = wallets.setdefault(item.venue, {})
+            for asset in {item.settle_currency, *((item.base, item.quote) if item.cash else ())}:
+                wallet[asset] = str(section.balance)
+        for name, path in accounts.items():
+            keys = tomllib.loads(path.read_text())
+            made.append(
+                AccountConfig(name=name, api_key=keys["key"], api_secret=keys["secret"], balances=wallets)
+            )
+        limits = dict.fromkeys(wallets, _ROOMY) if section.limits == "roomy" else {}
+        return VenueConfig(
+            accounts=made, rate_limits=limits, admin_token=self._token, fill=section.fill, spot_fee="quote",
+            seed=section.seed,
+        )  # fmt: skip
+
+    async def start(self) -> None:
+        """Listen; the market runs once `/admin/start` is asked for."""
+        await self.server.start(port=self._port)
+        self._listening(self.server.url, self._token)
+
+    async def stop(self) -> None:
+        """Cut every connection."""
+        await self.server.stop()
+
+    def health(self) -> dict[str, Any]:
+        """As in `ops.health`."""
+        found = self.server.health()
+        counters = {
+            **found.pop("counters", {}),
+            **{f"fault_{k}": v for k, v in found.pop("faults", {}).items()},
+        }
+        return {"ok": True, "venue": found, "counters": counters}

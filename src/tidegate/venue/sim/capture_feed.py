@@ -69,6 +69,14 @@ class CaptureFeed:
         for number, snapshot in self._capture.snapshots.items():
             self.views[number].reset(snapshot.update_id + self._id_shift, snapshot.bids, snapshot.asks)
 
+    def skip(self, until: int) -> None:
+        """Take the frames due before `until` (capture time) into the views without sending them."""
+        frames = self._capture.frames
+        while self._next < len(frames) and frames[self._next].due < until:
+            self._folding.append((frames[self._next], frames[self._next].data))
+            self._next += 1
+        self.fold()
+
     def next_due(self) -> int:
         """See `Feed.next_due`."""
         frames = self._capture.frames

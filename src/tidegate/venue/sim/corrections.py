@@ -27,7 +27,8 @@ def amend_trade(exchange: Exchange, trade: Trade, qty: int, price: int, now: int
     if trade.busted or not account.amend(trade, qty, price):
         return False
     order.cum += qty - old_qty
-    order.value += qty * price - old_qty * old_price
+    order.value -= order.listing.weight(old_qty, old_price)
+    order.value += order.listing.weight(qty, price) if qty else 0
     order.turnover += (order.listing.value(qty, price) if qty else 0) - old_value
     order.ts_update = now
     if not qty:

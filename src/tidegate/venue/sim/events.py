@@ -83,7 +83,7 @@ def _futures(order: Order, happened: str, ts: int, trade: Trade | None) -> bytes
         "f": order.tif_text,
         "q": qty(order.qty),
         "p": price(order.price),
-        "ap": listing.average(order.value, order.turnover, order.cum),
+        "ap": listing.average(order.value, order.cum),
         "sp": price(order.stop),
         "x": happened,
         "X": status_text(order),

@@ -250,7 +250,7 @@ class Exchange:
         elif kind is ExecType.CANCEL_REJECTED:
             self._refusal = e.reason or -1
         elif kind is ExecType.TRIGGERED:
-            order.working = True
+            order.working = order.triggered = True
             self._tell(order, "NEW", e.ts)
         elif kind is ExecType.RESTATED and e.leaves < order.leaves:
             order.account.hold(order, order.locked * e.leaves // order.leaves)
@@ -263,7 +263,7 @@ class Exchange:
         trade = Trade(self._next_trade, order, qty, price, maker, ts, 0, "")
         self._next_trade += 1
         order.cum += qty
-        order.value += qty * price
+        order.value += order.listing.weight(qty, price)
         order.turnover += order.listing.value(qty, price)
         order.ts_update = ts
         account.fill(order, trade)

@@ -11,6 +11,7 @@ from tidegate.model.scale import plain
 from tidegate.risk.position import Terms
 
 SHOWN_ON_SPOT = 8
+_SCALE = 10**24
 
 
 class Grid:
@@ -92,17 +93,17 @@ class Listing:
         """What `lots` at `ticks` are worth, minor units of the settlement currency, never below 0."""
         return abs(self.terms.cost(lots, ticks))
 
-    def average(self, value: int, turnover: int, lots: int) -> str:
-        """Average price of fills: Σ ticks × lots is `value`, what they were worth `turnover`."""
-        if not lots or not turnover:
+    def weight(self, lots: int, ticks: int) -> int:
+        """What a fill adds to the sum its order's average price comes from: price × quantity, or of an inverse
+        contract quantity ÷ price, scaled."""
+        return lots * _SCALE // ticks if self.terms.inverse else lots * ticks
+
+    def average(self, weights: int, lots: int) -> str:
+        """Average price of `lots` whose fills' weights add up to `weights`."""
+        if not lots or not weights:
             return self.price.text(0)
-        terms, tick = self.terms, self.instrument.tick
-        mean = (
-            Decimal(lots * terms.numerator) / (turnover * terms.denominator)
-            if terms.inverse
-            else Decimal(value) / lots
-        )
-        return plain((mean * tick).quantize(Decimal(1).scaleb(-SHOWN_ON_SPOT)))
+        mean = Decimal(lots * _SCALE) / weights if self.terms.inverse else Decimal(weights) / lots
+        return plain((mean * self.instrument.tick).quantize(Decimal(1).scaleb(-SHOWN_ON_SPOT)))
 
 
 class Listings:

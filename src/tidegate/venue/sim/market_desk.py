@@ -80,6 +80,10 @@ class MarketDesk:
     def trades(self, market: Market, params: Params, now: int) -> list[Json]:
         return self._view(market, params).recent(min(whole(params, "limit", 500), 1000))
 
+    def aggregate_trades(self, market: Market, params: Params, now: int) -> list[Json]:
+        """`GET aggTrades`: every trade is an aggregate of itself."""
+        return self._view(market, params).aggregates(min(whole(params, "limit", 500), 1000))
+
     def ticker(self, market: Market, params: Params, now: int) -> Any:
         rows = [view.ticker(now) for view in self._views(market, params)]
         return rows[0] if params.get("symbol") and market is not Market.COINM else rows

@@ -147,6 +147,22 @@ class MarketView:
             for raw in kept
         ]
 
+    def aggregates(self, limit: int) -> list[Json]:
+        """`GET aggTrades`."""
+        return [
+            {
+                "a": t["t"],
+                "p": t["p"],
+                "q": t["q"],
+                "f": t["t"],
+                "l": t["t"],
+                "T": t["T"],
+                "m": t["m"],
+                "M": True,
+            }
+            for t in list(self.trades)[-limit:]
+        ]
+
     def klines(self, minutes: int, limit: int) -> list[list[Any]]:
         """`GET klines`: bars of whole minutes, over what this server has shown."""
         span = minutes * (MINUTE // MS)

@@ -14,12 +14,40 @@ _OPEN = (OrdStatus.NEW, OrdStatus.PARTIALLY_FILLED)
 
 
 class Order:
-    """One order. `value` is Σ price × quantity of its fills, ticks × lots; `turnover` their value in money."""
+    """One order. `value` is the sum of its fills' weights (`Listing.weight`), `turnover` their value in money."""
 
     __slots__ = (
-        "account", "cancel_id", "client_id", "cum", "display", "ending", "expire", "id", "leaves", "listing", "locked", "offset",
-        "ord_type", "post_only", "price", "qty", "reason", "reduce_only", "self_trade", "side",
-        "status", "stop", "tif", "tif_text", "ts", "ts_update", "turnover", "type_text", "value", "working",
+        "account",
+        "cancel_id",
+        "client_id",
+        "cum",
+        "display",
+        "ending",
+        "expire",
+        "id",
+        "leaves",
+        "listing",
+        "locked",
+        "offset",
+        "ord_type",
+        "post_only",
+        "price",
+        "qty",
+        "reason",
+        "reduce_only",
+        "self_trade",
+        "side",
+        "status",
+        "stop",
+        "tif",
+        "tif_text",
+        "triggered",
+        "ts",
+        "ts_update",
+        "turnover",
+        "type_text",
+        "value",
+        "working",
     )  # fmt: skip
 
     def __init__(
@@ -38,7 +66,7 @@ class Order:
         """How its end is called where that is not plain: `EXPIRED`, `EXPIRED_IN_MATCH`."""
         self.self_trade = SelfTrade.ALLOW
         self.status = OrdStatus.PENDING_NEW
-        self.working = False
+        self.working = self.triggered = False
 
     @property
     def open(self) -> bool:

@@ -70,6 +70,7 @@ def rest_table(desks: Desks) -> Table:
         "GET exchangeInfo": (markets.info, 20),
         "GET depth": (markets.depth, 5),
         "GET trades": (markets.trades, 5),
+        "GET aggTrades": (markets.aggregate_trades, 2),
         "GET klines": (markets.klines, 2),
         "GET ticker/24hr": (markets.ticker, 2),
         "GET ticker/bookTicker": (markets.book_ticker, 2),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket as sockets
+from collections.abc import Mapping
 from typing import Any
 
 from aiohttp import WSMsgType, web
@@ -17,6 +18,9 @@ from tidegate.model.instrument import Universe
 from tidegate.model.time import MS
 from tidegate.venue.sim.account_desk import AccountDesk
 from tidegate.venue.sim.admin import Admin
+from tidegate.venue.sim.agent_feed import AgentFeed
+from tidegate.venue.sim.agent_market import AgentMarket
+from tidegate.venue.sim.agents import AgentsConfig
 from tidegate.venue.sim.background import NEVER
 from tidegate.venue.sim.call import SOCKET_PREFIX
 from tidegate.venue.sim.capture_feed import CaptureFeed, Feed
@@ -73,16 +77,17 @@ class VenueServer:
     @classmethod
     def of_capture(
         cls, capture: Capture, config: VenueConfig | dict[str, Any], *, clock: Clock | None = None,
-        speed: str | int | float = 1, loop: bool = False, autostart: bool = True,
+        speed: str | int | float = 1, loop: bool = False, autostart: bool = True, skip: int = 0,
     ) -> VenueServer:  # fmt: skip
         """A server over a recorded market.
 
         `speed` is how fast it runs, `loop` begins it anew for ever. With `autostart` it runs from `start` on, else
-        from `POST /admin/start`. Raises `UserError` for a configuration that does not hold.
+        from `POST /admin/start`. What lies in its first `skip` ns
+        has happened before it begins. Raises `UserError` for a configuration that does not hold.
         """
         checked = VenueConfig.load(config) if isinstance(config, dict) else config
         server = cls(capture.universe, checked, clock)
-        first = min([capture.frames[0].due] if capture.frames else [], default=0)
+        first = (capture.frames[0].due if capture.frames else 0) + skip
         server.timeline = Timeline(first, speed)
         server._autostart = autostart
         model = VenueModel(checked.fill, checked.queue, checked.queue_exponent)
@@ -91,7 +96,27 @@ class VenueServer:
             capture.universe, model, records, server.timeline, server.exchange.executed, checked.seed
         )
         server.exchange.stand_on(market)
-        server.feed = CaptureFeed(capture, server.listings, server.timeline, server.hub, loop)
+        feed = server.feed = CaptureFeed(capture, server.listings, server.timeline, server.hub, loop)
+        if skip:
+            feed.skip(first)
+        return server
+
+    @classmethod
+    def of_agents(
+        cls,
+        universe: Universe,
+        agents: Mapping[str, AgentsConfig],
+        config: VenueConfig | dict[str, Any],
+        *,
+        clock: Clock | None = None,
+    ) -> VenueServer:
+        """A server over a market of seeded agents, by instrument id. Raises `UserError` as `of_capture` does."""
+        checked = VenueConfig.load(config) if isinstance(config, dict) else config
+        server = cls(universe, checked, clock)
+        market = AgentMarket(server.listings, agents, server.exchange.executed, checked.seed)
+        market.begin(server.clock.now())
+        server.exchange.stand_on(market)
+        server.feed = AgentFeed(market, server.listings, server.hub)
         return server
 
     # Life.
@@ -101,10 +126,12 @@ class VenueServer:
         loop = asyncio.get_running_loop()
         self.users.run_on(loop)
         self._wakeup = Wakeup(loop, self.pump)
-        self._runner = web.AppRunner(self._application(), access_log=None, handle_signals=False)
+        self._runner = web.AppRunner(
+            self._application(), access_log=None, handle_signals=False, shutdown_timeout=0.1
+        )
         await self._runner.setup()
         try:
-            await web.TCPSite(self._runner, host, port, shutdown_timeout=0.1).start()
+            await web.TCPSite(self._runner, host, port).start()
         except OSError as error:
             await self.stop()
             if error.errno == errno.EADDRINUSE:

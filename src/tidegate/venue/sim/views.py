@@ -18,7 +18,6 @@ _STATUS = {
     OrdStatus.FILLED: "FILLED", OrdStatus.CANCELED: "CANCELED", OrdStatus.REJECTED: "REJECTED",
     OrdStatus.EXPIRED: "EXPIRED",
 }  # fmt: skip
-_STOPS = (OrdType.STOP, OrdType.STOP_LIMIT, OrdType.TRAILING_STOP)
 
 
 def status_text(order: Order) -> str:
@@ -30,7 +29,7 @@ def status_text(order: Order) -> str:
 
 def present_type(order: Order) -> str:
     """The type as it is now: a stop that has been triggered is a limit or a market order."""
-    if order.working and order.ord_type in _STOPS:
+    if order.triggered:
         return "LIMIT" if order.ord_type is OrdType.STOP_LIMIT else "MARKET"
     return order.type_text
 
@@ -112,7 +111,7 @@ def futures_order(order: Order, bare: bool = False) -> Json:
         "status": "NEW" if bare else status_text(order),
         "clientOrderId": order.client_id,
         "price": listing.price.text(order.price),
-        "avgPrice": "0.00" if bare else listing.average(order.value, order.turnover, order.cum),
+        "avgPrice": "0.00" if bare else listing.average(order.value, order.cum),
         "origQty": listing.qty.text(order.qty),
         "executedQty": listing.qty.text(0 if bare else order.cum),
         "cumQty": listing.qty.text(0 if bare else order.cum),
@@ -224,7 +223,8 @@ def position_view(account: Account, listing: Listing, mark_of: MarkOf, now: int)
     """A position, as `positionRisk` and `account` show it."""
     position, mark = account.positions[listing.number], mark_of(listing.number)
     unrealised = account.unrealised(listing, mark_of)
-    value = listing.terms.cost(position.lots, mark) if position.lots and mark > 0 else 0
+    value = listing.value(position.lots, mark) if position.lots and mark > 0 else 0
+    value = value if position.lots >= 0 else -value
     amount = listing.qty.text(position.lots)
     entry = entry_price(listing, position)
     margin = PURSE.text(listing.settle, account.position_margin(listing, mark_of))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tidegate.cli_report import report
 from tidegate.errors import UserError
 
 if TYPE_CHECKING:
@@ -30,9 +31,15 @@ def up(
     plain: Annotated[
         bool, typer.Option(help="Lines instead of the live screen, also on a terminal.")
     ] = False,
+    length: Annotated[
+        str, typer.Option("--for", help="Run for so long (60s, 5m), then stop and report.")
+    ] = "",
+    kill: Annotated[str, typer.Option(help="A drill: kill -9 the busiest process after so long.")] = "",
+    out: Annotated[Path | None, typer.Option(help="Folder for the report; default DATA/report.")] = None,
 ) -> None:
     """Start a system's processes, keep them alive, show how they are; Ctrl-C stops them in order.
 
+    With --for it stops by itself and writes the run's report; with --kill its busiest process is killed on the way.
     Exit code 3 when a process that the system needs ended by itself before it was up.
     """
     import asyncio
@@ -49,24 +56,40 @@ def up(
     server = None if loaded.log.url else LogServer(data, loaded.log.durability)
     topology = topology_of(loaded, config, data, server)
     console = Console(force_terminal=False if plain else None)
+    seconds = _seconds(length, "--for"), _seconds(kill, "--kill")
     try:
-        dead = asyncio.run(_up(topology, data, loaded.run.name, console, server))
+        dead, figures = asyncio.run(_up(topology, data, loaded.run.name, console, server, seconds))
     except ChildFailed as error:
         print(f"tidegate: {error}", file=sys.stderr)
         raise typer.Exit(FAILED) from None
     if dead:
         print(f"tidegate: ended: {', '.join(dead)}", file=sys.stderr)
         raise typer.Exit(FAILED)
+    if length:
+        from tidegate.cli_report import live_report
+
+        live_report(config, data, out or data / "report", figures)
+
+
+def _seconds(text: str, option: str) -> float:
+    from tidegate.model.time import duration
+
+    try:
+        return duration(text) / 1e9 if text else 0.0
+    except ValueError as error:
+        raise UserError(f"{option}: {error}") from None
 
 
 async def _up(
-    topology: Topology, data: Path, title: str, console: Console, server: LogServer | None
-) -> list[str]:
-    """Run it to its end; the processes that were dead by then."""
+    topology: Topology, data: Path, title: str, console: Console, server: LogServer | None,
+    seconds: tuple[float, float],
+) -> tuple[list[str], dict[str, Any]]:  # fmt: skip
+    """Run it to its end; the processes that were dead by then, and a drill's figures."""
     import asyncio
 
     from tidegate.model.clock import SystemClock
     from tidegate.ops.child import State
+    from tidegate.ops.drill import Drill
     from tidegate.ops.folder import DataFolder
     from tidegate.ops.logs import LogFile
     from tidegate.ops.show import Shown
@@ -82,18 +105,25 @@ async def _up(
         shown.event(event)
         if (event.name, event.state) == ("up", "running"):
             start_market(folder)
+            if length:
+                tasks.append(asyncio.create_task(drill.run()))
 
+    length, kill = seconds
+    tasks: list[asyncio.Task[None]] = []
     supervisor = Supervisor(topology, folder, clock, event)
-    show = asyncio.create_task(shown.run(supervisor, Looker(folder, clock)))
+    drill = Drill(supervisor, Looker(folder, clock), clock, length, kill)
+    tasks.append(asyncio.create_task(shown.run(supervisor, Looker(folder, clock))))
     try:
         await supervisor.run()
     finally:
-        show.cancel()
-        await asyncio.gather(show, return_exceptions=True)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         if server is not None:
             await server.close()
         log.close()
-    return [child.process.name for child in supervisor.children.values() if child.state is State.DEAD]
+    dead = [child.process.name for child in supervisor.children.values() if child.state is State.DEAD]
+    return dead, drill.figures()
 
 
 def start_market(folder: DataFolder) -> None:
@@ -280,3 +310,4 @@ def register(app: typer.Typer) -> None:
     app.command("ps")(ps)
     app.command("logs")(logs)
     app.command("cancel-all")(cancel_all)
+    app.command("report")(report)

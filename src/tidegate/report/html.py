@@ -13,6 +13,7 @@ from tidegate.analytics.run_summary import RunData, RunSummary, summarise
 from tidegate.analytics.tables import RunTables
 from tidegate.report import sections_execution as execution
 from tidegate.report import sections_result as result
+from tidegate.report.live import live_section
 from tidegate.report.markup import esc, script_json
 from tidegate.report.script import SCRIPT
 from tidegate.report.sections_run import banner, run_section, warnings
@@ -27,7 +28,7 @@ NAVIGATION = (
     ("pnl", "P&L"), ("strategies", "Strategies"), ("attribution", "Where it came from"),
     ("exposure", "Exposure"), ("instruments", "Fills and inventory"), ("costs", "Costs"),
     ("markouts", "Markouts"), ("orders", "Orders"), ("denials", "Denials"), ("latency", "Latency"),
-    ("run", "The run"),
+    ("live", "Live"), ("run", "The run"),
 )  # fmt: skip
 
 
@@ -51,7 +52,7 @@ def render(tables: RunTables) -> str:
     figures: result.Figures = {}
     info = tables.summary
     body = "".join(
-        (banner(info.get("error")), warnings(summary), result.head(summary, info), _navigation(),
+        (banner(info.get("error")), warnings(summary), result.head(summary, info), _navigation("live" in info),
          *_sections(tables, summary, data, figures))
     )  # fmt: skip
     title = f"{info.get('config') or 'Backtest'} · {info.get('run_id') or 'run'}"
@@ -71,8 +72,9 @@ def render(tables: RunTables) -> str:
     )
 
 
-def _navigation() -> str:
-    links = "".join(f'<a href="#{anchor}">{esc(title)}</a>' for anchor, title in NAVIGATION)
+def _navigation(live: bool) -> str:
+    shown = NAVIGATION if live else [item for item in NAVIGATION if item[0] != "live"]
+    links = "".join(f'<a href="#{anchor}">{esc(title)}</a>' for anchor, title in shown)
     return f'<nav aria-label="Sections">{links}</nav>'
 
 
@@ -90,5 +92,6 @@ def _sections(
         execution.orders_section(summary, figures),
         execution.denials_section(summary, figures),
         execution.latency_section(summary, data, figures),
+        live_section(tables.summary),
         run_section(summary, tables.summary),
     )

@@ -34,7 +34,7 @@ _LATENCIES = (ExecType.NEW, ExecType.TRADE, ExecType.CANCELED, ExecType.REPLACED
 
 @dataclass
 class LiveRun:
-    """Folds lanes one after another: `lane(number, entries)` each, then `tables`."""
+    """Folds lanes one after another: `begin` each and `take` its entries in order, then `tables`."""
 
     kind: LaneKind
     universe: Universe
@@ -54,13 +54,19 @@ class LiveRun:
         self._funding: FundingRows = {}
         self._marks: list[tuple[int, int, int, int]] = []
         self._sent: dict[int, int] = {}
+        self._accepted: list[tuple[int, int]] = []
+        """(time of the command, of the report) of every order the venue accepted."""
         self._delays: dict[str, list[int]] = {}
         self._first = self._last = 0
         self._entries = 0
 
-    def lane(self, number: int, entries: Iterable[Entry]) -> Lane:
-        """Fold a whole lane from its first entry; returns it as it stands."""
-        lane = self._lanes[number] = self.kind.make(number)
+    def begin(self, number: int) -> None:
+        """A lane's entries follow, from the first."""
+        self._lanes[number] = self.kind.make(number)
+
+    def take(self, number: int, entries: Iterable[Entry]) -> None:
+        """Fold the lane's next entries."""
+        lane = self._lanes[number]
         for entry in entries:
             self._entries += 1
             try:
@@ -70,7 +76,10 @@ class LiveRun:
                 continue
             for message, outputs in steps:
                 self._take(number, message, outputs)
-        return lane
+
+    def trading_after(self, ts: int) -> int:
+        """When the venue first accepted an order that was asked for after `ts`; 0: never (times in ns)."""
+        return min((told for asked, told in self._accepted if asked > ts), default=0)
 
     def _take(self, number: int, message: Message, outputs: list[Message]) -> None:
         self._first = min(self._first or message.ts, message.ts)
@@ -99,6 +108,8 @@ class LiveRun:
         order = self._lanes[number].order(report.cl_ord_id)
         if order is None:
             return
+        if report.exec_type is ExecType.NEW:
+            self._accepted.append((order.ts_submit, report.ts))
         bid, ask, _ = self._lanes[number].state.marks.get(order.instrument, (0, 0, 0))
         self.recorder.fill_touch = (bid, ask)
         venue = self.universe[order.instrument].venue

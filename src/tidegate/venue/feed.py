@@ -12,10 +12,14 @@ deltas are never dropped.
 subscribes later asks `snap.<VENUE>.<SYMBOL>` and is answered with the local book as SNAPSHOT_BEGIN, DELTAs and
 SNAPSHOT_END, all with the sequence it stands at; or with nothing while there is no usable book: the next one is
 published. To join: subscribe, ask, apply the answer, drop the deltas received that are not above its sequence.
+
+**The touch.** Best bid and ask of the instruments in which they changed are published on `touch.<VENUE>` ten times a
+second (Marks in an envelope): what the lanes sample into their logs.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
@@ -26,12 +30,16 @@ from tidegate.log.base import Log, Subscription
 from tidegate.model.clock import Clock
 from tidegate.model.event import KIND_SHIFT, META, Kind, Words
 from tidegate.model.instrument import Universe
+from tidegate.model.messages import Mark, Message
 from tidegate.model.time import MS
+from tidegate.model.wire import pack
 from tidegate.venue.levels import Levels
 
 PRESSURE = 512
 SNAPSHOT_DEPTH = 5_000
 """Levels a side of an answer to `snap.…`: 640 kB at most."""
+TOUCH = 0.1
+"""Seconds between two messages on `touch.…`."""
 _PIECE = 16_384
 """Records in one message: 1 MiB."""
 
@@ -44,7 +52,7 @@ class Feed(Protocol):
         """The universe's numbers of the instruments it brings."""
 
     async def start(self, on_rows: Callable[[int, Words], None]) -> None:
-        """Connect and stay connected; hand on each instrument's new events, as rows of words."""
+        """Connect and stay connected; hand on each instrument's new events, as rows that live until the call returns."""
 
     async def stop(self) -> None:
         """Leave."""
@@ -69,6 +77,8 @@ class FeedService:
         self._subjects = {n: f"md.{universe[n].venue}.{universe[n].symbol}" for n in numbers}
         self._levels = {n: Levels(n) for n in numbers}
         self._last = dict.fromkeys(numbers, 0)
+        self._touch = dict.fromkeys(numbers, (0, 0))
+        self._touching: asyncio.TimerHandle | None = None
         self._served: list[Subscription] = []
 
     async def start(self) -> None:
@@ -78,9 +88,12 @@ class FeedService:
             self._served.append(self._log.serve(f"snap.{item.venue}.{item.symbol}", self._answer(levels)))
         for feed in self._feeds:
             await feed.start(self._publish)
+        self._tell_touch()
 
     async def stop(self) -> None:
         """Stop the feeds; publish nothing more."""
+        if self._touching is not None:
+            self._touching.cancel()
         for feed in self._feeds:
             await feed.stop()
         for served in self._served:
@@ -109,18 +122,30 @@ class FeedService:
 
         return answer
 
+    def _tell_touch(self) -> None:
+        """Publish the touches that have changed."""
+        now = self._clock.now()
+        changed: dict[str, list[Message]] = {}
+        for number, levels in self._levels.items():
+            touch = levels.touch
+            if touch != self._touch[number]:
+                self._touch[number] = touch
+                mark = Mark(self._last[number], number, *touch)
+                changed.setdefault(self._universe[number].venue, []).append(mark)
+        for venue, marks in changed.items():
+            self._log.publish(f"touch.{venue}", pack(marks, ts=now))
+        self._touching = asyncio.get_running_loop().call_later(TOUCH, self._tell_touch)
+
     def _publish(self, number: int, rows: Words) -> None:
-        self._levels[number].apply(rows)
-        self._last[number] = self._clock.now()
+        whole = rows
         if len(rows) > self._pressure:
             rows = self._conflate(rows)
         self.counts["messages"] += 1
         subject = self._subjects[number]
-        if len(rows) <= _PIECE:
-            self._log.publish(subject, rows.tobytes())
-            return
         for start in range(0, len(rows), _PIECE):
             self._log.publish(subject, rows[start : start + _PIECE].tobytes())
+        self._levels[number].apply(whole)
+        self._last[number] = self._clock.now()
 
     def _conflate(self, rows: Words) -> Words:
         quotes = np.flatnonzero((rows[:, META] >> KIND_SHIFT) & 0xFF == Kind.QUOTE)

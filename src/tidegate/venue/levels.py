@@ -17,6 +17,7 @@ from tidegate.model.event import (
     KIND_SHIFT,
     META,
     PRICE,
+    PRICE2,
     SEQ,
     SIDE_SHIFT,
     SIZE,
@@ -32,9 +33,10 @@ from tidegate.model.event import (
 )
 from tidegate.model.order import Side
 
-(L_COUNT, L_USABLE, L_SEQ, L_EVENT, L_RECV) = range(5)
+(L_COUNT, L_USABLE, L_SEQ, L_EVENT, L_RECV, L_BID, L_ASK) = range(7)
 _FREE = np.int64(-(1 << 62))
 _DELTA, _BEGIN, _END = int(Kind.DELTA), int(Kind.SNAPSHOT_BEGIN), int(Kind.SNAPSHOT_END)
+_QUOTE = int(Kind.QUOTE)
 _GAP, _ORDER, _LAST = int(Flag.GAP), int(Flag.ORDER), int(Flag.LAST)
 _MIX = np.int64(-7046029254386353131)  # 2^64 over the golden ratio: spreads neighbouring prices
 
@@ -52,6 +54,9 @@ def apply(rows: Any, start: int, keys: Any, sizes: Any, state: Any) -> int:
             state[L_COUNT] = state[L_USABLE] = 0
         elif kind == _END:
             state[L_USABLE] = 1
+        elif kind == _QUOTE:
+            state[L_BID], state[L_ASK] = rows[i, PRICE], rows[i, PRICE2]
+            continue
         elif kind != _DELTA or flags & _ORDER:
             continue
         else:
@@ -84,6 +89,11 @@ class Levels:
     def usable(self) -> bool:
         """Whether the book is whole: a snapshot has come, and no gap since."""
         return bool(self._state[L_USABLE])
+
+    @property
+    def touch(self) -> tuple[int, int]:
+        """The last quote's bid and ask, ticks; (0, 0) before the first."""
+        return int(self._state[L_BID]), int(self._state[L_ASK])
 
     def apply(self, rows: Words) -> None:
         """Records of this instrument, in order."""

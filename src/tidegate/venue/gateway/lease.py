@@ -83,7 +83,10 @@ class Lease:
             if (self.holder.owner, self.holder.life) != (self._owner, self._life):
                 self.held = False
                 return
-            await self._write(mine)
+            try:
+                await self._write(mine)
+            except Conflict:
+                raise LogDown("an earlier renewal is still on its way") from None
 
     async def _try(self, now: float) -> None:
         entry = await self._get()

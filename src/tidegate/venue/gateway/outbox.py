@@ -54,8 +54,9 @@ class Outbox:
         return self._size
 
     def put(self, subject: str, data: bytes, msg_id: str, size: int = 1) -> bool:
-        """Append, now or when the log is back; False where there is no room: nothing was kept."""
-        if self._size + size > self._bound:
+        """Append, now or when the log is back; False where there is no room: nothing was kept. What waits alone has
+        room, whatever its size."""
+        if self._pending and self._size + size > self._bound:
             return False
         self._pending.append(Item(subject, data, msg_id, size))
         self._size += size

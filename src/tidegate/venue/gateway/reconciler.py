@@ -133,6 +133,8 @@ class Reconciler:
         view = VenueView(began, self._clock.now(), orders, ours, positions, balances)
         if not await self._reports.drained(self._settings.ask_for):
             raise Unfinished("reports could not be stored")
+        if self._reports.lost_from is not None:
+            raise Unfinished("there was no room for all reports")
         moved = self._reports.moved or set()
         lanes = await self._views(view.ids() | moved)
         known = {o.cl_ord_id: o for lane in lanes.values() if lane for o in (*lane.orders, *lane.closed)}

@@ -16,10 +16,11 @@ INFLIGHT = 10_000
 
 
 class Sent(msgspec.Struct):
-    """What is remembered of a request: the trace it carried and when its envelope was written."""
+    """What is remembered of a request: the trace it carried, when its envelope was written, and its instrument."""
 
     trace: int
     ts: int
+    instrument: int
 
 
 class Session:
@@ -62,7 +63,7 @@ class Session:
         if ts < self.since:
             self.counts["request_before_us"] += 1
             return DROP
-        self._sent[key] = Sent(trace, ts)
+        self._sent[key] = Sent(trace, ts, m.instrument)
         if len(self._sent) > self._remember:
             self.since = max(self.since, self._sent.popitem(last=False)[1].ts + 1)
         if now - ts > self._max_age:
@@ -81,3 +82,8 @@ class Session:
         """The trace the order was sent with; 0 for none."""
         sent = self._sent.get(cl_ord_id)
         return sent.trace if sent else 0
+
+    def instrument(self, cl_ord_id: int) -> int:
+        """The instrument of an order that was sent; −1 where that is not remembered."""
+        sent = self._sent.get(cl_ord_id)
+        return sent.instrument if sent else -1

@@ -66,13 +66,14 @@ class Sweeper:
 
     async def _sweep(self, instrument: int | None) -> dict[str, Any]:
         loop = asyncio.get_running_loop()
-        began, rounds, mass = loop.time(), 0, True
-        wanted: dict[int, int] = {}
-        left: list[VenueOrder] | None = None
+        began, rounds = loop.time(), 0
+        left: list[VenueOrder] | None
+        failed, left = await asyncio.gather(self._mass(instrument), self._open(instrument))
+        wanted = {order.cl_ord_id: order.instrument for order in left or () if order.cl_ord_id}
         while True:
             rounds += 1
-            if mass:
-                mass = not await self._mass(instrument)
+            if failed:
+                failed = await self._mass(instrument)
             young = self._young(instrument)
             wanted |= young
             self._cancel(young)
@@ -81,10 +82,13 @@ class Sweeper:
                 ours = {order.cl_ord_id: order.instrument for order in left if order.cl_ord_id}
                 wanted |= ours
                 self._cancel(ours)
-                mass |= any(not order.cl_ord_id for order in left)
+                failed |= any(not order.cl_ord_id for order in left)
             if (left == [] and not self._young(instrument)) or loop.time() - began >= self._seconds:
                 break
             await asyncio.sleep(PAUSE)
+        for key in self._ends.keys() - wanted.keys():
+            if instrument in (None, self._session.instrument(key)):
+                wanted[key] = -1  # it ended before it was seen open
         orders = await self._outcomes(wanted, left)
         return {
             "empty": left == [], "orders": orders, "foreign_left": sum(not o.cl_ord_id for o in left or ()),
@@ -92,12 +96,13 @@ class Sweeper:
         }  # fmt: skip
 
     async def _mass(self, instrument: int | None) -> bool:
+        """The venue's mass cancel; whether it failed."""
         try:
             await self._venue.cancel_all(instrument)
         except VenueDown:
             self._counts["cancel_all_unanswered"] += 1
-            return False
-        return True
+            return True
+        return False
 
     async def _open(self, instrument: int | None) -> list[VenueOrder] | None:
         """What is open; None where the venue does not say."""

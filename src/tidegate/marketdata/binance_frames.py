@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tidegate.marketdata.binance_instruments import Directory
-from tidegate.marketdata.binance_scan import FULL, ODD, scan
+from tidegate.marketdata.binance_scan import DONE, FULL, ODD, scan
 from tidegate.marketdata.binance_shapes import (
     MESSAGE_WORDS,
     NOBODY,
@@ -144,7 +144,24 @@ class FrameParser:
         )
         return Batch(rows, messages, [q for b in parts for q in b.quarantined])
 
-    def _lay_out(self, frames: Sequence[bytes], recv: Sequence[int]) -> int:
+    def read_live(self, frames: Sequence[bytes], recv: int) -> Batch:
+        """The same of frames that were received together, in a batch that the next one overwrites."""
+        state = self._state
+        stop = self._lay_out(frames, recv)
+        off_lot = state[S_OFF_LOT]
+        state[S_LINE] = 0
+        if scan(self._text, 0, stop, self._recvs, self._table, self._rows, self._messages, state) == DONE:
+            return self._batch()
+        state[S_LINE] = state[S_ROWS] = state[S_MESSAGES] = 0
+        state[S_OFF_LOT] = off_lot
+        return self.read_frames(frames, [recv] * len(frames))
+
+    @property
+    def sole(self) -> int:
+        """The one instrument that frames have shown since the last snapshot; below 0 where there were several."""
+        return int(self._state[S_OWNER])
+
+    def _lay_out(self, frames: Sequence[bytes], recv: Sequence[int] | int) -> int:
         """Frames as lines into the buffer that is kept for them, their times beside it; where they stop."""
         if not frames:
             return 0
@@ -154,10 +171,10 @@ class FrameParser:
             text = b"\n".join([frame.replace(b"\n", b" ") for frame in frames]) + _END
         if len(text) > len(self._text):
             self._text = np.zeros(2 * len(text), np.uint8)
-        if len(recv) > len(self._recvs):
-            self._recvs = np.zeros(2 * len(recv), np.int64)
+        if len(frames) > len(self._recvs):
+            self._recvs = np.zeros(2 * len(frames), np.int64)
         self._text[: len(text)] = np.frombuffer(text, np.uint8)
-        self._recvs[: len(recv)] = recv
+        self._recvs[: len(frames)] = recv
         return stop
 
     def cut_short(self, rest: bytes) -> Quarantined:

@@ -20,15 +20,14 @@ from typing import Any
 
 import numpy as np
 
-from tidegate.marketdata.assemble import Assembler
 from tidegate.marketdata.binance_frames import Batch, FrameParser, Quarantined
 from tidegate.marketdata.binance_instruments import Directory
 from tidegate.marketdata.binance_shapes import M_INSTRUMENT, M_ROWS
 from tidegate.marketdata.chain import BROKEN, EMPTY
 from tidegate.marketdata.clock import ClockFit
-from tidegate.marketdata.live_times import LiveTimes
+from tidegate.marketdata.live import LiveAssembler
 from tidegate.model.clock import Clock
-from tidegate.model.event import META, Words, words
+from tidegate.model.event import META, Words
 from tidegate.model.instrument import Universe
 from tidegate.venue.binance.errors import VenueError
 from tidegate.venue.binance.products import Endpoints, product
@@ -46,7 +45,8 @@ _OURS = ClockFit(np.zeros((1, 2), np.int64), 0.0, 0, 0)
 """Our own clock is not corrected."""
 
 OnRows = Callable[[int, Words], None]
-"""Called with an instrument's number in the run's universe and its new events, as rows of words."""
+"""Called with an instrument's number in the run's universe and its new events, as rows of words that live until it
+returns."""
 
 
 class BinanceFeed:
@@ -75,8 +75,12 @@ class BinanceFeed:
         self._clock = clock
         self._directory = Directory([universe[n] for n in self.numbers])
         self._parser = FrameParser(self._directory)
-        self._assemblers = [self._assembler(n) for n in range(len(self.numbers))]
+        self._assemblers = [
+            LiveAssembler(item, self._product.market.futures, _OURS, venue)
+            for item in self._directory.instruments
+        ]
         self._shift = [number - n for n, number in enumerate(self.numbers)]
+        self._frames = self._events = 0
         self._asking: dict[int, asyncio.Task[None]] = {}
         self._socket = Socket(f"{venue} market data", self._url, self._read, self._changed, clock, pace)
         self._on_rows: OnRows = lambda number, rows: None
@@ -110,15 +114,11 @@ class BinanceFeed:
             "gaps": sum(len(a.gaps) for a in self._assemblers) + self.counts["gaps forgotten"],
             "stamped later than received": sum(a.future for a in self._assemblers),
             "quarantined frames": [f"{q.reason}: {q.detail}" for q in self.quarantined],
+            "frames": self._frames,
+            "events": self._events,
             "socket": self._socket.health(),
             **self.counts,
         }
-
-    def _assembler(self, n: int) -> Assembler:
-        item = self._directory.instruments[n]
-        assembler = Assembler(item, self._product.market.futures, LiveTimes())
-        assembler.use(_OURS, self.venue)
-        return assembler
 
     async def _url(self) -> str:
         names = {
@@ -142,8 +142,8 @@ class BinanceFeed:
 
     def _read(self, frames: list[bytes], ts: int) -> None:
         """What one read brought."""
-        self.counts["frames"] += len(frames)
-        self._take(self._parser.read_frames(frames, [ts] * len(frames)))
+        self._frames += len(frames)
+        self._take(self._parser.read_live(frames, ts))
 
     def _take(self, batch: Batch) -> None:
         if batch.quarantined:
@@ -152,7 +152,7 @@ class BinanceFeed:
         if not len(messages):
             return
         first = int(messages[0, M_INSTRUMENT])
-        if len(messages) == 1 or (messages[:, M_INSTRUMENT] == first).all():
+        if len(messages) == 1 or self._parser.sole == first or (messages[:, M_INSTRUMENT] == first).all():
             self._assemble(first, messages, rows)
             return
         owner = np.repeat(messages[:, M_INSTRUMENT], messages[:, M_ROWS])
@@ -161,13 +161,11 @@ class BinanceFeed:
 
     def _assemble(self, n: int, messages: Words, rows: Words) -> None:
         assembler = self._assemblers[n]
-        assembler.times.add(messages, _OURS)
-        parts = [words(events) for events in assembler.feed(messages, rows) if len(events)]
-        if parts:
-            out = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        out = assembler.take(messages, rows)
+        if len(out):
             if self._shift[n]:
                 out[:, META] += self._shift[n]
-            self.counts["events"] += len(out)
+            self._events += len(out)
             self._on_rows(self.numbers[n], out)
         if assembler.chain.phase in (EMPTY, BROKEN):
             self._rebuild_if_needed(n)

@@ -22,7 +22,7 @@ JOBS = (
     ("kernel.gate_play", "kernel.matching_engine"),
     (
         "kernel.merge", "kernel.survey", "marketdata.assemble", "marketdata.binance_scan", "marketdata.chain",
-        "marketdata.order_audit", "marketdata.touch_audit", "venue.levels",
+        "marketdata.live", "marketdata.order_audit", "marketdata.touch_audit", "venue.levels",
     ),
 )  # fmt: skip
 """Modules with kernels, each job a process; the longest first."""

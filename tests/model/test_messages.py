@@ -29,6 +29,8 @@ def of_field(kind):
         return INT64
     if kind is bool:
         return st.booleans()
+    if kind is str:
+        return st.text()
     if typing.get_args(kind):
         return st.one_of(*(of_field(part) for part in typing.get_args(kind)))
     return st.none() if kind is type(None) else st.sampled_from(kind)

@@ -172,6 +172,11 @@ async def next_event(socket, kind=None, timeout=5):
             return event
 
 
+def order_of(event):
+    """The order's fields of an event of any market."""
+    return event["o"] if event["e"] == "ORDER_TRADE_UPDATE" else event
+
+
 def run(scenario):
     """Run a coroutine function to its end."""
     return asyncio.run(asyncio.wait_for(scenario(), 60))

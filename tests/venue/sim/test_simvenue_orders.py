@@ -17,6 +17,7 @@ from sim_venue import (
     capture,
     configuration,
     next_event,
+    order_of,
     run,
     serving,
     trading,
@@ -27,11 +28,6 @@ from tidegate.model.time import SECOND
 from tidegate.venue.sim.server import VenueServer
 
 UPDATE = {"spot": "executionReport", "usdm": "ORDER_TRADE_UPDATE", "coinm": "ORDER_TRADE_UPDATE"}
-
-
-def body(event):
-    """The order's fields of an event of any market."""
-    return event.get("o") if event["e"] == "ORDER_TRADE_UPDATE" else event
 
 
 @pytest.mark.parametrize("market", MARKETS)
@@ -62,10 +58,10 @@ def test_the_user_stream_tells_of_order_cancel_and_fill_and_the_money_follows(ma
         async with trading(market) as (server, client):
             stream = await client.user()
             await client.ask("order.place", **client.order(newClientOrderId="tg1"))
-            event = body(await next_event(stream, UPDATE[market]))
+            event = order_of(await next_event(stream, UPDATE[market]))
             assert (event["x"], event["X"], event["c"]) == ("NEW", "NEW", "tg1")
             await client.ask("order.cancel", symbol=SYMBOL[market], origClientOrderId="tg1")
-            event = body(await next_event(stream, UPDATE[market]))
+            event = order_of(await next_event(stream, UPDATE[market]))
             assert (event["x"], event["X"]) == ("CANCELED", "CANCELED")
             if market == "spot":  # there the cancel has an id of its own
                 assert event["C"] == "tg1"
@@ -75,7 +71,7 @@ def test_the_user_stream_tells_of_order_cancel_and_fill_and_the_money_follows(ma
                 **client.order(type="MARKET", price=None, timeInForce=None, newOrderRespType="RESULT"),
             )
             assert taken["result"]["status"] == "FILLED"
-            new, filled = [body(await next_event(stream, UPDATE[market])) for _ in range(2)]
+            new, filled = [order_of(await next_event(stream, UPDATE[market])) for _ in range(2)]
             assert new["x"] == "NEW"
             assert (filled["x"], filled["X"], filled["m"]) == ("TRADE", "FILLED", False)
             assert D(filled["l"]) == D(filled["z"]) == D(QTY[market])

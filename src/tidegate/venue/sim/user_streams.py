@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections import deque
 from collections.abc import Callable
 
 import orjson
@@ -21,6 +22,8 @@ from tidegate.venue.sim.refusal import Refused
 from tidegate.venue.sim.sockets import Outlet, Outlets, encode
 
 LIFE = 60 * MINUTE
+_TIMER = 0.002
+"""Seconds by which a loop's timers may ring early."""
 Whose = tuple[int, Market]
 
 
@@ -34,7 +37,8 @@ class UserStreams:
         self._of: dict[Whose, str] = {}
         self._listening: dict[Whose, dict[Outlet, tuple[bytes, bytes]]] = {}
         self._made = 0
-        self._last_due = 0.0
+        self._delayed: deque[tuple[float, Account, Market, bytes]] = deque()
+        """Events held back in their order, each with the loop's time it is due."""
         self.call_later: Callable[..., object] = lambda *_: None
         self.time: Callable[[], float] = lambda: 0.0
 
@@ -119,7 +123,7 @@ class UserStreams:
     def _report(self, account: Account, market: Market, event: bytes, now: int) -> None:
         """Send an event, or let happen to it what faults are in force."""
         faults = self._faults
-        if not faults.standing():
+        if not faults.standing() and not self._delayed:
             self._send(account, market, event)
             return
         if faults.draw("drop_reports", now, account.name):
@@ -132,12 +136,18 @@ class UserStreams:
         for _ in range(copies):
             if late is not None:
                 self.call_later(faults.wait(late) / SECOND, self._send_now, account, market, event)
-            elif slow is not None or self._last_due > self.time():
+            elif slow is not None or self._delayed:
                 wait = faults.wait(slow) / SECOND if slow is not None else 0.0
-                self._last_due = max(self._last_due, self.time() + wait)
-                self.call_later(self._last_due - self.time(), self._send_now, account, market, event)
+                due = max(self.time() + wait, self._delayed[-1][0] if self._delayed else 0.0)
+                self._delayed.append((due, account, market, event))
+                self.call_later(due - self.time(), self._send_delayed)
             else:
                 self._send(account, market, event)
+
+    def _send_delayed(self) -> None:
+        while self._delayed and self._delayed[0][0] <= self.time() + _TIMER:
+            self._send(*self._delayed.popleft()[1:])
+        self._outlets.flush()
 
     def _send_now(self, account: Account, market: Market, event: bytes) -> None:
         self._send(account, market, event)

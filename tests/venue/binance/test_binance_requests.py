@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import json
 import os
 import pickle
@@ -52,6 +53,12 @@ def test_the_signature_is_the_one_of_the_documentation():
         "&symbol=BTCUSDT&timeInForce=GTC&timestamp=1645423376532&type=LIMIT"
     )
     assert KEYS.sign(ws.encode()) == "cc15477742bd704c29492d96c7ead9414dfd8e0ec4a00f947bb5bb454ddbd08a"
+
+
+@pytest.mark.parametrize("secret", ["s", "x" * 64, "y" * 65, "z" * 200])
+def test_signatures_are_hmac_sha256_whatever_the_secrets_length(secret):
+    for payload in (b"", b"a=1", b"b" * 1000):
+        assert Keys("k", secret).sign(payload) == hmac.digest(secret.encode(), payload, "sha256").hex()
 
 
 def test_a_frame_is_json_and_its_signature_is_over_the_sorted_parameters():

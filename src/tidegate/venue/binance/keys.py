@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hmac
+import hashlib
 import os
 import stat
 import tomllib
@@ -10,11 +10,13 @@ from pathlib import Path
 
 from tidegate.errors import UserError
 
+_BLOCK = 64
+
 
 class Keys:
     """A key and its secret. Printing, logging or pickling it shows neither."""
 
-    __slots__ = ("_secret", "key")
+    __slots__ = ("_inner", "_outer", "key")
 
     def __init__(self, key: str, secret: str) -> None:
         if not key.isascii() or not key.isalnum() or not secret:
@@ -22,7 +24,11 @@ class Keys:
                 "an API key and its secret are needed: the key is letters and digits, neither is empty"
             )
         self.key = key
-        self._secret = secret.encode()
+        raw = secret.encode()
+        block = (raw if len(raw) <= _BLOCK else hashlib.sha256(raw).digest()).ljust(_BLOCK, b"\0")
+        # HMAC's two keyed hashes (RFC 2104), begun once: half the price of a signature.
+        self._inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in block))
+        self._outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in block))
 
     @classmethod
     def from_environment(cls, key: str, secret: str) -> Keys:
@@ -53,7 +59,10 @@ class Keys:
 
     def sign(self, payload: bytes) -> str:
         """HMAC-SHA256 of the payload, in hexadecimal."""
-        return hmac.digest(self._secret, payload, "sha256").hex()
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(payload)
+        outer.update(inner.digest())
+        return outer.hexdigest()
 
     def __repr__(self) -> str:
         return "Keys(…)"

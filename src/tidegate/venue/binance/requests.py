@@ -18,7 +18,8 @@ Params = dict[str, str]
 _SIDES = {Side.BUY: "BUY", Side.SELL: "SELL"}
 _TIMES = {TimeInForce.GTC: "GTC", TimeInForce.IOC: "IOC", TimeInForce.FOK: "FOK", TimeInForce.GTD: "GTD"}
 _POST_ONLY, _REDUCE_ONLY = int(ExecInst.POST_ONLY), int(ExecInst.REDUCE_ONLY)
-_NUMBERS = frozenset({"timestamp", "recvWindow", "orderId", "goodTillDate"})
+_NUMBERS = ("timestamp", "recvWindow", "goodTillDate")
+"""Parameters that are numbers in JSON."""
 
 
 class Unsupported(Exception):
@@ -111,9 +112,10 @@ def frame(number: str, method: str, params: Params, keys: Keys, venue_now: int) 
     params["apiKey"] = keys.key
     params["recvWindow"] = str(RECV_WINDOW)
     params["timestamp"] = str(venue_now // MS)
-    items = sorted(params.items())
-    signature = keys.sign("&".join([f"{name}={value}" for name, value in items]).encode())
-    body = ",".join(
-        [f'"{name}":{value}' if name in _NUMBERS else f'"{name}":"{value}"' for name, value in items]
-    )
-    return f'{{"id":"{number}","method":"{method}","params":{{{body},"signature":"{signature}"}}}}'.encode()
+    payload = "&".join(map("=".join, sorted(params.items())))
+    signature = keys.sign(payload.encode())
+    body = payload.replace("=", '":"').replace("&", '","')
+    for name in _NUMBERS:
+        if name in params:
+            body = body.replace(f'"{name}":"{params[name]}"', f'"{name}":{params[name]}')
+    return f'{{"id":"{number}","method":"{method}","params":{{"{body}","signature":"{signature}"}}}}'.encode()

@@ -184,6 +184,17 @@ def test_a_finding_that_is_gone_at_the_second_look_begins_anew():
     assert not w.look().cancel
 
 
+def test_what_moves_and_differs_is_told_apart_from_what_only_moves():
+    w = reach(Ours.NEW, Theirs.SAME)
+    assert not w.look(began=w.now - 5 * MS).moving
+    for theirs in (Theirs.GONE, Theirs.CHANGED, Theirs.AHEAD):
+        w = reach(Ours.NEW, theirs)
+        plan = w.look(began=w.now - 5 * MS)
+        assert plan.moving
+        assert quiet(plan)
+        assert not w.look().moving
+
+
 def test_an_order_of_another_installation_is_not_ours():
     w = world()
     w.inject(cl_ord_id(LANE + 1, 5))

@@ -321,6 +321,28 @@ def test_a_fill_that_the_stream_loses_is_found_within_a_second():
     run(main())
 
 
+def test_the_drop_copy_rests_while_nothing_can_fill():
+    async def main():
+        async with Desk() as desk:
+            await desk.start_gateway()
+            asked = []
+            honest, desk.venue.fills = desk.venue.fills, lambda since: asked.append(since) or honest(since)
+            await asyncio.sleep(50)
+            assert not asked
+            key = await desk.rest()
+            await asyncio.sleep(50)
+            assert len(asked) > 40
+            desk.exchange.fill(key, 10)
+            await desk.status(key, OrdStatus.FILLED)
+            await desk.reconcile()
+            await asyncio.sleep(2)
+            asked.clear()
+            await asyncio.sleep(40)
+            assert len(asked) <= 1
+
+    run(main())
+
+
 def test_a_fill_that_the_history_lacks_is_told():
     async def main():
         async with Desk() as desk:

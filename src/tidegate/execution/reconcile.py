@@ -7,131 +7,32 @@ changed since the look began proves nothing. What is hard to take back waits for
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
-from typing import Protocol
 
 import msgspec
 
 from tidegate.execution.ids import lane_of, sequence_of
 from tidegate.execution.lane_view import LaneView, ViewOrder, answer_view, lane_view, read_view, view_request
+from tidegate.execution.reconcile_plan import (
+    Alarm,
+    HistoryFill,
+    Looks,
+    OpenOrder,
+    Plan,
+    Rules,
+    VenueView,
+)
 from tidegate.execution.reconcile_table import HOLDINGS, ORDERS, Act, Finding, Holding, Measure, Ours, Theirs
 from tidegate.model import money
 from tidegate.model.messages import Report, SendCancel, SendStatus
-from tidegate.model.order import ExecType, OrdStatus, Side
-from tidegate.model.time import MS
+from tidegate.model.order import ExecType, OrdStatus
 from tidegate.risk.reasons import Reason
 
 __all__ = [
     "Alarm", "LaneView", "Looks", "Plan", "Rules", "VenueView", "ViewOrder", "answer_view", "answered", "compare",
     "lane_view", "read_view", "shown_status", "view_request",
 ]  # fmt: skip
-
-Key = tuple[str, int | str, int | str]
-"""(what was found, of which order, instrument or asset, how much)."""
-
-
-class OpenOrder(Protocol):
-    """An open order as the venue holds it (`venue.port.VenueOrder`)."""
-
-    @property
-    def cl_ord_id(self) -> int: ...
-    @property
-    def instrument(self) -> int: ...
-    @property
-    def side(self) -> Side: ...
-    @property
-    def qty(self) -> int: ...
-    @property
-    def price(self) -> int: ...
-    @property
-    def cum_qty(self) -> int: ...
-    @property
-    def leaves_qty(self) -> int: ...
-    @property
-    def status(self) -> OrdStatus: ...
-    @property
-    def ts_venue(self) -> int: ...
-    @property
-    def text_id(self) -> str: ...
-
-
-class HistoryFill(Protocol):
-    """A fill as the venue's history has it (`venue.port.VenueFill`)."""
-
-    @property
-    def report(self) -> Report: ...
-    @property
-    def instrument(self) -> int: ...
-    @property
-    def text_id(self) -> str: ...
-
-
-class VenueView(msgspec.Struct):
-    """One look at the venue, taken from `began` to `ended` (ns, our clock).
-
-    `fills` are those of the history that its stream had not told; the ones that are ours must have been appended.
-    `moved` are the instruments of which fills came while the look was taken.
-    """
-
-    began: int
-    ended: int
-    orders: Sequence[OpenOrder] = ()
-    fills: Sequence[HistoryFill] = ()
-    positions: Mapping[int, int] = {}
-    balances: Mapping[str, Decimal] = {}
-    moved: frozenset[int] = frozenset()
-
-    def ids(self) -> set[int]:
-        """ClOrdIDs that it shows: the lanes must be asked about these."""
-        shown = {order.cl_ord_id for order in self.orders} | {fill.report.cl_ord_id for fill in self.fills}
-        return shown - {0}
-
-
-class Looks(msgspec.Struct):
-    """What is carried from one look to the next.
-
-    `found` counts in how many looks running a finding was made. `positions` and `balances` are the differences (the
-    venue's less ours) that have been told, or were there at the first look: they are not told again.
-    """
-
-    found: dict[Key, int] = msgspec.field(default_factory=dict)
-    positions: dict[int, int] = msgspec.field(default_factory=dict)
-    balances: dict[str, Decimal] = msgspec.field(default_factory=dict)
-
-
-class Rules(msgspec.Struct, frozen=True):
-    """`margin` (ns) is how far clocks may differ, `tolerance` the part of a balance that may drift in silence."""
-
-    margin: int = 200 * MS
-    tolerance: Decimal = Decimal("0.0001")
-    looks: int = 2
-    unsettled_looks: int = 5
-
-
-class Alarm(msgspec.Struct):
-    """For people: an alert to be told once."""
-
-    kind: str
-    severity: str
-    text: str
-    figures: dict[str, int | str]
-
-
-class Plan(msgspec.Struct):
-    """What is to be done after one look, and what the next one has to know."""
-
-    looks: Looks
-    reports: list[Report] = []
-    ask: list[tuple[SendStatus, ViewOrder]] = []
-    cancel: list[SendCancel] = []
-    alarms: list[Alarm] = []
-    restrict: dict[int, int] = {}
-    """Instruments whose position differs, and by how much: the account is to go to REDUCE_ONLY."""
-    foreign: dict[int, int] = {}
-    """Open orders of somebody else's, by instrument."""
-    again: bool = False
-    """Something waits for a second look."""
 
 
 def compare(venue: VenueView, lanes: Mapping[int, LaneView | None], before: Looks, rules: Rules) -> Plan:
@@ -148,6 +49,7 @@ def compare(venue: VenueView, lanes: Mapping[int, LaneView | None], before: Look
         if ours is None:
             continue
         word = _word(ours, order, theirs)
+        plan.moving |= ours is Ours.MOVING and _differs(order, theirs) is not Theirs.SAME
         if word is Theirs.AHEAD:
             ahead.add(theirs.instrument)
         _act(plan, before, rules, _Case(ORDERS[ours, word], ours, word, theirs, order, venue.ended))
@@ -157,6 +59,7 @@ def compare(venue: VenueView, lanes: Mapping[int, LaneView | None], before: Look
         for order in view.orders if view else ():
             if order.cl_ord_id not in shown:
                 ours = books.state(order)
+                plan.moving |= ours is Ours.MOVING
                 if ORDERS[ours, Theirs.GONE] is Act.ASK:
                     plan.ask.append((_question(order, venue.ended), order))
             if order.missing:
@@ -209,7 +112,11 @@ class _Books:
 
 def _word(ours: Ours, order: ViewOrder | None, theirs: OpenOrder) -> Theirs:
     """Which column of the table an open order of the venue's is in."""
-    if order is None or (ours, Theirs.OPEN) in ORDERS:
+    return Theirs.OPEN if (ours, Theirs.OPEN) in ORDERS else _differs(order, theirs)
+
+
+def _differs(order: ViewOrder | None, theirs: OpenOrder) -> Theirs:
+    if order is None or order.status.terminal:
         return Theirs.OPEN
     if theirs.cum_qty != order.cum_qty:
         return Theirs.AHEAD if theirs.cum_qty > order.cum_qty else Theirs.BEHIND
@@ -235,10 +142,10 @@ def _act(plan: Plan, before: Looks, rules: Rules, case: _Case) -> None:
     elif act is Act.ASK or act is Act.ASK_ALERT:
         assert case.order is not None
         plan.ask.append((_question(case.order, case.ts), case.order))
-        if act is Act.ASK_ALERT and _seen(plan, before, ("behind", theirs.cl_ord_id, "")) == rules.looks:
+        if act is Act.ASK_ALERT and plan.seen(before, ("behind", theirs.cl_ord_id, "")) == rules.looks:
             plan.alarms.append(_order_alarm("order_behind", "high", case))
     elif act is Act.CANCEL:
-        times = _seen(plan, before, ("stray", theirs.cl_ord_id, ""))
+        times = plan.seen(before, ("stray", theirs.cl_ord_id, ""))
         plan.again |= times < rules.looks
         if times >= rules.looks:
             account = case.order.account if case.order else 0
@@ -247,14 +154,8 @@ def _act(plan: Plan, before: Looks, rules: Rules, case: _Case) -> None:
             plan.alarms.append(_order_alarm("stray_order", "high", case))
     elif act is Act.ALERT:
         plan.foreign[theirs.instrument] = plan.foreign.get(theirs.instrument, 0) + 1
-        if _seen(plan, before, ("foreign", theirs.instrument, theirs.text_id)) == 1:
+        if plan.seen(before, ("foreign", theirs.instrument, theirs.text_id)) == 1:
             plan.alarms.append(_order_alarm("foreign_order", "warning", case))
-
-
-def _seen(plan: Plan, before: Looks, key: Key) -> int:
-    """In how many looks running this has been found, this one included."""
-    times = plan.looks.found[key] = before.found.get(key, 0) + 1
-    return times
 
 
 def shown_status(theirs: OpenOrder, ts: int) -> Report:
@@ -297,7 +198,7 @@ def _fill(plan: Plan, before: Looks, books: _Books, fill: HistoryFill) -> None:
     if ours is None or ORDERS[ours, Theirs.FILL] is Act.APPEND:
         return
     r = fill.report
-    if _seen(plan, before, ("fill", r.exec_id, fill.text_id)) == 1:
+    if plan.seen(before, ("fill", r.exec_id, fill.text_id)) == 1:
         figures: dict[str, int | str] = {
             "cl_ord_id": r.cl_ord_id, "text_id": fill.text_id, "instrument": fill.instrument, "exec_id": r.exec_id,
             "last_qty": r.last_qty, "last_px": r.last_px,
@@ -318,7 +219,7 @@ def answered(
         return reports
     if ORDERS.get((Ours[order.status.name], Theirs.NOT_FOUND)) is not Act.CLOSE:
         return reports
-    times = _seen(plan, before, ("not found", order.cl_ord_id, ""))
+    times = plan.seen(before, ("not found", order.cl_ord_id, ""))
     if times < rules.looks:
         plan.again = True
         return reports
@@ -371,10 +272,10 @@ def _confirmed(
     measure = HOLDINGS[holding, finding]
     if measure is Measure.NOTHING:
         return False
-    looks = _seen(plan, before, (holding.name, *what))
+    looks = plan.seen(before, (holding.name, *what))
     settled = looks >= rules.unsettled_looks
     if measure is not Measure.LOOK_AGAIN:
-        settled |= _seen(plan, before, (f"settled {holding.name}", *what)) >= rules.looks
+        settled |= plan.seen(before, (f"settled {holding.name}", *what)) >= rules.looks
     plan.again |= not settled
     return settled
 

@@ -83,6 +83,11 @@ class DropCopy:
         self._untold.add(key)
 
     @property
+    def settled(self) -> bool:
+        """Whether every fill is in both."""
+        return not self._told and not self._late
+
+    @property
     def oldest(self) -> int | None:
         """Venue time of the oldest fill that the history has still to show; None where there is none."""
         return min((report.ts_venue for _, report in self._told.values()), default=None)

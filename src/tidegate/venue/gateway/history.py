@@ -32,6 +32,11 @@ class History:
         self._lock = asyncio.Lock()
         self._next: tuple[int, dict[int, int]] | None = None
 
+    @property
+    def idle(self) -> bool:
+        """Whether stream and history agree on every fill."""
+        return self._dropcopy.settled and self._next is None and self._reports.lost_from is None
+
     async def read(self, overlap: float, expected: bool) -> list[VenueFill]:
         """Adopt what the stream has not told, and give it. `expected`: the stream had a gap. Raises `VenueDown`."""
         async with self._lock:

@@ -10,6 +10,8 @@ from tidegate.log.base import Full, Log, LogDown, LogError
 
 PAUSE, LONGEST = 0.25, 2.0
 """Seconds between two tries to reach the log; doubles up to the longest."""
+TIMEOUT = 2.0
+"""Seconds after which an append that was not acknowledged is made again."""
 
 
 class Item:
@@ -87,7 +89,7 @@ class Outbox:
     def _fly(self, item: Item) -> None:
         item.flown = True
         self._flying += 1
-        future = self._log.append(item.subject, item.data, msg_id=item.msg_id)
+        future = self._log.append(item.subject, item.data, msg_id=item.msg_id, timeout=TIMEOUT)
         future.add_done_callback(lambda done: self._landed(item, done))
 
     def _landed(self, item: Item, future: asyncio.Future[int]) -> None:

@@ -65,12 +65,22 @@ class Reconciler:
         self._wanted = asyncio.Event()
         self._gap = True
         self._looks_again = False
+        self._recheck = settings.recheck
+        self._quiet = -1
 
     @property
     def mismatches(self) -> int:
         """Positions that differ, told or not."""
         settled = sum(key[0] == "POSITION" for key in self._looks.found)
         return max(len(self._looks.positions), settled)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing rested at the last look, and nothing was sent or told since."""
+        return bool(self.reconciled) and not self.open_orders and self._traffic() == self._quiet
+
+    def _traffic(self) -> int:
+        return self._counts["sent"] + self._counts["reports"]
 
     def recall(self) -> None:
         """Take over the differences that a predecessor told."""
@@ -92,7 +102,7 @@ class Reconciler:
             if await self.once():
                 pause, wait = self._settings.retry, self._settings.reconcile_every
             elif self._looks_again:
-                pause, wait = self._settings.retry, self._settings.recheck
+                pause, wait = self._settings.retry, self._recheck
             else:
                 wait, pause = pause, min(2 * pause, self._settings.retry_most)
             with contextlib.suppress(asyncio.TimeoutError):
@@ -115,6 +125,7 @@ class Reconciler:
         finally:
             self._reports.moved = None
         if self._looks_again:
+            self._gap |= gap
             self.why = "something differs and is looked at again"
             return False
         if self._wanted.is_set():
@@ -126,6 +137,7 @@ class Reconciler:
     async def _look(self, began: int, gap: bool) -> None:
         if not self._venue.connected:
             raise Unfinished("the venue's session is lost")
+        self._quiet = self._traffic()
         orders = await self._venue.open_orders()
         positions, balances = await self._venue.positions(), await self._venue.balances()
         fills = await self._history.read(self._settings.overlap, gap)
@@ -145,7 +157,10 @@ class Reconciler:
         failed = await self._carry_out(plan, before)
         self._looks = plan.looks
         self._keep()
-        self._looks_again = plan.again
+        self._looks_again = plan.again or (gap and plan.moving)
+        self._recheck = self._settings.recheck
+        if not plan.again:
+            self._recheck = self._settings.margin + self._settings.retry
         silent = [str(lane) for lane, told in lanes.items() if told is None]
         if silent:
             raise Unfinished(f"no answer from lane {', '.join(silent)}")

@@ -35,8 +35,8 @@ from tidegate.venue.gateway.settings import GatewaySettings
 from tidegate.venue.gateway.sweep import Sweeper
 from tidegate.venue.port import Venue, VenueDown, VenueRefused
 
-Hop = tuple[int, int, int, int]
-"""(trace, when the envelope was written, when it was received, when the order was on the wire), ns."""
+Hop = tuple[int, int, int, int, int]
+"""(trace, when the envelope was written, when it was received, when the order was on the wire, its ClOrdID); ns."""
 STATUS_AT_ONCE = 8
 _SAVE = 1.0
 
@@ -92,6 +92,7 @@ class GatewayService:
             venue, sweeper, self.session, self.lease, self.reconciler, self.alerts, self.counts, settings
         )
         self._refused = ""
+        self._opened = False
         self._acting = False
         self._subscriptions: list[Subscription] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -129,6 +130,8 @@ class GatewayService:
                 await self.operator.cancel_all(None, "gateway", "clean stop")
             await self.guard.disarm()
             await self._leave()
+        if self._opened:
+            await self._venue.close()
         await self.reports.drained(2.0)
         await self.alerts.drained(2.0)
         with contextlib.suppress(LogError, asyncio.TimeoutError):
@@ -190,10 +193,16 @@ class GatewayService:
         await self.operator.open()
         for work in (self.reconciler.run(), self._compare(), self.guard.run(), self._save()):
             self._spawn(work)
-        try:
-            await self._venue.open(self.reports.from_stream, self._on_session)
-        except VenueDown:
-            self._spawn(self._open_later())
+        if not self._opened:
+            try:
+                await self._open()
+            except VenueDown:
+                self._spawn(self._open_later())
+
+    async def _open(self) -> None:
+        """Open the venue's session, once in this process: a standby that has acted keeps it, and turns deaf."""
+        await self._venue.open(self._on_reports, self._on_session)
+        self._opened = True
 
     async def _open_later(self) -> None:
         """The venue could not be reached: go on trying."""
@@ -203,7 +212,7 @@ class GatewayService:
             await asyncio.sleep(pause)
             pause = min(2 * pause, self._settings.retry_most)
             try:
-                await self._venue.open(self.reports.from_stream, self._on_session)
+                await self._open()
                 self.reconciler.want("the venue has been reached")
                 return
             except VenueDown:
@@ -223,7 +232,6 @@ class GatewayService:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.operator.close()
-        await self._venue.close()
 
     def _spawn(self, work: Coroutine[Any, Any, None], vital: bool = True) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -277,7 +285,7 @@ class GatewayService:
         if verdict == SEND:
             self._send(m)
             if self._on_hop is not None and type(m) is SendNew:
-                self._on_hop((envelope.trace, envelope.ts, received, self._clock.now()))
+                self._on_hop((envelope.trace, envelope.ts, received, self._clock.now(), m.cl_ord_id))
         elif verdict > 0:
             kind, qty, price = ExecType.REJECTED, 0, 0
             if type(m) is SendReplace:
@@ -310,8 +318,14 @@ class GatewayService:
             with contextlib.suppress(msgspec.MsgspecError):
                 self.session.learn(int(number), int(msgspec.json.decode(entry.value).get("epoch", 0)))
 
+    def _on_reports(self, reports: list[Report]) -> None:
+        if self._acting:
+            self.reports.from_stream(reports)
+
     def _on_session(self, up: bool) -> None:
         """The venue's session was lost, or is back."""
+        if not self._acting:
+            return
         self.counts["session_back" if up else "session_lost"] += 1
         self.session.holds["reconcile"] = "the venue's session was lost: not reconciled since"
         self.reconciler.want("the venue's session was lost")
@@ -326,10 +340,11 @@ class GatewayService:
     # Loops.
 
     async def _compare(self) -> None:
-        """Drop copy."""
+        """Drop copy, while there is anything that may fill."""
         while True:
             await asyncio.sleep(self._settings.drop_copy)
-            if self._venue.connected and "reconcile" not in self.session.holds:
+            ready = self._venue.connected and "reconcile" not in self.session.holds
+            if ready and not (self.reconciler.idle and self.history.idle):
                 try:
                     await self.history.read(self._settings.drop_copy_overlap, expected=False)
                 except VenueDown:

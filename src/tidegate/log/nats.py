@@ -47,7 +47,7 @@ class NatsLog:
     def __init__(self, declared: Declared, clock: Clock, address: str) -> None:
         self.declared, self.clock, self.address = declared, clock, address
         self.wire = Wire(self._turn_ended)
-        self.calls = Calls(self.wire, self._own)
+        self.calls = Calls(self.wire, self._own, self.spawn)
         self.up = asyncio.Event()
         """Set while connected."""
         self.pushes: list[Push] = []
@@ -175,14 +175,15 @@ class NatsLog:
         if stream is None:
             _checked(subject)
             stream = self._streams[subject] = self._known(stream_of(subject) or subject)
-        headers = ""
+        headers, fence = "", None
         if msg_id:
             headers = f"Nats-Msg-Id: {msg_id}\r\n"
             if len(headers.splitlines()) != 1:
                 raise ValueError(f"{msg_id!r} is no message id")
         if expect is not None:
             headers += f"Nats-Expected-Last-Subject-Sequence: {expect}\r\n"
-        return self.calls.append(subject, data, headers, timeout, stream)
+            fence = (msg_id, expect) if msg_id else None
+        return self.calls.append(subject, data, headers, timeout, stream, fence)
 
     async def last(self, stream: str, subject: str = "") -> Entry | None:
         """See `base.Log.last`."""

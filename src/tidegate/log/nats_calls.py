@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import msgspec
@@ -48,13 +49,20 @@ class Refused(LogError):
 class _Append:
     """An append in flight."""
 
-    __slots__ = ("data", "deadline", "future", "stream", "subject")
+    __slots__ = ("data", "deadline", "fence", "future", "stream", "subject")
 
     def __init__(
-        self, future: asyncio.Future[int], deadline: float, stream: str, subject: str, data: bytes
+        self,
+        future: asyncio.Future[int],
+        deadline: float,
+        stream: str,
+        subject: str,
+        data: bytes,
+        fence: tuple[str, int] | None,
     ) -> None:
         self.future, self.deadline = future, deadline
         self.stream, self.subject, self.data = stream, subject, data
+        self.fence = fence
 
 
 _ack = msgspec.json.Decoder(Ack)
@@ -64,10 +72,15 @@ _answer = msgspec.json.Decoder()
 class Calls:
     """What one client asks. `own(stream, seq, subject, data)` is told of its appends as they are acknowledged."""
 
-    def __init__(self, wire: Wire, own: Callable[[str, int, str, bytes], None]) -> None:
+    def __init__(
+        self,
+        wire: Wire,
+        own: Callable[[str, int, str, bytes], None],
+        spawn: Callable[[Coroutine[Any, Any, None]], object],
+    ) -> None:
         self._id = secrets.token_hex(10)
         self.inbox = f"_INBOX.{self._id}."
-        self._wire, self._own = wire, own
+        self._wire, self._own, self._spawn = wire, own, spawn
         self._loop = asyncio.get_running_loop()
         self._skip = len(self.inbox)
         self._count = 0
@@ -116,9 +129,16 @@ class Calls:
     # Appends.
 
     def append(
-        self, subject: str, data: bytes, headers: str, timeout: float, stream: str = ""
+        self,
+        subject: str,
+        data: bytes,
+        headers: str,
+        timeout: float,
+        stream: str = "",
+        fence: tuple[str, int] | None = None,
     ) -> asyncio.Future[int]:
-        """Have JetStream store it; where `stream` is given, `own` is told."""
+        """Have JetStream store it; where `stream` is given, `own` is told. `fence` is the message id and the expected
+        sequence of one that has both: a conflict may then only mean that it is stored already."""
         future: asyncio.Future[int] = self._loop.create_future()
         wire = self._wire
         if not wire.is_connected:
@@ -139,7 +159,7 @@ class Calls:
                 TooLarge(f"{subject}: {size} bytes; the log takes {wire.max_payload} in a message")
             )
             return future
-        self._appends[token] = _Append(future, self._loop.time() + timeout, stream, subject, data)
+        self._appends[token] = _Append(future, self._loop.time() + timeout, stream, subject, data, fence)
         if self._sweeper is None:
             self._sweeper = self._loop.call_later(SWEEP, self._sweep)
         wire.post(head, data, b"\r\n")
@@ -148,8 +168,7 @@ class Calls:
     def _acknowledged(self, append: _Append, data: bytes) -> None:
         future = append.future
         if not data:  # 503: nobody takes this subject, or a cluster has no leader for it
-            if not future.done():
-                future.set_exception(LogDown(f"{append.subject}: the log has nobody to store it"))
+            _fail(future, LogDown(f"{append.subject}: the log has nobody to store it"))
             return
         ack = _ack.decode(data)
         if ack.error is None:
@@ -157,8 +176,31 @@ class Calls:
                 self._own(append.stream, ack.seq, append.subject, append.data)
             if not future.done():
                 future.set_result(ack.seq)
-        elif not future.done():
-            future.set_exception(_refusal(append.subject, ack.error))
+        elif append.fence is not None and ack.error.err_code in _CONFLICTS:
+            self._spawn(self._conflict(append, *append.fence))
+        else:
+            _fail(future, _refusal(append.subject, ack.error))
+
+    async def _conflict(self, append: _Append, msg_id: str, expect: int) -> None:
+        """JetStream looks at the expected sequence before the message id: see whether it is ours that came next."""
+        subject, future = append.subject, append.future
+        try:
+            found = await self.api(
+                f"STREAM.MSG.GET.{append.stream}", {"seq": expect + 1, "next_by_subj": subject}
+            )
+        except Refused:
+            _fail(future, Conflict(f"{subject}: its last sequence is not {expect}"))
+        except LogDown as error:
+            _fail(future, error)
+        else:
+            message = found["message"]
+            lines = base64.b64decode(message.get("hdrs", "")).decode(errors="replace").split("\r\n")
+            if f"Nats-Msg-Id: {msg_id}" not in lines:
+                _fail(
+                    future, Conflict(f"{subject}: its sequence after {expect} is another's, {message['seq']}")
+                )
+            elif not future.done():
+                future.set_result(message["seq"])
 
     def _sweep(self) -> None:
         """Give up the appends whose time is over."""
@@ -166,8 +208,7 @@ class Calls:
         over = [token for token, append in self._appends.items() if append.deadline <= now]
         for token in over:
             append = self._appends.pop(token)
-            if not append.future.done():
-                append.future.set_exception(LogDown(f"{append.subject}: the log did not answer in time"))
+            _fail(append.future, LogDown(f"{append.subject}: the log did not answer in time"))
         self._sweeper = self._loop.call_later(SWEEP, self._sweep) if self._appends else None
 
     # Requests.

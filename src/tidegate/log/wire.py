@@ -87,6 +87,11 @@ class Wire(Client):
 
     async def _problem(self, error: Exception) -> None:
         self._last_problem = error
+        task = asyncio.current_task()
+        if (
+            task is not None and task.cancelling()
+        ):  # wait_for lets an error pass for a cancellation at the same time
+            raise asyncio.CancelledError
         if "authorization" in str(error).lower():
             self.refusals += 1
             if not self._refused.done():

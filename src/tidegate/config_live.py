@@ -12,7 +12,7 @@ import msgspec
 
 from tidegate.errors import UserError, nearest
 
-ROLES = ("venue", "feed", "strategy", "oms", "gateway", "recorder")
+ROLES = ("venue", "feed", "oms", "gateway", "recorder", "strategy")
 """In the order in which they are started."""
 DURABILITY = ("process", "machine", "replicated")
 

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from tidegate.config import AccountSection
+from tidegate.config_live import ROLES
 from tidegate.errors import UserError
 from tidegate.log import embedded
 from tidegate.log.base import Log, LogError
@@ -26,7 +27,7 @@ from tidegate.log.streams import declared
 from tidegate.model.clock import SystemClock
 from tidegate.ops.folder import DataFolder, replace
 from tidegate.ops.health import HealthFile
-from tidegate.ops.hops import Hops
+from tidegate.ops.hops import HopFile, Hops
 from tidegate.ops.logs import LogFile, install
 from tidegate.ops.redact import secrets_of
 from tidegate.ops.stopping import StopSignal
@@ -171,7 +172,7 @@ def _simulated_key(folder: DataFolder, account: str) -> Path:
 async def services(place: Place, roles: list[tuple[str, str]], log: Log | None) -> list[tuple[str, Service]]:
     """The services of these roles, by a name for each, in the order in which they are started."""
     found: list[tuple[str, Service]] = []
-    for role, name in roles:
+    for role, name in sorted(roles, key=lambda item: ROLES.index(item[0])):
         if role == "venue":
             found.append((role, _venue(place)))
             continue
@@ -289,15 +290,24 @@ def _strategies(place: Place, log: Log, name: str) -> list[tuple[str, Service]]:
 
 
 async def run(
-    world: World, roles: list[tuple[str, str]], data: Path, name: str, trace_every: int = 0
+    world: World,
+    roles: list[tuple[str, str]],
+    data: Path,
+    name: str,
+    trace_every: int = 0,
+    hops: Path | None = None,
 ) -> None:
-    """Run these roles as one process until SIGTERM or SIGINT; raises `UserError` where they cannot start."""
+    """Run these roles as one process until SIGTERM or SIGINT; raises `UserError` where they cannot start.
+
+    `hops` is a file for every hop of every tick, for measurements.
+    """
     folder, clock = DataFolder(data), SystemClock()
     folder.make()
     shown = ",".join(role for role, _ in roles)
     lines = LogFile(folder, name, shown, clock, secrets=secrets_of(os.environ), trace_every=trace_every)
     install(lines)
-    place = Place(world, folder, name, clock, lines, Hops(lines))
+    kept = HopFile(hops) if hops else None
+    place = Place(world, folder, name, clock, lines, Hops(lines, file=kept))
     stop = StopSignal()
     health = HealthFile(folder, name, [role for role, _ in roles], {"hops": place.hops.health}, clock)
     await health.start()
@@ -325,6 +335,8 @@ async def run(
             await log.close()
         lines.info("stopped")
         await health.stop()
+        if kept is not None:
+            kept.close()
         lines.close()
 
 

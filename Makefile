@@ -16,7 +16,9 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)
 	$(BIN)/tidegate data import data/sample --lake lake --replace
 	$(BIN)/tidegate backtest examples/demo.toml --out runs/demo
-	@echo "open runs/demo/report.html in a browser"
+	@rm -rf runs/live
+	$(BIN)/tidegate up examples/demo.toml --data runs/live --for 60s --kill 25s
+	@echo "open runs/demo/report.html (the backtest) and runs/live/report/report.html (live) in a browser"
 
 test: $(READY)
 	$(BIN)/python -m pytest -n auto --dist loadfile

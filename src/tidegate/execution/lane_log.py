@@ -33,7 +33,6 @@ class Header(msgspec.Struct, frozen=True):
     seq: int
     parts: int
     config: str
-    generation: int
     format: int = SNAPSHOT
 
 
@@ -65,18 +64,24 @@ def fold(lane: Lane, entry: Entry) -> tuple[Envelope, list[Step]]:
 
 
 async def save(bucket: Bucket, number: int, snapshot: bytes, seq: int, config: str) -> Header:
-    """Keep the lane's snapshot after entry `seq`; the one before it is removed once this one is whole."""
-    before = await header(bucket, number)
-    generation = before.generation + 1 if before else 1
+    """Keep the lane's snapshot after entry `seq`; the one before it is removed once this one is whole.
+
+    Two writers may be at it, one of them a zombie: parts are named by `seq`, for the state after an entry is one and
+    the same; and raises `Conflict` where another snapshot was kept meanwhile.
+    """
+    entry = await bucket.get(_key(number))
+    before = msgspec.json.decode(entry.value, type=Header) if entry and entry.value else None
+    if before and before.seq >= seq:
+        return before
     data = zlib.compress(snapshot, 1)
     pieces = [data[at : at + PART] for at in range(0, len(data), PART)]
     for n, piece in enumerate(pieces):
-        await bucket.put(_part(number, generation, n), piece)
-    now = Header(seq, len(pieces), config, generation)
-    await bucket.put(_key(number), msgspec.json.encode(now))
+        await bucket.put(_part(number, seq, n), piece)
+    now = Header(seq, len(pieces), config)
+    await bucket.update(_key(number), msgspec.json.encode(now), entry.revision if entry else 0)
     if before:
         for n in range(before.parts):
-            await bucket.delete(_part(number, before.generation, n))
+            await bucket.delete(_part(number, before.seq, n))
     return now
 
 
@@ -88,7 +93,7 @@ async def header(bucket: Bucket, number: int) -> Header | None:
 
 async def load(bucket: Bucket, number: int, found: Header) -> bytes | None:
     """The snapshot's bytes; None where parts are missing (another writer replaced it meanwhile)."""
-    pieces = [await bucket.get(_part(number, found.generation, n)) for n in range(found.parts)]
+    pieces = [await bucket.get(_part(number, found.seq, n)) for n in range(found.parts)]
     if any(piece is None or piece.value is None for piece in pieces):
         return None
     return zlib.decompress(b"".join(piece.value for piece in pieces if piece and piece.value))
@@ -98,5 +103,5 @@ def _key(number: int) -> str:
     return f"lane.{number}"
 
 
-def _part(number: int, generation: int, n: int) -> str:
-    return f"lane.{number}.{generation}.{n}"
+def _part(number: int, seq: int, n: int) -> str:
+    return f"lane.{number}.{seq}.{n}"

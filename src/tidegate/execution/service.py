@@ -199,6 +199,11 @@ class OmsService:
     def _orders(self, writer: Writer, data: bytes) -> bytes:
         return answer_view(writer.lane, writer.seq, data)
 
-    def _strategy(self, writer: Writer, data: bytes) -> bytes:
+    async def _strategy(self, writer: Writer, data: bytes) -> bytes:
         strategy = msgspec.msgpack.decode(data, type=int)
-        return msgspec.msgpack.encode(strategy_view(writer.lane, strategy, writer.events_at))
+        answer = msgspec.msgpack.encode(strategy_view(writer.lane, strategy, writer.events_at))
+        try:
+            await writer.settled()
+        except Conflict:
+            return b""  # a zombie's: the next writer is to be asked
+        return answer

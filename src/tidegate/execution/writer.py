@@ -20,6 +20,7 @@ from tidegate.execution.event_pipe import EventPipe
 from tidegate.execution.lane_log import DeadLetter, LaneKind, Step, fold, header, load, save
 from tidegate.execution.state import LaneBroken
 from tidegate.log.base import Conflict, Entry, Log, LogError, Subscription
+from tidegate.log.outbox import Outbox
 from tidegate.model.clock import Clock
 from tidegate.model.messages import (
     LaneEpoch,
@@ -32,9 +33,13 @@ from tidegate.model.messages import (
     Tick,
 )
 from tidegate.model.order import OrdStatus
-from tidegate.model.wire import Envelope, Newer, Unreadable, pack
+from tidegate.model.wire import Envelope, Newer, Unreadable, decode, pack
 
 Request = SendNew | SendCancel | SendReplace | SendStatus
+
+
+HANDOVER = 5.0
+"""Seconds a writer that hands its lane over may take to tell what is left, and to keep a snapshot."""
 
 
 class Unusable(Exception):
@@ -97,6 +102,9 @@ class Writer:
         self._pipe = EventPipe(
             log, number, epoch, lambda: self._end("fenced", "its event stream has another writer")
         )
+        self._letters = Outbox(log, f"dead.{number}", f"d{number}-{epoch}")
+        self._buried = 0
+        """Last entry that is among the dead letters."""
         self._saved = 0
         self._saving: asyncio.Task[None] | None = None
         self._following: Subscription | None = None
@@ -111,6 +119,9 @@ class Writer:
         mark = await self._mark()
         await self._restore(mark)
         await self._pipe.open()
+        letter = await self._log.last("DEAD", f"dead.{self.number}")
+        if letter is not None:
+            self._buried = msgspec.msgpack.decode(letter.data, type=DeadLetter).seq
         async for entries in self._log.read(self._stream, self.seq, mark):
             self._catch_up(entries, mark)
         if self.seq != mark:
@@ -123,6 +134,8 @@ class Writer:
     async def _mark(self) -> int:
         subject = f"lane.{self.number}.epoch"
         last = await self._log.last(self._stream, subject)
+        if last is not None and (epoch := decode(last.data).messages[0].epoch) > self.epoch:  # type: ignore[union-attr]
+            raise Conflict(f"{subject}: epoch {epoch} has begun")
         now = self._clock.now()
         data = pack([LaneEpoch(now, self.epoch, self.owner, self._kind.config)], ts=now, lane=self.number)
         return await self._log.append(
@@ -152,13 +165,15 @@ class Writer:
 
     def _catch_up(self, entries: list[Entry], mark: int) -> None:
         events: list[Message] = []
+        told = self._pipe.told
         for entry in entries:
             steps = self._fold(entry)
             for step in steps:
                 message = step.message
                 if type(message) is LaneEpoch and entry.seq < mark and message.config != self._kind.config:
                     raise Unusable(_other_config(self.number, message.config))
-                events += [out for out in step.outputs if type(out) is OrderEvent]
+                if entry.seq > told:
+                    events += [out for out in step.outputs if type(out) is OrderEvent]
             if len(events) >= 1000:
                 self._pipe.put(entry.seq, events, 0, self._clock.now())
                 events = []
@@ -186,7 +201,8 @@ class Writer:
         if events:
             self.counts.events += len(events)
             self._pipe.put(self.seq, events, trace, self._clock.now())
-        if self.seq - self._saved >= self._settings.snapshot_entries and self._saving is None:
+        due = self.seq - self._saved >= self._settings.snapshot_entries
+        if due and self._saving is None:
             self._saving = asyncio.get_running_loop().create_task(self._save())
 
     def _entry(self, entry: Entry, events: list[Message]) -> int:
@@ -195,8 +211,9 @@ class Writer:
         steps = self._fold(entry)
         if steps:
             envelope = self._envelope
-        if self.on_hop and envelope.trace:
-            self.on_hop("oms.in", envelope.trace, self._clock.now())
+        on_hop = self.on_hop if envelope.trace and entry.subject.endswith(".cmd") else None
+        if on_hop:  # not of reports: they carry the trace of the order's tick, long past
+            on_hop("oms.in", envelope.trace, self._clock.now())
         for message, outputs in steps:
             if type(message) is LaneEpoch and message.epoch > self.epoch:
                 self._end("fenced", f"{message.owner} writes epoch {message.epoch}")
@@ -213,8 +230,8 @@ class Writer:
                 batch, trace=envelope.trace, ts=now, lane=self.number, epoch=self.epoch, seq=entry.seq
             )
             self._log.send(subject, data)
-            if self.on_hop and envelope.trace:
-                self.on_hop("oms.out", envelope.trace, now)
+            if on_hop:
+                on_hop("oms.out", envelope.trace, now)
         return envelope.trace
 
     def _fold(self, entry: Entry) -> list[Step]:
@@ -224,18 +241,16 @@ class Writer:
         except Unreadable as error:
             steps = []
             self.counts.dead += 1
-            if self._live:
+            if entry.seq > self._buried:
                 self._bury(entry, str(error))
         self.seq = entry.seq
         self.counts.entries += 1
         return steps
 
     def _bury(self, entry: Entry, why: str) -> None:
+        self._buried = entry.seq
         letter = DeadLetter(self._stream, entry.seq, entry.subject, why, entry.data)
-        future = self._log.append(
-            f"dead.{self.number}", msgspec.msgpack.encode(letter), msg_id=f"d{self.number}-{entry.seq}"
-        )
-        future.add_done_callback(lambda done: done.cancelled() or done.exception())
+        self._letters.put(msgspec.msgpack.encode(letter))
 
     def _tick(self) -> None:
         """Write the time into the log while something is awaited."""
@@ -254,6 +269,10 @@ class Writer:
     def events_at(self) -> int:
         """Sequence in EVT_<n> of the last event told of what has been applied so far."""
         return self._pipe.last
+
+    async def settled(self) -> None:
+        """Wait until that event is stored where `events_at` says; raises `Conflict` where another writes the lane."""
+        await self._pipe.settled()
 
     def unknown(self) -> int:
         """How many orders are in an unknown state."""
@@ -277,18 +296,23 @@ class Writer:
         """Write no more. With `handover`, first see that all is told, and keep a snapshot for the successor."""
         self._halt()
         if handover and hasattr(self, "lane"):
-            with contextlib.suppress(LogError, Conflict, asyncio.TimeoutError):
-                await asyncio.wait_for(self._pipe.flush(), 2.0)
-            if self._saving is not None:
-                await self._saving
-            if self.seq > self._saved:
-                await self._save()
+            with contextlib.suppress(asyncio.TimeoutError):
+                if self._saving is not None:
+                    await asyncio.wait_for(self._saving, HANDOVER)
+                if self.seq > self._saved:
+                    await asyncio.wait_for(self._save(), HANDOVER)
+        if self._saving is not None:
+            self._saving.cancel()
         self._pipe.close()
+        self._letters.close()
 
     async def _save(self) -> None:
+        """Keep a snapshot, once all that follows from what is in it has been told: a successor tells the rest alone."""
         try:
-            seq = self.seq
-            await save(self._snaps, self.number, self.lane.snapshot(), seq, self._kind.config)
+            seq, snapshot = self.seq, self.lane.snapshot()
+            await self._pipe.settled()
+            await self._letters.flush()
+            await save(self._snaps, self.number, snapshot, seq, self._kind.config)
             self._saved = seq
             self.counts.snapshots += 1
         except LogError:

@@ -149,9 +149,11 @@ class StrategyService:
         while True:
             try:
                 answer = await self._log.request(f"oms.{self.lane}.strategy", question)
-                return msgspec.msgpack.decode(answer, type=StrategyView)
+                if answer:
+                    return msgspec.msgpack.decode(answer, type=StrategyView)
             except LogError:
-                await asyncio.sleep(_ASK_PAUSE)
+                pass
+            await asyncio.sleep(_ASK_PAUSE)
 
     async def _join(self) -> None:
         """Ask the feed for each market's whole book; what came before the answer is in it."""
@@ -188,7 +190,7 @@ class StrategyService:
                 return
             envelope = decode(entry.data)
             events = [m for m in envelope.messages if type(m) is OrderEvent]
-            self._guarded(lambda: self._runner.on_events(events, envelope.trace))  # noqa: B023
+            self._guarded(lambda: self._runner.on_events(events))  # noqa: B023
         self._set_timer()
 
     def _on_time(self) -> None:

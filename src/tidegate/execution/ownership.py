@@ -142,10 +142,15 @@ class Ownership:
     def _on_lease(self, entry: KvEntry) -> None:
         _, _, number = entry.key.partition(".")
         lane = int(number) if number.isdecimal() else -1
-        if lane in self.leases and entry.revision >= self.leases[lane][1]:
+        if lane in self.leases:
             lease = msgspec.json.decode(entry.value, type=Lease) if entry.value else Lease()
-            self.leases[lane] = (lease, entry.revision)
+            self._know(lane, lease, entry.revision)
             self._wake.set()
+
+    def _know(self, lane: int, lease: Lease, revision: int) -> None:
+        """A lane's lease, unless a later one is known: the watch may be ahead of an acknowledgement."""
+        if revision >= self.leases[lane][1]:
+            self.leases[lane] = (lease, revision)
 
     def _on_beat(self, entry: KvEntry) -> None:
         name = entry.key.removeprefix("oms.")
@@ -207,9 +212,10 @@ class Ownership:
             new = await self._bucket.update(f"lane.{lane}", msgspec.json.encode(mine), revision)
         except Conflict:
             return  # the watch will tell whose it is
-        self.leases[lane] = (mine, new)
-        self.mine.add(lane)
-        await self._take(lane, mine.epoch)
+        self._know(lane, mine, new)
+        if self.leases[lane][0] == mine:
+            self.mine.add(lane)
+            await self._take(lane, mine.epoch)
 
     async def _give_back(self, lane: int) -> None:
         self.mine.discard(lane)
@@ -219,7 +225,7 @@ class Ownership:
             free = Lease("", lease.epoch)
             with contextlib.suppress(LogError):
                 new = await self._bucket.update(f"lane.{lane}", msgspec.json.encode(free), revision)
-                self.leases[lane] = (free, new)
+                self._know(lane, free, new)
 
     async def refuse(self, lane: int) -> None:
         """This instance cannot write the lane: another may."""
@@ -235,4 +241,4 @@ class Ownership:
             value = Lease("", lease.epoch, why)
             with contextlib.suppress(LogError):
                 new = await self._bucket.update(f"lane.{lane}", msgspec.json.encode(value), revision)
-                self.leases[lane] = (value, new)
+                self._know(lane, value, new)

@@ -37,7 +37,7 @@ def tell(
         OrderEvent(
             ts, order.cl_ord_id, order.cmd_id, order.account, order.strategy, order.instrument, order.status,
             exec_type, order.leaves_qty, order.cum_qty, last_qty, last_px, fee, maker, exec_id, reason, 0, 0,
-            0, order.version,
+            0, order.version, order.side,
         )
     )  # fmt: skip
 
@@ -49,7 +49,7 @@ def tell_refusal(s: State, order: LaneOrder, exec_type: ExecType | None, ts: int
         OrderEvent(
             ts, order.cl_ord_id, order.cmd_id, order.account, order.strategy, order.instrument, order.status,
             exec_type, order.leaves_qty, order.cum_qty, reason=reason, limit=int(gate.limit),
-            value=int(gate.value), scope=int(gate.scope), version=order.version,
+            value=int(gate.value), scope=int(gate.scope), version=order.version, side=order.side,
         )
     )  # fmt: skip
 

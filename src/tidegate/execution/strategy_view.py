@@ -9,9 +9,12 @@ from tidegate.execution.state import LaneOrder
 from tidegate.model.messages import NewOrder, OrderEvent
 from tidegate.risk.ledger import Ledger
 
+ENDED = 64
+"""Orders told of that have ended: the last ones."""
+
 
 class OpenOrder(msgspec.Struct, array_like=True, gc=False):
-    """An open order: the command that would ask for it as it stands, and the event that brings it there."""
+    """An order: the command that would ask for it as it stands, and the event that brings it there."""
 
     command: NewOrder
     event: OrderEvent
@@ -21,7 +24,8 @@ class OpenOrder(msgspec.Struct, array_like=True, gc=False):
 class StrategyView(msgspec.Struct, array_like=True, gc=False):
     """One strategy on one lane, after the event `events_at` of EVT_<n>.
 
-    `last_cmd` is the highest command id the lane has seen of it. `positions` are signed lots by instrument.
+    `last_cmd` is the highest command id the lane has seen of it. `orders` are those that are open, and of those that
+    have ended the last ones, and children that may be released again. `positions` are signed lots by instrument.
     """
 
     lane: int
@@ -36,7 +40,9 @@ def strategy_view(lane: Lane, strategy: int, events_at: int) -> StrategyView:
     s = lane.state
     assert isinstance(s.ledger, Ledger)
     mine = [order for order in s.live.values() if order.strategy == strategy]
-    ids = [order.cmd_id for order in (*mine, *s.closed.values()) if order.strategy == strategy]
+    closed = [order for order in s.closed.values() if order.strategy == strategy]
+    shown = {order.cmd_id: order for order in (*_children(lane, strategy), *closed[-ENDED:], *mine)}
+    ids = [order.cmd_id for order in (*mine, *closed)]
     held: dict[int, int] = {}
     for (_, owner, instrument), position in s.ledger.positions():
         if owner == strategy:
@@ -45,9 +51,17 @@ def strategy_view(lane: Lane, strategy: int, events_at: int) -> StrategyView:
         s.number,
         events_at,
         max([s.forgotten.get(strategy, 0), *ids]),
-        [_open_order(order) for order in mine],
+        [_open_order(order) for order in shown.values()],
         sorted(held.items()),
     )
+
+
+def _children(lane: Lane, strategy: int) -> list[LaneOrder]:
+    """Contingent orders of which more may come, though none is open."""
+    s = lane.state
+    commands = [link.command for links in s.links.values() for link in links if not link.over]
+    mine = [s.by_cmd.get(command.cmd_id) for command in commands if command.strategy == strategy]
+    return [order for order in mine if order is not None]
 
 
 def _open_order(order: LaneOrder) -> OpenOrder:
@@ -58,6 +72,6 @@ def _open_order(order: LaneOrder) -> OpenOrder:
     )  # fmt: skip
     event = OrderEvent(
         order.ts_update, order.cl_ord_id, order.cmd_id, order.account, order.strategy, order.instrument, order.status,
-        None, order.leaves_qty, order.cum_qty, version=order.version,
+        None, order.leaves_qty, order.cum_qty, version=order.version, side=order.side,
     )  # fmt: skip
     return OpenOrder(command, event, order.cum_value)

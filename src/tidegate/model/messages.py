@@ -194,7 +194,8 @@ class SendStatus(Message):
 
 
 class OrderEvent(Message):
-    """An order changed: its state after the change. A fill carries `last_*`, a denial its figures."""
+    """An order changed: its state after the change. A fill carries `last_*`, a denial its figures; `side` is the
+    order's, so that fills add up to positions without it."""
 
     cl_ord_id: int
     cmd_id: int
@@ -215,3 +216,4 @@ class OrderEvent(Message):
     value: int = 0
     scope: int = 0
     version: int = 0
+    side: Side = Side.BUY

@@ -22,7 +22,10 @@ from tidegate.strategy.runner import Command, Runner
 from tidegate.strategy.strategy import Strategy
 
 _NO_ROWS = np.empty((0, 8), np.int64)
-_TRADE, _BUST = ExecType.TRADE, ExecType.TRADE_CANCEL
+_FILLS: dict[ExecType | None, int] = {
+    ExecType.TRADE: 1, ExecType.TRADE_CANCEL: -1, ExecType.TRADE_CORRECT: 1,
+}  # fmt: skip
+"""What moves a position. A correction is told as the old fill taken back, then as the fill as it is."""
 
 
 class LiveRunner(Runner):
@@ -94,23 +97,21 @@ class LiveRunner(Runner):
         """When `on_time` has to be called, ns; far away where no timer runs."""
         return int(self.scalars[k.S_NEXT])
 
-    def on_events(self, events: list[OrderEvent], trace: int) -> None:
-        """Order events from the lane; those of other strategies are passed over."""
+    def on_events(self, events: list[OrderEvent]) -> None:
+        """Order events from the lane; those of other strategies are passed over. What they lead to has no tick."""
         number, size = self.strategy.number, len(self.engine.universe)
         mine = [event for event in events if event.strategy == number]
         if not mine:
             return
         self.scalars[k.S_NOW] = max(self.scalars[k.S_NOW], self._clock.now())
-        self._trace = trace
         for event in mine:
-            if event.exec_type is _TRADE or event.exec_type is _BUST:
-                sign = self.strategy.sign_of(event.cmd_id)
-                lots = event.last_qty if event.exec_type is _TRADE else -event.last_qty
-                self.positions[number * size + event.instrument] += sign * lots
-                self.fills += 1
+            sign = _FILLS.get(event.exec_type, 0)
+            if sign:
+                lots = sign * event.side.sign * event.last_qty
+                self.positions[number * size + event.instrument] += lots
+                self.fills += event.exec_type is ExecType.TRADE
             self.queue.append(event)
         self.flush()
-        self._trace = 0
 
     def stop(self) -> None:
         """The run ends: `on_stop`, and what it asks for."""

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from tidegate.strategy.market import Market
 
 _CREATED, _PENDING_CANCEL, _FILLED = OrdStatus.CREATED, OrdStatus.PENDING_CANCEL, OrdStatus.FILLED
-_BUY, _REPLACED = Side.BUY, ExecType.REPLACED
+_BUY, _REPLACED, _BUST = Side.BUY, ExecType.REPLACED, ExecType.TRADE_CANCEL
 
 
 class StrategyOrder:
@@ -82,7 +82,8 @@ class StrategyOrder:
         self.cum_qty = event.cum_qty
         self.leaves_qty = event.leaves_qty
         if event.last_qty:
-            self._cum_value += event.last_qty * event.last_px
+            value = event.last_qty * event.last_px
+            self._cum_value += -value if event.exec_type is _BUST else value
             self.avg_px = self._cum_value / event.cum_qty if event.cum_qty else 0.0
         elif event.exec_type is _REPLACED and self._asked is not None:
             self.qty, self.price = self._asked

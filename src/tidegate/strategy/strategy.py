@@ -216,18 +216,16 @@ class Strategy:
         return entry, profit, loss
 
     def restore(self, view: StrategyView) -> None:
-        """Take back the open orders of an earlier life, as their lane holds them; new commands are numbered on."""
+        """Take back the orders of an earlier life, as their lane holds them; new commands are numbered on."""
         for found in view.orders:
             order = StrategyOrder(self.market_number(found.command.instrument), found.command)
             order.restore(found.event, found.cum_value)
-            self.orders[order.cmd_id] = order
+            if order.open:
+                self.orders[order.cmd_id] = order
+            else:
+                self._remember(order)
         if view.last_cmd:
             self._commands = (view.last_cmd & _COUNTER) + _IN_FLIGHT
-
-    def sign_of(self, cmd_id: int) -> int:
-        """+1 where the command was to buy, −1 to sell, 0 where the order is not known any more."""
-        order = self.orders.get(cmd_id) or self._ended.get(cmd_id)
-        return order.side.sign if order is not None else 0
 
     def _remember(self, order: StrategyOrder) -> None:
         """Keep an ended order for a while: a fill can still arrive after a cancel was confirmed."""

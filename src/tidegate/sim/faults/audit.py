@@ -1,0 +1,172 @@
+"""What must agree once all faults have ended and nobody trades: logs, lanes, strategies and the venue."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+
+import msgspec
+
+from tidegate.execution.core import Lane
+from tidegate.execution.lane_log import Header, fold
+from tidegate.execution.service import OmsService
+from tidegate.execution.writer import Writer
+from tidegate.log.base import Entry
+from tidegate.model.order import OrdStatus
+from tidegate.model.wire import Unreadable
+from tidegate.risk.ledger import Ledger
+from tidegate.sim.faults.exchange import DEPOSIT, Truth
+from tidegate.sim.faults.plant import ACCOUNTS
+from tidegate.sim.faults.system import System
+from tidegate.sim.faults.watch import LaneWatch, Watch
+from tidegate.strategy.service import StrategyService
+
+CASH = "USDT"
+
+
+def audit(system: System, watch: Watch) -> Iterator[str]:
+    """Everything that does not hold."""
+    for w in watch.lanes.values():
+        yield from _lane(system, w)
+        yield from _venue(system, w)
+    yield from _holdings(system, watch)
+    yield from _strategies(system, watch)
+
+
+def _writers(system: System, number: int) -> list[Writer]:
+    services = [role.service for role in system.roles.values() if isinstance(role.service, OmsService)]
+    return [service.writers[number] for service in services if number in service.writers]
+
+
+def folded(lane: Lane, entries: list[Entry]) -> Lane:
+    """The lane with these entries applied."""
+    for entry in entries:
+        try:
+            fold(lane, entry)
+        except Unreadable:
+            continue
+    return lane
+
+
+def _lane(system: System, w: LaneWatch) -> Iterator[str]:
+    """One writer, which holds what any fold of the log gives; every event told; every unreadable entry kept."""
+    n, stream = w.number, system.server.streams[f"LANE_{w.number}"]
+    writers = _writers(system, n)
+    if len(writers) != 1:
+        yield f"lane {n} has {len(writers)} writers"
+        return
+    if writers[0].seq != stream.last:
+        yield f"lane {n}: its writer is at entry {writers[0].seq} of {stream.last}"
+    want = w.lane.state_hash()
+    if writers[0].lane.state_hash() != want:
+        yield f"lane {n}: its writer's state is not what the log gives"
+    kind = system.plant.kind
+    whole = folded(kind.make(n), stream.between(0, stream.last))
+    if whole.state_hash() != want:
+        yield f"lane {n}: two folds of its log differ"
+    if _from_snapshot(system, n) not in ("", want):
+        yield f"lane {n}: its snapshot and the log after it give another state than the whole log"
+    if w.untold:
+        yield f"lane {n}: {len(w.untold)} events were never told, the first of entry {w.untold[0][0]}"
+    if missing := w.unreadable - w.buried:
+        yield f"lane {n}: unreadable entries {sorted(missing)} are not among the dead letters"
+
+
+def _from_snapshot(system: System, n: int) -> str:
+    """The state's hash by the last snapshot and what followed; empty where there is none."""
+    entries = system.server.buckets["SNAP"].entries
+    found = entries.get(f"lane.{n}")
+    if found is None or found.value is None:
+        return ""
+    head = msgspec.json.decode(found.value, type=Header)
+    parts = [entries[f"lane.{n}.{head.seq}.{part}"].value or b"" for part in range(head.parts)]
+    stream = system.server.streams[f"LANE_{n}"]
+    lane = system.plant.kind.restore(zlib.decompress(b"".join(parts)))
+    return folded(lane, stream.between(head.seq, stream.last)).state_hash()
+
+
+def _venue(system: System, w: LaneWatch) -> Iterator[str]:
+    """Orders and fills are those of the venue."""
+    mine = {key: o for key, o in system.exchange.orders.items() if key >> 40 == w.number}
+    truth = {(key, exec_id): fill for key, order in mine.items() for exec_id, fill in order.fills.items()}
+    for key in sorted(truth.keys() - w.fills.keys()):
+        yield f"fill {key[1]} of order {key[0]} is not in the ledger"
+    for key in sorted(w.fills.keys() - truth.keys()):
+        yield f"fill {key[1]} of order {key[0]} is in the ledger and not at the venue"
+    for key in sorted(truth.keys() & w.fills.keys()):
+        if truth[key] != w.fills[key]:
+            yield f"fill {key[1]} of order {key[0]} is {w.fills[key]} here and {truth[key]} at the venue"
+    for number, order in mine.items():
+        yield from _order(w, number, order)
+    for number, ours in w.lane.state.live.items():
+        if ours.status is not OrdStatus.CREATED and (number not in mine or not mine[number].open):
+            yield f"order {number} is {ours.status.name} here and not open at the venue"
+
+
+def _order(w: LaneWatch, key: int, truth: Truth) -> Iterator[str]:
+    ours = w.lane.order(key)
+    if ours is None:
+        if truth.open:
+            yield f"order {key} is open at the venue and forgotten here"
+    elif truth.open:
+        here = (ours.status.terminal, ours.qty, ours.price, ours.cum_qty)
+        there = (False, truth.qty, truth.price, truth.cum)
+        if here != there:
+            yield f"order {key} (over, quantity, price, filled) is {here} here and {there} at the venue"
+    elif not ours.status.terminal or ours.cum_qty != truth.cum:
+        yield (
+            f"order {key} is {ours.status.name}, {ours.cum_qty} filled here; {truth.status.name}, {truth.cum} "
+            f"filled at the venue"
+        )
+
+
+def _holdings(system: System, watch: Watch) -> Iterator[str]:
+    """Positions and cash. Profit is split between positions by strategy here and by account there, so cash is
+    compared with contracts at one price: the sum is the same however it is split."""
+    exchange, universe = system.exchange, system.plant.universe
+    marks = [bid for bid, _ in exchange.touch]
+    for account in range(len(ACCOUNTS)):
+        ledger = watch.lanes[system.plant.lane_of(account)].lane.state.ledger
+        assert isinstance(ledger, Ledger)
+        held = [0] * len(universe)
+        for (owner, _, instrument), position in ledger.positions():
+            held[instrument] += position.lots if owner == account else 0
+        there = [exchange.positions.get((account, n), 0) for n in range(len(universe))]
+        if held != there:
+            yield f"account {ACCOUNTS[account]} holds {held} lots here and {there} at the venue"
+        worth, truth = _worth(ledger, account, marks), _worth(exchange.books, account, marks) - DEPOSIT
+        if worth != truth:
+            yield f"account {ACCOUNTS[account]} has {worth} units of cash here and {truth} at the venue"
+        asset = universe[1].base
+        if ledger.balance(account, asset) != exchange.books.balance(account, asset):
+            yield f"account {ACCOUNTS[account]} has other balances of {asset} here than at the venue"
+
+
+def _worth(ledger: Ledger, account: int, marks: list[int]) -> int:
+    open_profit = sum(
+        position.unrealised(marks[key[2]])
+        for key, position in ledger.positions()
+        if key[0] == account and not position.terms.exchanges
+    )
+    return ledger.balance(account, CASH) + open_profit
+
+
+def _strategies(system: System, watch: Watch) -> Iterator[str]:
+    """What strategies believe of themselves."""
+    for role in system.roles.values():
+        service = role.service
+        if not isinstance(service, StrategyService):
+            continue
+        state = watch.lanes[service.lane].lane.state
+        assert isinstance(state.ledger, Ledger)
+        if service.error:
+            yield f"{role.name} has stopped: {service.error}"
+        number = service.strategy.number
+        for n in range(len(system.plant.universe)):
+            booked = sum(p.lots for (_, s, i), p in state.ledger.positions() if (s, i) == (number, n))
+            believed = service.strategy.market_number(n).position
+            if booked != believed:
+                yield f"{role.name} believes to hold {believed} lots of instrument {n}, its lane {booked}"
+        here = {order.cmd_id for order in state.live.values() if order.strategy == number}
+        if here != set(service.strategy.orders):
+            yield f"{role.name} believes {len(service.strategy.orders)} orders open, its lane {len(here)}"

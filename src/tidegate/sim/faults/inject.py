@@ -1,0 +1,189 @@
+"""Faults carried out on the system."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Coroutine
+from typing import Any
+
+from tidegate.execution.service import OmsService
+from tidegate.log.memory import Faults
+from tidegate.model.messages import CancelOrder
+from tidegate.model.wire import Envelope, encode
+from tidegate.sim.faults.plant import ACCOUNTS
+from tidegate.sim.faults.schedule import Fault
+from tidegate.sim.faults.system import CALM, System
+from tidegate.sim.faults.venue import Network
+
+SLOW = (0.02, 0.25)
+"""One way to the log when it is slow, seconds."""
+
+
+class Injector:
+    """Does what a schedule says; `heal` ends all that lasts."""
+
+    def __init__(self, system: System, seed: int) -> None:
+        self.counts: Counter[str] = Counter()
+        self._system = system
+        self._rng = random.Random(f"{seed} injector")
+        self._tasks: dict[asyncio.Task[None], None] = {}
+
+    def apply(self, fault: Fault) -> None:
+        """Let it happen now."""
+        self.counts[fault.kind] += 1
+        getattr(self, "_" + fault.kind.replace(" ", "_"))(fault)
+
+    def _later(self, seconds: float, act: Any, *args: Any) -> None:
+        self._system.outside.call_later(seconds, act, *args)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks[task] = None
+        task.add_done_callback(lambda done: self._tasks.pop(done, None))
+
+    async def settle(self) -> None:
+        """Wait until nothing is being stopped or started any more."""
+        while self._tasks:
+            await asyncio.sleep(0.1)
+
+    # Processes.
+
+    def _kill(self, fault: Fault) -> None:
+        self._system.kill(fault.target)
+
+    def _pause(self, fault: Fault) -> None:
+        if self._system.pause(fault.target):
+            process = self._system.roles[fault.target].process
+            self._later(fault.seconds, self._resume, fault.target, process)
+
+    def _resume(self, name: str, process: object) -> None:
+        if self._system.roles[name].process is process:
+            self._system.resume(name)
+
+    def _restart(self, fault: Fault) -> None:
+        self._spawn(self._again(fault.target, 0.0))
+
+    def _feed_stops(self, fault: Fault) -> None:
+        self._spawn(self._again("feed", fault.seconds))
+
+    async def _again(self, name: str, pause: float) -> None:
+        await self._system.stop(name)
+        await asyncio.sleep(pause)
+        self._system.begin(name)
+
+    def _oms_joins(self, fault: Fault) -> None:
+        self._system.add_oms(fault.target)
+
+    def _oms_leaves(self, fault: Fault) -> None:
+        running = [
+            r.name for r in self._system.roles.values() if r.ready and isinstance(r.service, OmsService)
+        ]
+        if fault.target in running and len(running) > 1:
+            self._spawn(self._system.stop(fault.target))
+
+    def _upgrade(self, fault: Fault) -> None:
+        """Old and new side by side: one more comes up, then the others are restarted one by one."""
+        self._spawn(self._roll())
+
+    async def _roll(self) -> None:
+        self._system.add_oms("oms-c")
+        for name in ("oms-a", "oms-b"):
+            await asyncio.sleep(2.0)
+            await self._again(name, 0.0)
+        await asyncio.sleep(2.0)
+        await self._system.stop("oms-c")
+
+    # The log.
+
+    def _partition(self, fault: Fault) -> None:
+        role = self._system.roles[fault.target]
+        if role.log is not None and not role.log.dead:
+            role.log.cut()
+            self._later(fault.seconds, role.log.mend)
+
+    def _outage(self, fault: Fault) -> None:
+        self._system.server.outage(True)
+        self._later(fault.seconds, self._system.server.outage, False)
+
+    def _log(self, fault: Fault) -> None:
+        names = list(self._system.roles) if fault.target == "all" else [fault.target]
+        for name in names:
+            faults = self._system.roles[name].faults
+            for field, value in fault.args.items():
+                setattr(faults, field, SLOW if field == "delay" else value)
+            self._later(fault.seconds, self._calm, name)
+
+    def _calm(self, name: str) -> None:
+        faults = self._system.roles[name].faults
+        for field, value in vars(Faults(delay=CALM)).items():
+            setattr(faults, field, value)
+
+    def _poison(self, fault: Fault) -> None:
+        """Something that no strategy of ours would write comes into a lane's log."""
+        lane = self._system.plant.lane_of(fault.args["account"])
+        good = encode(Envelope([CancelOrder(self._system.clock.now(), 1 << 50)]))
+        data = [b"\xc1 no envelope", b"", good[: len(good) // 2], good][fault.args["form"]]
+        self._system.server.store(f"lane.{lane}.cmd", data, "", None)
+
+    # Clocks.
+
+    def _clock(self, fault: Fault) -> None:
+        machine = self._system.roles[fault.target].machine
+        machine.step = max(-(2 * 10**9), min(2 * 10**9, machine.step + round(fault.args["step"] * 1e9)))
+
+    # The venue.
+
+    def _network(self, fault: Fault) -> None:
+        for field, value in fault.args.items():
+            setattr(self._system.wire.network, field, value)
+        self._later(fault.seconds, self._clear)
+
+    def _clear(self) -> None:
+        for field, value in vars(Network()).items():
+            setattr(self._system.wire.network, field, value)
+
+    def _cut(self, fault: Fault) -> None:
+        account = ACCOUNTS.index(fault.target)
+        self._system.wire.cut(account)
+        self._later(fault.seconds, self._system.wire.mend, account)
+
+    def _storm(self, fault: Fault) -> None:
+        self._system.exchange.storm = True
+        self._later(fault.seconds, setattr, self._system.exchange, "storm", False)
+
+    def _halt(self, fault: Fault) -> None:
+        self._system.exchange.halted = True
+        self._later(fault.seconds, setattr, self._system.exchange, "halted", False)
+
+    def _late_fill(self, fault: Fault) -> None:
+        self._system.exchange.late_fill(self._rng)
+
+    def _bust(self, fault: Fault) -> None:
+        self._system.exchange.take_back(self._rng, correct=False)
+
+    def _correct(self, fault: Fault) -> None:
+        self._system.exchange.take_back(self._rng, correct=True)
+
+    def _unasked_cancel(self, fault: Fault) -> None:
+        self._system.exchange.cancel_unasked(self._rng)
+
+    # The end.
+
+    def heal(self) -> None:
+        """End all faults, and start what does not run."""
+        system = self._system
+        system.server.outage(False)
+        for role in list(system.roles.values()):
+            self._calm(role.name)
+            if role.log is not None:
+                role.log.mend()
+            system.resume(role.name)
+        for account in range(len(ACCOUNTS)):
+            system.wire.mend(account)
+        system.exchange.halted = system.exchange.storm = False
+        self._clear()
+        for name in system.roles:
+            if name != "oms-c":
+                system.begin(name)

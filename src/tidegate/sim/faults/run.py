@@ -1,0 +1,176 @@
+"""One run: the system, its faults, and what was found."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import hashlib
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tidegate.log.base import LogDown
+from tidegate.sim.faults.audit import audit
+from tidegate.sim.faults.inject import Injector
+from tidegate.sim.faults.plant import Plant
+from tidegate.sim.faults.schedule import Fault, draw
+from tidegate.sim.faults.system import System
+from tidegate.sim.faults.watch import Watch
+from tidegate.sim.virtual_process import ProcessLoop
+from tidegate.strategy.service import StrategyService
+
+WALK = 1.0
+"""Seconds between two steps of the market."""
+SETTLE = 90.0
+"""Seconds after the last fault within which all must agree."""
+RECOVERY = 5.0
+"""Seconds after the death of any one process within which all trade again."""
+ALONE = (25.0, 8.0)
+"""A kill with no other fault so long before and after it is timed."""
+
+
+@dataclass
+class Outcome:
+    """What a run came to. `digest` is the same for the same seed and faults, on every machine."""
+
+    seed: int
+    minutes: float
+    faults: list[Fault]
+    violations: list[str] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=dict)
+    recoveries: list[tuple[str, float]] = field(default_factory=list)
+    """(role, seconds until all traded again) of kills that came alone."""
+    virtual: float = 0.0
+    """Minutes simulated."""
+    real: float = 0.0
+    """Seconds it took."""
+    digest: str = ""
+
+
+def plant_of(seed: int) -> Plant:
+    """One lane or two, by the seed."""
+    return Plant(lanes=1 + seed % 2)
+
+
+def run(seed: int, minutes: float, faults: Sequence[Fault] | None = None) -> Outcome:
+    """Simulate; `faults` are drawn from the seed where none are given."""
+    plant = plant_of(seed)
+    chosen = list(draw(seed, minutes * 60, plant) if faults is None else faults)
+    outcome = Outcome(seed, minutes, chosen)
+    began = time.perf_counter()
+    gc.disable()  # when it runs, what it finalises would depend on the machine
+    try:
+        with asyncio.Runner(loop_factory=ProcessLoop) as runner:
+            runner.run(_Run(outcome, plant).main())
+    finally:
+        gc.enable()
+        gc.collect()
+    outcome.real = time.perf_counter() - began
+    return outcome
+
+
+class _Run:
+    def __init__(self, outcome: Outcome, plant: Plant) -> None:
+        self.outcome, self.plant = outcome, plant
+
+    async def main(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.system = System(self.outcome.seed, self.plant)
+        system = self.system
+        self.watch = Watch(system.server, system.exchange, self.plant.kind, self.plant.lanes, self.loop.time)
+        system.server.on_send = self.watch.sent
+        system.wire.on_placed = self.watch.placed
+        self.injector = Injector(system, self.outcome.seed)
+        self.loop.set_exception_handler(self._nobody_caught)
+        self.quiet = False
+        work = asyncio.create_task(self._story())
+        failed = asyncio.create_task(self.watch.failed.wait())
+        await asyncio.wait((work, failed), return_when=asyncio.FIRST_COMPLETED)
+        if work.done():
+            work.result()
+        else:
+            work.cancel()
+        failed.cancel()
+        self._conclude()
+
+    def _nobody_caught(self, _: object, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if not isinstance(error, LogDown | asyncio.CancelledError):
+            self.watch.fail(f"{context['message']}: {error!r}")
+
+    async def _story(self) -> None:
+        system, now = self.system, self.loop.time
+        for name in list(system.roles):
+            system.begin(name)
+        walking = asyncio.create_task(self._walk())
+        for number, fault in enumerate(self.outcome.faults):
+            await asyncio.sleep(fault.at - now())
+            self.injector.apply(fault)
+            if fault.kind == "kill" and self._alone(number):
+                await self._time_recovery(fault.target)
+        await asyncio.sleep(self.outcome.minutes * 60 - now())
+        await self.injector.settle()
+        self.injector.heal()
+        await asyncio.sleep(10)
+        self._hush()
+        await asyncio.sleep(SETTLE)
+        walking.cancel()
+        for text in audit(system, self.watch):
+            self.watch.fail(text)
+
+    async def _walk(self) -> None:
+        while True:
+            await asyncio.sleep(WALK)
+            if not self.quiet:
+                self.system.exchange.walk()
+                self.watch.limits()
+
+    def _hush(self) -> None:
+        """Nobody trades any more, and the market stands."""
+        self.quiet = True
+        for role in self.system.roles.values():
+            if isinstance(role.service, StrategyService):
+                role.service.strategy.quiet = True  # type: ignore[attr-defined]
+
+    def _alone(self, number: int) -> bool:
+        faults = self.outcome.faults
+        at = faults[number].at
+        near = (
+            f
+            for f in faults
+            if f is not faults[number] and f.at < at + ALONE[1] and f.at + f.seconds > at - ALONE[0]
+        )
+        return at > ALONE[0] and next(near, None) is None
+
+    async def _time_recovery(self, target: str) -> None:
+        """How long it takes until all trade again after a death."""
+        began = self.loop.time()
+        while why := self.system.trading():
+            if self.loop.time() - began > RECOVERY:
+                self.watch.fail(f"{RECOVERY:g} s after {target} was killed not all trade again: {why}")
+                return
+            await asyncio.sleep(0.05)
+        self.outcome.recoveries.append((target, round(self.loop.time() - began, 3)))
+
+    def _conclude(self) -> None:
+        outcome, system, watch = self.outcome, self.system, self.watch
+        outcome.violations = watch.violations
+        outcome.virtual = self.loop.time() / 60
+        steps = self.loop.steps  # type: ignore[attr-defined]
+        more = {
+            "faults": sum(self.injector.counts.values()),
+            "venue fills": system.exchange.fills,
+            "steps": steps,
+        }
+        outcome.counts = {
+            **watch.counts, **system.counts, **system.server.counts, **system.wire.counts,
+            **{f"fault: {name}": n for name, n in self.injector.counts.items()}, **more,
+        }  # fmt: skip
+        text = repr((steps, sorted(outcome.counts.items()), outcome.violations, outcome.recoveries))
+        states = [w.lane.state_hash() for w in watch.lanes.values()]
+        outcome.digest = hashlib.sha256("".join([text, *states]).encode()).hexdigest()[:16]
+        for name in system.roles:
+            role = system.roles[name]
+            role.wanted = False
+            system.kill(name)

@@ -1,0 +1,273 @@
+"""The system under test: every role a virtual process of its own, started again when it dies."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from tidegate.execution.service import OmsService
+from tidegate.execution.writer import WriterSettings
+from tidegate.log.base import LogError
+from tidegate.log.memory import Faults
+from tidegate.log.streams import declared
+from tidegate.model.clock import Clock
+from tidegate.sim.faults.exchange import Exchange
+from tidegate.sim.faults.feed import TouchFeed
+from tidegate.sim.faults.plant import ACCOUNTS, PRICES, VENUE, Plant
+from tidegate.sim.faults.sim_log import SimLog, SimServer
+from tidegate.sim.faults.traders import Trader
+from tidegate.sim.faults.venue import Session, Wire
+from tidegate.sim.virtual_process import Machine, Outside, ProcessClock, ProcessLoop, VirtualProcess
+from tidegate.sim.virtual_time import VirtualClock
+from tidegate.strategy.service import StrategyService
+from tidegate.venue.gateway import GatewayService, GatewaySettings
+
+BACKOFF = (0.3, 5.0)
+"""First and longest pause before what has died is started again, seconds; it doubles while deaths come fast."""
+BOOT = 0.4
+"""Seconds a process takes until its service starts."""
+CALM = (0.0002, 0.002)
+"""One way to the log when all is well."""
+
+
+class Service(Protocol):
+    """What every role is."""
+
+    async def start(self) -> None: ...
+    async def stop(self) -> None: ...
+
+
+Maker = Callable[[VirtualProcess, SimLog, Clock], Service]
+
+
+@dataclass
+class Role:
+    """One process as its supervisor sees it."""
+
+    name: str
+    make: Maker
+    machine: Machine
+    faults: Faults
+    process: VirtualProcess | None = None
+    log: SimLog | None = None
+    service: Any = None
+    session: Session | None = None
+    wanted: bool = True
+    """Whether it is to be started again when it ends."""
+    backoff: float = BACKOFF[0]
+    began: float = 0.0
+    ready: bool = False
+    """Whether its service has started."""
+    starting: asyncio.TimerHandle | None = None
+
+
+class System:
+    """Everything, on the running `ProcessLoop`. `on_error` is told of exceptions nobody caught."""
+
+    def __init__(self, seed: int, plant: Plant) -> None:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, ProcessLoop)
+        self.loop, self.plant = loop, plant
+        self.outside = Outside(loop)
+        self.clock = VirtualClock(loop)
+        self.counts: Counter[str] = Counter()
+        self.server = SimServer(loop, seed, self.clock, declared(plant.lanes))
+        self.wire = Wire(loop, random.Random(f"{seed} wire"), plant.universe)
+        self.exchange = Exchange(
+            plant.universe, PRICES, len(ACCOUNTS), random.Random(f"{seed} market"), self.clock.now, self.wire.tell
+        )  # fmt: skip
+        self.wire.exchange = self.exchange
+        self.roles: dict[str, Role] = {}
+        self._seed = seed
+        self._deployed()
+
+    def _deployed(self) -> None:
+        """The roles as they are at first."""
+        self.add("feed", self._feed)
+        for name in ("oms-a", "oms-b"):
+            self.add(name, self._oms(name))
+        for number, _ in enumerate(ACCOUNTS):
+            self.add(f"gw-{ACCOUNTS[number]}", self._gateway(number))
+        for number, (name, _) in enumerate(self.plant.traders):
+            self.add(f"s-{name}", self._strategy(number))
+
+    def add(self, name: str, make: Maker) -> Role:
+        """A role, not started yet."""
+        role = self.roles[name] = Role(name, make, Machine(), Faults(delay=CALM))
+        return role
+
+    def add_oms(self, name: str) -> None:
+        """One more order-manager instance, started."""
+        if name not in self.roles:
+            self.add(name, self._oms(name))
+        self.begin(name)
+
+    # Roles.
+
+    def _feed(self, process: VirtualProcess, log: SimLog, clock: Clock) -> Service:
+        return TouchFeed(self.exchange, self.plant.universe, log, clock)
+
+    def _oms(self, name: str) -> Maker:
+        def make(process: VirtualProcess, log: SimLog, clock: Clock) -> Service:
+            plant = self.plant
+            return OmsService(
+                name, range(plant.lanes), plant.kind, plant.universe, ACCOUNTS, log, clock, sample=5.0,
+                settings=WriterSettings(tick=0.2, snapshot_entries=200),
+            )  # fmt: skip
+
+        return make
+
+    def _strategy(self, number: int) -> Maker:
+        def make(process: VirtualProcess, log: SimLog, clock: Clock) -> Service:
+            plant = self.plant
+            name, account = plant.traders[number]
+            trader = Trader(name, number, account, Trader.Params(seed=self._seed))
+            lane = plant.lane_of(account)
+            return StrategyService(trader, lane, plant.universe, plant.gate(), log, clock)
+
+        return make
+
+    def _gateway(self, account: int) -> Maker:
+        def make(process: VirtualProcess, log: SimLog, clock: Clock) -> Service:
+            plant, name = self.plant, ACCOUNTS[account]
+            session = Session(self.wire, account, process, clock)
+            self.roles[f"gw-{name}"].session = session
+            settings = GatewaySettings(
+                scope=plant.scopes.account_scope(account), instance=f"gw-{name}", reconcile_every=20.0,
+                drop_copy=4.0,
+            )  # fmt: skip
+            lanes = [plant.lane_of(account)]
+            return GatewayService(VENUE, name, account, session, plant.universe, log, clock, lanes, settings)
+
+        return make
+
+    # Life and death.
+
+    def begin(self, name: str) -> None:
+        """Start a role that does not run."""
+        role = self.roles[name]
+        role.wanted = True
+        if role.process is None and role.starting is None:
+            self._start(role)
+
+    def _start(self, role: Role) -> None:
+        role.starting = None
+        if role.process is not None or not role.wanted:
+            return
+        process = role.process = VirtualProcess(role.name, self.loop)
+        role.began, role.ready = self.loop.time(), False
+        role.log = self.server.client_of(process, role.faults)
+        self.counts["started"] += 1
+        clock = ProcessClock(self.loop, role.machine)
+        role.service = process.run(role.make, process, role.log, clock)
+        process.spawn(self._run(role, process))
+
+    async def _run(self, role: Role, process: VirtualProcess) -> None:
+        """What a process's main does."""
+        await asyncio.sleep(BOOT)
+        try:
+            await role.service.start()
+            role.ready = True
+        except LogError:  # the process ends with exit code 1
+            self.counts["failed starts"] += 1
+            self.outside.call_soon(self.died, role.name, process)
+
+    def died(self, name: str, process: VirtualProcess) -> None:
+        """A process has ended: clean up after it, and start it again after a while."""
+        role = self.roles[name]
+        if role.process is not process:
+            return
+        self._gone(role)
+        lived = self.loop.time() - role.began
+        role.backoff = BACKOFF[0] if lived > 10 else min(2 * role.backoff, BACKOFF[1])
+        if role.wanted:
+            role.starting = self.outside.call_later(role.backoff, self._start, role)
+
+    def _gone(self, role: Role) -> None:
+        process = role.process
+        assert process is not None
+        process.kill()
+        if role.session is not None:
+            role.session.gone()
+            role.session = None
+        if self.server.clients.get(role.name) is role.log:
+            self.server.kill(role.name)
+        role.process = role.log = role.service = None
+        role.ready = False
+
+    def kill(self, name: str) -> bool:
+        """`kill -9`; False where it does not run."""
+        role = self.roles.get(name)
+        if role is None or role.process is None:
+            return False
+        self.died(name, role.process)
+        return True
+
+    def pause(self, name: str) -> bool:
+        """SIGSTOP; False where it does not run."""
+        role = self.roles.get(name)
+        if role is None or role.process is None or role.process.paused:
+            return False
+        role.process.pause()
+        self.server.pause(name)
+        return True
+
+    def resume(self, name: str) -> None:
+        """SIGCONT."""
+        role = self.roles[name]
+        if role.process is not None and role.process.paused:
+            role.process.resume()
+            self.server.resume(name)
+
+    async def stop(self, name: str, timeout: float = 12.0) -> None:
+        """A clean stop; what does not end in time is killed."""
+        role = self.roles[name]
+        role.wanted = False
+        process = role.process
+        if process is None:
+            return
+        if role.ready and not process.paused:
+            done = asyncio.Event()
+
+            async def leave() -> None:
+                await role.service.stop()
+                self.outside.call_soon(done.set)
+
+            process.spawn(leave())
+            try:
+                await asyncio.wait_for(done.wait(), timeout)
+            except TimeoutError:
+                self.counts["stops too slow"] += 1
+        if role.process is process:
+            self._gone(role)
+
+    # How it stands.
+
+    def trading(self) -> str:
+        """Empty where every strategy can trade; else what is missing."""
+        written = {
+            number
+            for role in self.roles.values()
+            if role.ready
+            and isinstance(role.service, OmsService)
+            and role.process
+            and not role.process.paused
+            for number in role.service.writers
+        }
+        for lane in range(self.plant.lanes):
+            if lane not in written:
+                return f"lane {lane} has no writer"
+        for role in self.roles.values():
+            if not role.wanted or isinstance(role.service, OmsService) or role.name.startswith("oms"):
+                continue
+            if not role.ready or role.process is None or role.process.paused:
+                return f"{role.name} does not run"
+            if isinstance(role.service, GatewayService) and (not role.service.health()["ok"]):
+                return f"{role.name}: {role.service.health()['why']}"
+            if isinstance(role.service, StrategyService) and role.service.health()["why"]:
+                return f"{role.name}: {role.service.health()['why']}"
+        return ""

@@ -142,13 +142,11 @@ class CaptureMarket(Engine):
         self._advance(self._timeline.capture(now))
 
     def _advance(self, at: int) -> None:
-        if at < self._last:
-            at = self._last
-        self._last = at
-        while len(self._rows) == 0 or int(self._rows[-1, TS_EVENT]) <= at:
-            if not self._read():
-                break
-        self._play(at)
+        at = self._last = max(at, self._last)
+        while self._due <= at and int(self._rows[-1, TS_EVENT]) <= at and self._read():
+            pass
+        if self._due <= at or self._scalars[k.S_NEXT] <= at:
+            self._play(at)
         if self._scalars[k.S_NOW] < at:
             self._scalars[k.S_NOW] = at
 
@@ -161,7 +159,10 @@ class CaptureMarket(Engine):
             self.records_played += done
             self._rows = self._rows[done:]
             self._order = self._order[: len(self._rows)]
-            self._due = int(self._rows[0, TS_EVENT]) if len(self._rows) else NEVER
+            if len(self._rows):
+                self._due = int(self._rows[0, TS_EVENT])
+            else:
+                self._read()
 
     @staticmethod
     def _no_journal(rows: Words) -> None:

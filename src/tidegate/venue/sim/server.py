@@ -68,7 +68,7 @@ class VenueServer:
         self.streams = Streams(self.hub, self.users, self.outlets, self.clock)
         self.timeline: Timeline | None = None
         self.feed: Feed
-        self.url = ""
+        self.url = self.broken = ""
         self._autostart = True
         self._runner: web.AppRunner | None = None
         self._wakeup: Wakeup | None = None
@@ -176,6 +176,7 @@ class VenueServer:
         requests, happenings = self.record.size
         return {
             "url": self.url,
+            "broken": self.broken,
             "sockets": len(self.outlets.open),
             "open_orders": len(self.exchange.live),
             "requests": requests,
@@ -188,8 +189,19 @@ class VenueServer:
     # The clock.
 
     def pump(self) -> None:
-        """Let everything happen that is due: executions, countdowns, public frames; then write it all."""
-        now = self.clock.now()
+        """Let everything happen that is due: executions, countdowns, public frames; then write it all.
+
+        Should the market itself fail, the server is void: every connection is cut, and `health` says why.
+        """
+        try:
+            self._pump(self.clock.now())
+        except Exception as error:
+            self.broken = f"{type(error).__name__}: {error}"
+            self.outlets.cut()
+            raise
+        self._arm()
+
+    def _pump(self, now: int) -> None:
         self.exchange.advance(now)
         self.orders.tick(now)
         self.users.expire(now)
@@ -197,7 +209,6 @@ class VenueServer:
         self.outlets.flush()
         if sent:
             self.feed.fold()
-        self._arm()
 
     def _arm(self) -> None:
         """Wake up when the next thing is due; at once, but after waiting requests, when that has passed."""

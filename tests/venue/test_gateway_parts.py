@@ -19,7 +19,7 @@ from tidegate.risk.reasons import Reason
 from tidegate.sim.virtual_time import VirtualClock, run
 from tidegate.venue.gateway.dropcopy import DropCopy
 from tidegate.venue.gateway.lease import Lease
-from tidegate.venue.gateway.outbox import Outbox
+from tidegate.log.outbox import Outbox
 from tidegate.venue.gateway.reports import identity
 from tidegate.venue.gateway.session import DROP, SEND, Session
 from tidegate.venue.gateway.settings import GatewaySettings

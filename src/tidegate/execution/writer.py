@@ -102,7 +102,7 @@ class Writer:
         self._pipe = EventPipe(
             log, number, epoch, lambda: self._end("fenced", "its event stream has another writer")
         )
-        self._letters = Outbox(log, f"dead.{number}", f"d{number}-{epoch}")
+        self._letters = Outbox(log)
         self._buried = 0
         """Last entry that is among the dead letters."""
         self._saved = 0
@@ -250,7 +250,8 @@ class Writer:
     def _bury(self, entry: Entry, why: str) -> None:
         self._buried = entry.seq
         letter = DeadLetter(self._stream, entry.seq, entry.subject, why, entry.data)
-        self._letters.put(msgspec.msgpack.encode(letter))
+        data = msgspec.msgpack.encode(letter)
+        self._letters.put(f"dead.{self.number}", data, f"d{self.number}-{entry.seq}")
 
     def _tick(self) -> None:
         """Write the time into the log while something is awaited."""
@@ -311,7 +312,7 @@ class Writer:
         try:
             seq, snapshot = self.seq, self.lane.snapshot()
             await self._pipe.settled()
-            await self._letters.flush()
+            await self._letters.drained()
             await save(self._snaps, self.number, snapshot, seq, self._kind.config)
             self._saved = seq
             self.counts.snapshots += 1

@@ -18,7 +18,7 @@ import numpy as np
 
 from tidegate.execution.strategy_view import StrategyView
 from tidegate.log.base import Entry, KvEntry, Log, LogError, Subscription
-from tidegate.log.outbox import Outbox
+from tidegate.log.outbox import Item, Outbox
 from tidegate.model.clock import Clock
 from tidegate.model.instrument import Universe
 from tidegate.model.messages import CancelAll, Message, OrderEvent
@@ -57,7 +57,8 @@ class StrategyService:
         self._universe = universe
         self._ident = f"{clock.now():020d}"
         self._runner = LiveRunner(strategy, universe, gate, clock, self._send)
-        self._outbox = Outbox(log, f"lane.{lane}.cmd", f"s{strategy.number}-{self._ident}")
+        self._outbox = Outbox(log, lost=self._lost)
+        self._sent = 0
         self._subscriptions: list[Subscription] = []
         self._markets: dict[str, int] = {}
         self._joining: set[int] = set(range(len(universe)))
@@ -107,8 +108,7 @@ class StrategyService:
         self._running = False
         if self._timer is not None:
             self._timer.cancel()
-        with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self._outbox.flush(), 2.0)
+        await self._outbox.drained(2.0)
         self._outbox.close()
         for subscription in self._subscriptions:
             subscription.close()
@@ -127,7 +127,7 @@ class StrategyService:
             "orders": runner.commands,
             "fills": runner.fills,
             "ticks": self._ticks,
-            "unstored": len(self._outbox),
+            "unstored": self._outbox.pending,
         }
         why = self.error or ("waits for books" if self._joining else "")
         return {"ok": not self.error, "why": why, "strategies": {self.name: figures}}
@@ -215,7 +215,17 @@ class StrategyService:
         now = self._clock.now()
         if self._on_hop and trace:
             self._on_hop("strategy.out", trace, now)
-        self._outbox.put(pack(commands, trace=trace, ts=now, lane=self.lane))
+        self._put(commands, trace, now)
+
+    def _put(self, commands: list[Message], trace: int, now: int) -> None:
+        self._sent += 1
+        data = pack(commands, trace=trace, ts=now, lane=self.lane)
+        msg_id = f"s{self.strategy.number}-{self._ident}-{self._sent}"
+        if not self._outbox.put(f"lane.{self.lane}.cmd", data, msg_id):
+            self._halt(f"the log is away and {self._outbox.pending} commands wait for it")
+
+    def _lost(self, item: Item, error: LogError) -> None:
+        self._halt(f"the log refused a command: {error}")
 
     # Ending.
 
@@ -233,7 +243,7 @@ class StrategyService:
         now = self._clock.now()
         cancel: Message = CancelAll(now, account=-1, strategy=self.strategy.number)
         if not why.startswith("another process"):
-            self._outbox.put(pack([cancel], ts=now, lane=self.lane))
+            self._put([cancel], 0, now)
         body = {
             "ts": now, "kind": "strategy_stopped", "severity": "critical", "scope": f"strategy.{self.name}",
             "text": why,

@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 
 from tidegate.log.base import Log
+from tidegate.log.outbox import Outbox
 from tidegate.model.clock import Clock
 from tidegate.model.time import SECOND
-from tidegate.venue.gateway.outbox import Outbox
 
 BOUND = 10_000
 QUIET = 60 * SECOND

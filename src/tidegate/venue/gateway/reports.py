@@ -11,13 +11,13 @@ import msgspec
 
 from tidegate.execution.ids import lane_of
 from tidegate.log.base import Log, LogError
+from tidegate.log.outbox import Item, Outbox
 from tidegate.model.clock import Clock
 from tidegate.model.messages import Message, Report
 from tidegate.model.order import ExecType
 from tidegate.model.wire import pack
 from tidegate.venue.gateway.alerts import Alerts
 from tidegate.venue.gateway.dropcopy import DropCopy
-from tidegate.venue.gateway.outbox import Item, Outbox
 from tidegate.venue.gateway.session import Session
 from tidegate.venue.port import VenueFill
 

@@ -441,6 +441,20 @@ def test_a_venue_out_of_reach_is_tried_again_until_it_is_there(tmp_path):
     run(work)
 
 
+def test_a_session_that_was_closed_can_be_opened_again(tmp_path):
+    async def work():
+        async with server(tmp_path) as at:
+            desk = Session(at, "BINANCE")
+            for _ in range(2):
+                async with desk:
+                    assert desk.venue.connected
+                    desk.new()
+                    await desk.told(NEW)
+                assert not desk.venue.connected
+
+    run(work)
+
+
 def test_a_bust_and_a_correction_are_told(tmp_path):
     async def work():
         async with server(tmp_path) as at, Session(at) as desk:

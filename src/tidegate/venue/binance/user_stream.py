@@ -61,7 +61,7 @@ class UserStream:
         return self._subscribed or self._socket.up
 
     async def open(self) -> None:
-        """Connect, or wait for what `ws_api_changed` leads to. Raises `VenueRefused`."""
+        """Connect, unless `ws_api_changed` does it. Raises `VenueRefused`."""
         if self._by_key:
             await self._open_socket()
 
@@ -73,6 +73,8 @@ class UserStream:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._socket.close()
+        self._opened = self._subscribed = False
+        self._settled.clear()
 
     async def settled(self) -> None:
         """Returns once a subscription has been answered, one way or the other."""

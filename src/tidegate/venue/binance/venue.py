@@ -21,6 +21,7 @@ from tidegate.model.instrument import Universe
 from tidegate.model.messages import Report, SendCancel, SendNew, SendReplace, SendStatus
 from tidegate.model.time import SECOND
 from tidegate.venue.binance.answers import Answers
+from tidegate.venue.binance.errors import VenueError
 from tidegate.venue.binance.events import Events
 from tidegate.venue.binance.keys import Keys
 from tidegate.venue.binance.order_entry import ANSWER_WITHIN, OrderEntry
@@ -97,11 +98,12 @@ class BinanceVenue:
     ) -> None:
         """See `Venue.open`. Returns after the first attempt, whatever came of it."""
         self._on_reports, self._on_change = on_reports, on_change
+        self._closing = False
         try:
-            await self._prepare()
-        except VenueDown as error:
-            log.warning("%s: %s", self._product.venue, error)
-        try:
+            try:
+                await self._prepare()
+            except (VenueDown, VenueError) as error:
+                log.warning("%s: %s", self._product.venue, error)
             await self._ws_api.open()
             await self._user.open()
             if self._ws_api.up:

@@ -25,6 +25,8 @@ _picows = logging.getLogger("tidegate.venue.binance.picows")
 _picows.setLevel(logging.WARNING)  # connections that come and go are told here, once
 _TEXT, _CONTINUATION, _PING, _CLOSE = WSMsgType.TEXT, WSMsgType.CONTINUATION, WSMsgType.PING, WSMsgType.CLOSE
 _MOST = 64 << 20
+_MANY = 20
+"""Failures after which the pause grows no more."""
 
 
 @dataclass(frozen=True)
@@ -87,8 +89,8 @@ class _Listener(WSListener):
 
 
 class Socket:
-    """One connection and its successors. `url` is asked before each; it may raise `VenueRefused`, which ends it all,
-    or `VenueDown`, after which it is asked again."""
+    """One connection and its successors. `url` is asked before each; it may raise `VenueDown`, after which it is asked
+    again, or `VenueRefused`, which ends it all where there never was a connection."""
 
     def __init__(
         self,
@@ -122,6 +124,8 @@ class Socket:
 
     async def open(self) -> None:
         """Start; returns after the first attempt, whatever came of it. Raises `VenueRefused`."""
+        self.refused = None
+        self._tried.clear()
         self._task = asyncio.create_task(self._run(), name=f"socket {self.name}")
         await self._tried.wait()
         if self.refused is not None:
@@ -164,9 +168,14 @@ class Socket:
                 self._tried.set()
                 await transport.wait_disconnected()
             except VenueRefused as error:
-                self.refused, self.error = error, str(error)
-                self._tried.set()
-                return
+                self.error = str(error)
+                if not self.counts["connections"]:
+                    self.refused = error
+                    self._tried.set()
+                    return
+                self.counts["refused"] += 1  # it was good before, and may be again
+                failures = _MANY
+                log.error("%s: %s", self.name, error)
             except (OSError, WSError, TimeoutError, VenueDown) as error:
                 self.error = str(error) or type(error).__name__
                 self.counts["connections failed"] += 1
@@ -181,7 +190,7 @@ class Socket:
 
     def _pause(self, failures: int) -> float:
         longest: float = min(
-            self._pace.longest_pause, self._pace.first_pause * 2 ** max(0, min(failures, 20) - 1)
+            self._pace.longest_pause, self._pace.first_pause * 2 ** max(0, min(failures, _MANY) - 1)
         )
         return longest * (0.5 + self._random.random() / 2)
 

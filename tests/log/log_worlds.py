@@ -17,7 +17,7 @@ from tidegate.log.nats import connect
 from tidegate.log.streams import declared
 
 DECLARED = declared(2, "process")
-PATIENCE = 5.0
+PATIENCE = 20.0
 """Seconds after which what is awaited is taken never to come."""
 
 

@@ -19,7 +19,7 @@ class Cluster:
         self.servers: list[ServerProcess] = []
         ports = [(free_port(), free_port()) for _ in range(size)]
         self.urls = [f"nats://127.0.0.1:{port}" for port, _ in ports]
-        routes = " ".join(f'"nats-route://127.0.0.1:{route}"' for _, route in ports)
+        routes = ", ".join(f'"nats-route://127.0.0.1:{route}"' for _, route in ports)
         for n, (port, route) in enumerate(ports):
             home = base / f"node-{n}"
             home.mkdir(parents=True, exist_ok=True)

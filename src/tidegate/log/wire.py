@@ -3,9 +3,10 @@
 nats-py finds servers, connects, authenticates, upgrades to TLS, pings and reconnects; that is kept. Its parser (a
 regular expression and a copy of the buffer a message), its queue and task per subscription and its task switch per
 flush are not: bytes are parsed as the socket delivers them, handlers are plain functions called from there, and what
-is written within one turn of the loop leaves in one piece. Measured on follow's catch-up and on an ephemeral hop this
-is clearly faster (see `tests/log/README` of the benchmark, `benchmarks/log.py`); it stands on private names of
-nats-py 2.x, so the contract suite must pass with every new version.
+is written within one turn of the loop leaves in one piece. Beside plain nats-py in the same run, on two busy cores:
+an append acknowledged in 39-52 us against 151-162 (p50), 71-103 k/s against 18-27 k/s in flight, catching up at
+113-180 k/s against 62-122 k/s. It stands on private names of nats-py 2.x: the contract suite must pass with every new
+version.
 """
 
 from __future__ import annotations

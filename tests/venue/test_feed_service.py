@@ -1,0 +1,123 @@
+"""The feed role alone: overload, late subscribers, and the book it keeps for them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from tidegate.log.memory import MemoryServer
+from tidegate.marketdata.binance_instruments import BINANCE
+from tidegate.model.clock import SystemClock
+from tidegate.model.event import (
+    EVENT,
+    FLAGS_SHIFT,
+    KIND_SHIFT,
+    META,
+    Flag,
+    Kind,
+    Words,
+)
+from tidegate.model.instrument import Universe
+from tidegate.venue.feed import FeedService
+from tidegate.venue.levels import Levels
+
+UNIVERSE = Universe(list(BINANCE))
+
+
+def rows_of(*kinds: Kind, seq: int = 1) -> Words:
+    rows = np.zeros((len(kinds), 8), np.int64)
+    for n, kind in enumerate(kinds):
+        rows[n, 2] = seq + n
+        rows[n, META] = int(kind) << KIND_SHIFT
+    return rows
+
+
+class Still:
+    """A feed that brings what the test hands to it."""
+
+    numbers = (0,)
+
+    async def start(self, on_rows: Callable[[int, Words], None]) -> None:
+        self.bring = on_rows
+
+    async def stop(self) -> None:
+        pass
+
+    def health(self) -> dict[str, Any]:
+        return {}
+
+
+def test_under_pressure_quotes_conflate_and_nothing_else_is_dropped():
+    async def work():
+        server = MemoryServer()
+        log, feed, heard = server.client("feed"), Still(), []
+        service = FeedService(UNIVERSE, [feed], log, SystemClock(), pressure=10)
+        await service.start()
+        log.subscribe("md.BINANCE.BTCUSDT", lambda subject, data: heard.append(np.frombuffer(data, EVENT)))
+        calm = [Kind.QUOTE, Kind.TRADE] * 5
+        flood = [Kind.QUOTE, Kind.TRADE, Kind.DELTA] * 20
+        feed.bring(0, rows_of(*calm))
+        feed.bring(0, rows_of(*flood, seq=100))
+        async with asyncio.timeout(5):
+            while len(heard) < 2:
+                await asyncio.sleep(0)
+        assert heard[0]["kind"].tolist() == calm
+        counts = {kind: (heard[1]["kind"] == kind).sum() for kind in (Kind.QUOTE, Kind.TRADE, Kind.DELTA)}
+        assert counts == {Kind.QUOTE: 1, Kind.TRADE: 20, Kind.DELTA: 20}
+        assert heard[1]["seq"][heard[1]["kind"] == Kind.QUOTE].tolist() == [157], "the last one"
+        assert service.health()["quotes conflated"] == 19
+        await service.stop()
+
+    asyncio.run(work())
+
+
+def test_without_a_usable_book_a_late_subscriber_is_given_nothing():
+    async def work():
+        server = MemoryServer()
+        log, feed = server.client("feed"), Still()
+        service = FeedService(UNIVERSE, [feed], log, SystemClock())
+        await service.start()
+        assert await log.request("snap.BINANCE.BTCUSDT", b"") == b""
+        feed.bring(0, rows_of(Kind.SNAPSHOT_BEGIN, Kind.SNAPSHOT_END))
+        assert len(np.frombuffer(await log.request("snap.BINANCE.BTCUSDT", b""), EVENT)) == 2
+        gap = rows_of(Kind.DELTA, seq=9)
+        gap[0, META] |= int(Flag.GAP) << FLAGS_SHIFT | 1 << 40
+        feed.bring(0, gap)
+        assert await log.request("snap.BINANCE.BTCUSDT", b"") == b""
+        assert not service.health()["instruments"]["BTCUSDT.BINANCE"]["book"]
+        await service.stop()
+
+    asyncio.run(work())
+
+
+def test_levels_are_a_plain_dict_of_levels_whatever_comes():
+    random = np.random.default_rng(7)
+    levels, plain = Levels(3, room=64), {}
+    levels.apply(rows_of(Kind.SNAPSHOT_BEGIN, Kind.SNAPSHOT_END))
+    for step in range(400):
+        n = int(random.integers(1, 40))
+        rows = np.zeros((n, 8), np.int64)
+        rows[:, 2], rows[:, 3] = step + 10, random.integers(-50, 3_000, n)
+        rows[:, 4] = random.integers(0, 4, n) * random.integers(0, 2, n)
+        side = random.integers(1, 3, n)
+        rows[:, META] = 3 | int(Kind.DELTA) << KIND_SHIFT | side << 40
+        for row, of in zip(rows.tolist(), side.tolist(), strict=True):
+            plain[of, row[3]] = row[4]
+        levels.apply(rows)
+    events = levels.snapshot(10_000)
+    body = events[1:-1]
+    found = [(int(e["side"]), int(e["price"]), int(e["size"])) for e in body]
+    wanted = sorted(
+        ((side, price, size) for (side, price), size in plain.items() if size),
+        key=lambda level: (level[0], -level[1] if level[0] == 1 else level[1]),
+    )
+    assert found == wanted
+    assert set(events["seq"].tolist()) == {409}
+    assert (events["kind"][0], events["kind"][-1]) == (Kind.SNAPSHOT_BEGIN, Kind.SNAPSHOT_END)
+    short = levels.snapshot(2)[1:-1]
+    assert [(int(e["side"]), int(e["price"])) for e in short] == [
+        level[:2] for level in [*wanted[:2], *[level for level in wanted if level[0] == 2][:2]]
+    ]

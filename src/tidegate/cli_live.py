@@ -147,6 +147,9 @@ def run(
     data: DataOption = DEFAULT_DATA,
     name: Annotated[str, typer.Option(help="What this process is called; by default its roles.")] = "",
     trace_every: Annotated[int, typer.Option(help="Log the way of every nth tick; 0: of none.")] = 0,
+    hops: Annotated[
+        Path | None, typer.Option(help="Write every hop of every tick to this file at the end.")
+    ] = None,
 ) -> None:
     """Run some roles of a system in this process until it is told to stop (SIGTERM); `up` runs them all."""
     import uvloop
@@ -161,7 +164,8 @@ def run(
     strategies = dict(world.config.strategies)
     wanted = [role_of(text.strip(), strategies, "run") for text in roles.split(",")]
     prepare()
-    uvloop.run(running.run(world, wanted, data, name or process_names([roles.split(",")])[0], trace_every))
+    called = name or process_names([roles.split(",")])[0]
+    uvloop.run(running.run(world, wanted, data, called, trace_every, hops))
 
 
 def topology_of(config: Config, path: Path, data: Path, server: LogServer | None = None) -> Topology:

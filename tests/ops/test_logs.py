@@ -5,6 +5,7 @@ import errno
 import json
 import logging
 import os
+from array import array
 
 import pytest
 
@@ -12,7 +13,7 @@ from tidegate.errors import UserError
 from tidegate.model.time import SimulatedClock
 from tidegate.ops import logs
 from tidegate.ops.folder import DataFolder
-from tidegate.ops.hops import Histogram, Hops
+from tidegate.ops.hops import HOPS, Histogram, HopFile, Hops
 from tidegate.ops.log_reader import Follower, Wanted, read, show
 from tidegate.ops.logs import LogFile
 from tidegate.ops.redact import secrets_of
@@ -204,14 +205,31 @@ def test_no_tick_is_written_unless_tracing_is_on_but_latency_is_known(folder):
 def test_orders_that_no_tick_led_to_are_left_out(folder):
     log = LogFile(folder, "a", "gateway", SimulatedClock(T0), trace_every=1)
     hops = Hops(log)
-    hops.gateway((0, T0, T0, T0))
-    hops.gateway((T0, T0 + 100, T0 + 200, T0 + 300))
+    hops.gateway((0, T0, T0, T0, 7))
+    hops.gateway((T0, T0 + 100, T0 + 200, T0 + 300, 8))
     log.close()
-    assert [(line["hop"], line["ts"] - T0) for line in lines_of(folder, "a")] == [
-        ("gateway.in", 200),
-        ("gateway.out", 300),
+    assert [(line["hop"], line["ts"] - T0, line["cl_ord_id"]) for line in lines_of(folder, "a")] == [
+        ("gateway.in", 200, 8),
+        ("gateway.out", 300, 8),
     ]
     assert hops.health()["latency"]["gateway.out"]["count"] == 1
+
+
+def test_every_hop_is_kept_for_measurements(folder, tmp_path):
+    log = LogFile(folder, "a", "gateway", SimulatedClock(T0))
+    file = HopFile(tmp_path / "new" / "a.hops")
+    hops = Hops(log, file=file)
+    hops("oms.in", 0, T0)  # no tick led to it
+    hops("oms.in", T0, T0 + 5)
+    hops.gateway((T0, T0 + 100, T0 + 200, T0 + 300, 8))
+    file.close()
+    log.close()
+    rows = array("q", file.path.read_bytes()).tolist()
+    assert [HOPS[number] for number in rows[::4]] == ["oms.in", "gateway.in", "gateway.out"]
+    assert list(zip(rows[1::4], rows[2::4], rows[3::4], strict=True)) == [
+        (T0, T0 + 5, 0), (T0, T0 + 200, 8), (T0, T0 + 300, 8),
+    ]  # fmt: skip
+    assert file.left_out == 0
 
 
 def test_every_process_chooses_the_same_ticks(folder):

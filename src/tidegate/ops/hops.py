@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from tidegate.ops.logs import LogFile
@@ -52,22 +54,57 @@ def _middle(slot: int) -> int:
     return (((slot & ((1 << _SUB) - 1)) | 1 << _SUB) << shift) + (1 << shift >> 1)
 
 
+HOPS = ("strategy.in", "strategy.out", "oms.in", "oms.out", "gateway.in", "gateway.out")
+"""Places a tick comes to, on its way to an order; a `HopFile` has their numbers."""
+_MOST = 4_000_000
+
+
+class HopFile:
+    """Every hop of a process for measurements: rows of four 64-bit integers, written to `path` at its end.
+
+    A row is the hop's number in `HOPS`, the trace, the time, and the ClOrdID where the place knows it. It costs a
+    fraction of a log line's time, and nothing is written while the process works. `left_out` counts what came after
+    the first four million.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.left_out = 0
+        self._rows = array("q")
+        self._numbers = {name: number for number, name in enumerate(HOPS)}
+
+    def add(self, hop: str, trace: int, ts: int, cl_ord_id: int) -> None:
+        """Keep a hop."""
+        if len(self._rows) >= 4 * _MOST:
+            self.left_out += 1
+            return
+        self._rows.extend((self._numbers[hop], trace, ts, cl_ord_id))
+
+    def close(self) -> None:
+        """Write them."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.write_bytes(self._rows.tobytes())
+
+
 class Hops:
     """Called by services as `on_hop(hop, trace, ts)`; `trace` is when the tick was received, both ns.
 
-    Latencies are of the last one to two `window`s of ns, so that health shows the present and not the start.
+    Latencies are of the last one to two `window`s of ns, so that health shows the present and not the start. With a
+    `file` every hop is kept there as well.
     """
 
-    def __init__(self, log: LogFile, window: int = 30 * 10**9) -> None:
-        self._log, self._window = log, window
+    def __init__(self, log: LogFile, window: int = 30 * 10**9, file: HopFile | None = None) -> None:
+        self._log, self._window, self._file = log, window, file
         self._now: dict[str, Histogram] = {}
         self._before: dict[str, Histogram] = {}
         self._since = 0
 
-    def __call__(self, hop: str, trace: int, ts: int) -> None:
+    def __call__(self, hop: str, trace: int, ts: int, cl_ord_id: int = 0) -> None:
         """A tick has come to `hop`; a trace of 0 is none."""
         if not trace:
             return
+        if self._file is not None:
+            self._file.add(hop, trace, ts, cl_ord_id)
         if ts - self._since > self._window:
             self._before = self._now if ts - self._since < 2 * self._window else {}
             self._now, self._since = {}, ts
@@ -76,12 +113,12 @@ class Hops:
             found = self._now[hop] = Histogram()
         found.add(ts - trace)
         if self._log.trace_every:
-            self._log.hop(hop, trace, ts)
+            self._log.hop(hop, trace, ts, **({"cl_ord_id": cl_ord_id} if cl_ord_id else {}))
 
-    def gateway(self, hop: tuple[int, int, int, int]) -> None:
-        """As gateways tell it: (trace, when the request was written, received, and on the wire)."""
-        self("gateway.in", hop[0], hop[2])
-        self("gateway.out", hop[0], hop[3])
+    def gateway(self, hop: tuple[int, int, int, int, int]) -> None:
+        """As gateways tell it: (trace, when the request was written, received, and on the wire, its ClOrdID)."""
+        self("gateway.in", hop[0], hop[2], hop[4])
+        self("gateway.out", hop[0], hop[3], hop[4])
 
     def health(self) -> dict[str, Any]:
         """`latency` by hop, as health has it; add it as a service of its own."""

@@ -1,0 +1,60 @@
+"""`make bench-live`: a live system measured whole. See the README beside it for what is measured, and how.
+
+python benchmarks/bench_live.py [--only PART …] [--seconds S] [--soak MINUTES]
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+
+import live_latency
+import live_relay
+import machine
+from live_hops import quantiles
+from live_system import APART, OUT, TOGETHER, Load, speed_for
+
+PARTS = ("latency",)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--only", nargs="*", choices=PARTS, default=PARTS)
+    parser.add_argument("--seconds", type=float, default=20.0, help="of steady load, each case")
+    parser.add_argument("--ticks", type=float, default=2000.0, help="a second")
+    parser.add_argument("--topology", nargs="*", choices=("apart", "together"), default=("apart", "together"))
+    parser.add_argument(
+        "--durability", nargs="*", choices=("process", "machine"), default=("process", "machine")
+    )
+    parser.add_argument("--no-flood", action="store_true")
+    args = parser.parse_args()
+    print(machine.sentence())
+    if "latency" in args.only:
+        OUT.mkdir(parents=True, exist_ok=True)
+        speed = speed_for(args.ticks, live_latency.WARM_S, args.seconds)
+        for durability in args.durability:
+            for topology in args.topology:
+                latency(topology, durability, speed, args)
+
+
+def latency(topology: str, durability: str, speed: float, args: argparse.Namespace) -> None:
+    """One topology and durability: the floor, the system, and what one is of the other."""
+    name = f"{topology}-{durability}"
+    print(
+        f"\ntick to order, {topology}, durability {durability}, the sample at {speed:.2f} times its speed",
+        flush=True,
+    )
+    relay = live_relay.measure(
+        f"relay-{name}", topology == "together", durability, speed, live_latency.WARM_S, args.seconds
+    )
+    floor = asyncio.run(relay)
+    least = quantiles(floor)
+    print(f"  {'floor: a relay without logic':<28}" + "".join(f"{value:9.0f}" for value in least))
+    load = Load(APART if topology == "apart" else TOGETHER, durability, speed)
+    found = asyncio.run(live_latency.measure(name, load, args.seconds, not args.no_flood))
+    shares = ", ".join(f"{ours / theirs:.1f}" for ours, theirs in zip(found, least, strict=True))
+    print(f"  tidegate ÷ floor: {shares} (p50, p99, p99.9)", flush=True)
+
+
+if __name__ == "__main__":
+    main()

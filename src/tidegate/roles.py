@@ -278,7 +278,7 @@ def _strategies(place: Place, log: Log, name: str) -> list[tuple[str, Service]]:
             f"strategy {strategy.name}",
             StrategyService(
                 strategy, world.lane_of(strategy.account), world.universe, world.gate(), log, place.clock,
-                cancel_on_stop=world.config.topology.on_stop == "cancel", on_hop=place.hops,
+                ledger=world.ledger(), cancel_on_stop=world.config.topology.on_stop == "cancel", on_hop=place.hops,
             ),
         )
         for strategy in world.strategies()

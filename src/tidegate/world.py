@@ -96,6 +96,10 @@ class World:
             fx=self.rates,
         )
 
+    def ledger(self) -> Ledger:
+        """A fresh ledger."""
+        return Ledger(self.universe, base_currency=self.config.run.base_currency, fx=self.rates)
+
     @cached_property
     def settings(self) -> Settings:
         """A lane's settings."""
@@ -120,13 +124,10 @@ class World:
     def lane_kind(self) -> LaneKind:
         """How lanes of this configuration are made and restored."""
 
-        def ledger() -> Ledger:
-            return Ledger(self.universe, base_currency=self.config.run.base_currency, fx=self.rates)
-
         def make(number: int) -> Lane:
-            return Lane(number, self.universe, self.gate(), ledger(), self.settings)
+            return Lane(number, self.universe, self.gate(), self.ledger(), self.settings)
 
         def restore(data: bytes) -> Lane:
-            return Lane.restore(data, self.universe, self.gate(), ledger())
+            return Lane.restore(data, self.universe, self.gate(), self.ledger())
 
         return LaneKind(self.fingerprint, make, restore)

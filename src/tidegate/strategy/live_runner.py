@@ -15,8 +15,10 @@ from tidegate.model.clock import Clock
 from tidegate.model.event import TS_RECV, Words
 from tidegate.model.instrument import Universe
 from tidegate.model.messages import Message, OrderEvent
+from tidegate.model.money import unit
 from tidegate.model.order import ExecType
 from tidegate.risk.gate import Gate
+from tidegate.risk.ledger import Ledger
 from tidegate.strategy.compiled import CompiledStrategy
 from tidegate.strategy.runner import Command, Runner
 from tidegate.strategy.strategy import Strategy
@@ -41,6 +43,7 @@ class LiveRunner(Runner):
         gate: Gate,
         clock: Clock,
         send: Callable[[list[Message], int], None],
+        ledger: Ledger | None = None,
     ) -> None:
         if isinstance(strategy, CompiledStrategy):
             raise UserError(
@@ -51,7 +54,8 @@ class LiveRunner(Runner):
         self.strategy = strategy
         self.fills = 0
         self.commands = 0
-        self._clock, self._send = clock, send
+        self._clock, self._send, self._ledger = clock, send, ledger
+        self._opening: dict[int, int] = {}
         self._out: list[Message] = []
         self._trace = 0
         self.scalars[k.S_NOW] = clock.now()
@@ -61,7 +65,7 @@ class LiveRunner(Runner):
         """Begin where the lane says that this strategy stands; calls `on_start`."""
         number, size = self.strategy.number, len(self.engine.universe)
         for instrument, lots in view.positions:
-            self.positions[number * size + instrument] = lots
+            self.positions[number * size + instrument] = self._opening[instrument] = lots
         self.strategy.restore(view)
         self.strategy.on_start()
         self.bind_views(self.strategy)
@@ -109,9 +113,37 @@ class LiveRunner(Runner):
             if sign:
                 lots = sign * event.side.sign * event.last_qty
                 self.positions[number * size + event.instrument] += lots
+                self._book(event.instrument, lots, event.last_px, event.fee * sign)
                 self.fills += event.exec_type is ExecType.TRADE
             self.queue.append(event)
         self.flush()
+
+    def pnl(self) -> float | None:
+        """Profit since this process started, fees included, in the base currency; what was held then is counted from
+        the first price seen. None where a price or a rate is missing. For people: the books are the lane's."""
+        if self._ledger is None:
+            return None
+        marks = [
+            (bid + ask) // 2 if bid and ask else 0 for bid, ask, _ in map(self.touch, self._instruments())
+        ]
+        for instrument in [n for n in self._opening if marks[n]]:
+            self._book(instrument, self._opening.pop(instrument), marks[instrument], 0)
+        held = [key[2] for key, position in self._ledger.positions() if position.lots]
+        if any(not marks[n] for n in (*held, *self._opening)):
+            return None
+        try:
+            units = self._ledger.equity(self.strategy.account, marks, self._ledger.base_currency)
+        except LookupError:
+            return None
+        return units * float(unit(self._ledger.base_currency))
+
+    def _instruments(self) -> range:
+        return range(len(self.engine.universe))
+
+    def _book(self, instrument: int, lots: int, price: int, fee: int) -> None:
+        if self._ledger is not None and lots:
+            account, number = self.strategy.account, self.strategy.number
+            self._ledger.apply_fill(account, number, instrument, lots, price, fee, 0)
 
     def stop(self) -> None:
         """The run ends: `on_stop`, and what it asks for."""

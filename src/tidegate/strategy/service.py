@@ -24,6 +24,7 @@ from tidegate.model.instrument import Universe
 from tidegate.model.messages import CancelAll, Message, OrderEvent
 from tidegate.model.wire import decode, pack
 from tidegate.risk.gate import Gate
+from tidegate.risk.ledger import Ledger
 from tidegate.strategy.live_runner import LiveRunner
 from tidegate.strategy.strategy import Strategy
 
@@ -35,7 +36,10 @@ _CANCEL_WAIT = 5.0
 
 
 class StrategyService:
-    """Runs `strategy` on lane `lane`. `cancel_on_stop`: a clean stop cancels its orders, else they stay."""
+    """Runs `strategy` on lane `lane`. `cancel_on_stop`: a clean stop cancels its orders, else they stay.
+
+    `ledger`, a fresh one, counts its profit for `health`.
+    """
 
     def __init__(
         self,
@@ -46,6 +50,7 @@ class StrategyService:
         log: Log,
         clock: Clock,
         *,
+        ledger: Ledger | None = None,
         cancel_on_stop: bool = True,
         on_hop: Callable[[str, int, int], None] | None = None,
     ) -> None:
@@ -56,7 +61,7 @@ class StrategyService:
         self._cancel_on_stop = cancel_on_stop
         self._universe = universe
         self._ident = f"{clock.now():020d}"
-        self._runner = LiveRunner(strategy, universe, gate, clock, self._send)
+        self._runner = LiveRunner(strategy, universe, gate, clock, self._send, ledger)
         self._outbox = Outbox(log, lost=self._lost)
         self._sent = 0
         self._subscriptions: list[Subscription] = []
@@ -123,6 +128,7 @@ class StrategyService:
         figures = {
             "lane": self.lane,
             "positions": held,
+            "pnl": runner.pnl(),
             "open": len(self.strategy.orders),
             "orders": runner.commands,
             "fills": runner.fills,

@@ -45,14 +45,14 @@ def test_an_order_unanswered_is_unknown_charged_and_asked_about():
     assert world.state.gate.charges == {KEY: 10}
 
 
-def test_the_pauses_between_questions_double_up_to_the_longest():
+def test_the_pauses_between_questions_double_but_for_one_when_not_found_begins_to_prove():
     world = sent()
     asked, now = [], SENT
-    for _ in range(60):
-        now += 50 * MS
+    for _ in range(120):
+        now += 25 * MS
         asked += [m.ts for m in sends(world.apply(Tick(now)), SendStatus)]
     pauses = [(b - a) // MS for a, b in itertools.pairwise(asked)]
-    assert pauses == [100, 200, 400, 800, 800]
+    assert pauses == [100, 200, 125, 800, 800]
 
 
 def test_questions_are_asked_in_the_order_in_which_the_waiting_began():
@@ -90,6 +90,14 @@ def test_not_found_after_the_window_cancels_an_order_that_was_acknowledged():
     (told,) = world.apply(answer(ExecType.NOT_FOUND, SENT + 2 + WINDOW))
     assert told.status is OrdStatus.CANCELED
     assert world.state.gate.charges == {}
+
+
+def test_cancels_repeated_do_not_keep_a_lost_order_unknown():
+    world = unknown()
+    for n in range(1, 4):
+        world.apply(CancelOrder(SENT + n * WINDOW // 4, 1))
+    (told,) = world.apply(answer(ExecType.NOT_FOUND, SENT + WINDOW))
+    assert told.status is OrdStatus.REJECTED
 
 
 def test_not_found_of_an_order_that_rests_and_was_not_asked_about_is_stale():

@@ -83,7 +83,7 @@ def submit(s: State, order: LaneOrder, ref: tuple[int, int, int], ts: int) -> bo
         return False
     s.live[order.cl_ord_id] = order
     order.sent = True
-    order.ts_sent = ts
+    order.ts_sent = order.ts_asked = ts
     order.status = PENDING_NEW
     touch(s, order, ts)
     s.watch(order, ts + s.settings.ack_timeout)
@@ -223,7 +223,7 @@ def send_replace(s: State, order: LaneOrder, qty: int, price: int, ts: int) -> N
     """Hand out a replace that the gate has charged."""
     order.pending_qty = qty
     order.pending_price = price
-    order.ts_sent = ts
+    order.ts_sent = order.ts_asked = ts
     move(s, order, Trigger.REPLACE_REQUEST, ts)
     order.asks = 0
     s.watch(order, ts + s.settings.ack_timeout)
@@ -232,10 +232,13 @@ def send_replace(s: State, order: LaneOrder, qty: int, price: int, ts: int) -> N
 
 
 def ask(s: State, order: LaneOrder, ts: int) -> None:
-    """Ask the venue what became of the order, and again after a pause that doubles."""
-    pause = s.settings.ack_timeout << min(order.asks, 16)
+    """Ask the venue what became of the order, and again after a pause that doubles, but soon after its "not found"
+    has begun to prove something (its clock may be behind ours): until then a lost order is charged to the limits."""
+    timeout = s.settings.ack_timeout
+    pause = min(timeout << min(order.asks, 16), s.settings.max_backoff)
+    proves = order.ts_asked + s.settings.reconciliation_window + timeout // 4 - ts
     order.asks += 1
-    s.watch(order, ts + min(pause, s.settings.max_backoff))
+    s.watch(order, ts + (proves if 0 < proves < pause else pause))
     s.out.append(SendStatus(ts, order.cl_ord_id, order.account, order.instrument))
 
 

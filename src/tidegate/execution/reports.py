@@ -324,9 +324,10 @@ def _replace_settled(s: State, order: LaneOrder, r: Report) -> bool:
 
 
 def _proves(s: State, order: LaneOrder, r: Report) -> bool:
-    """Whether the venue spoke late enough to know of what was sent last."""
+    """Whether the venue spoke late enough to know of what was sent last. For an order it never acknowledged that is
+    no cancel: a strategy that repeats its cancels would keep a lost order UNKNOWN for ever."""
     said = min(r.ts_venue, r.ts) if r.ts_venue else r.ts
-    return said - order.ts_sent >= s.settings.reconciliation_window
+    return said - (order.ts_sent if order.acked else order.ts_asked) >= s.settings.reconciliation_window
 
 
 def _adopt_total(s: State, order: LaneOrder, r: Report) -> None:

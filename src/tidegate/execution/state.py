@@ -54,6 +54,8 @@ class LaneOrder(Order, array_like=True, gc=False):
     """By ExecID, each once."""
     early: dict[int, Report] | None = None
     """Trade cancels and corrects that came before their fill, by the fill's ExecID."""
+    ts_asked: int = 0
+    """When the order or its last change was sent: what a cancel is not."""
 
 
 class Link(msgspec.Struct, array_like=True, gc=False):

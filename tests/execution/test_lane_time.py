@@ -52,7 +52,7 @@ def test_the_pauses_between_questions_double_but_for_one_when_not_found_begins_t
         now += 25 * MS
         asked += [m.ts for m in sends(world.apply(Tick(now)), SendStatus)]
     pauses = [(b - a) // MS for a, b in itertools.pairwise(asked)]
-    assert pauses == [100, 200, 125, 800, 800]
+    assert pauses == [100, 200, 125, 800, 800, 800]
 
 
 def test_questions_are_asked_in_the_order_in_which_the_waiting_began():

@@ -24,8 +24,8 @@ from pathlib import Path
 import machine
 from rich.console import Console
 from rich.table import Table
-from rounds_acts import PARTS, Part
-from rounds_check import Verdict, again, compare
+from rounds_acts import PARTS, Blow, Part
+from rounds_check import Verdict, again, compare, silence
 from rounds_system import Trouble
 
 from tidegate.errors import UserError
@@ -38,7 +38,7 @@ class Result:
     part: str
     rounds: int = 0
     again: list[float] = field(default_factory=list)
-    """Seconds until trading again, of each round."""
+    """Seconds until trading again, of each blow; where nothing died, the longest silence."""
     bound: float = 5.0
     orders: int = 0
     fills: int = 0
@@ -59,14 +59,13 @@ class Result:
 async def play(part: Part, rounds: int, rate: float, home: Path) -> Result:
     """Bring a system up, play the rounds of one part, compare, take it down."""
     result = Result(part.name, bound=part.bound)
-    blows: list[int] = []
+    blows: list[Blow] = []
     try:
         async with part.system(home, rate) as system:
-            for _ in range(min(rounds, part.most)):
-                blows.append(await part.act(system, result.notes))
+            for _ in range(rounds):
+                blows += await part.act(system, result.notes)
                 result.rounds += 1
                 await asyncio.sleep(1.0)  # a second of load between two blows
-            await part.mend(system)
             await system.quiet()
             verdict = await compare(system)
             _note(result, verdict, blows, len(system.strategies))
@@ -75,8 +74,13 @@ async def play(part: Part, rounds: int, rate: float, home: Path) -> Result:
     return result
 
 
-def _note(result: Result, verdict: Verdict, blows: list[int], strategies: int) -> None:
-    result.again = [again(verdict, blow, strategies) for blow in blows]
+def _note(result: Result, verdict: Verdict, blows: list[Blow], strategies: int) -> None:
+    result.again = [
+        silence(verdict, blow.at, blow.until, strategies)
+        if blow.until
+        else again(verdict, blow.at, strategies)
+        for blow in blows
+    ]
     result.orders, result.fills, result.unsent = verdict.orders, verdict.fills, verdict.unsent
     result.lost, result.doubled, result.differ = verdict.lost, verdict.doubled, verdict.differ
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from rounds_system import System, Trouble
@@ -31,8 +32,8 @@ class Books(LiveRun):
         super().__post_init__()
         self.commands: Counter[int] = Counter()
         """Commands in the logs by id, replaces and cancels by that of their order."""
-        self.born: dict[int, int] = {}
-        """By ClOrdID: when its command was written."""
+        self.born: dict[int, tuple[int, int]] = {}
+        """By ClOrdID: when its command was written, and when the feed had received the touch behind it."""
         self.owner: dict[int, int] = {}
         self.fills: Counter[tuple[int, int, int, int]] = Counter()
         """(ClOrdID, ExecID, lots, price), as booked."""
@@ -48,7 +49,7 @@ class Books(LiveRun):
             self.commands[message.cmd_id] += type(message) is NewOrder
         for out in outputs:
             if type(out) is SendNew:
-                self.born[out.cl_ord_id] = message.ts
+                self.born[out.cl_ord_id] = (message.ts, getattr(message, "ref_ts", 0))
             elif type(out) is OrderEvent:
                 self.owner[out.cl_ord_id] = out.strategy
                 if out.exec_type is ExecType.TRADE:
@@ -68,8 +69,8 @@ class Verdict:
     doubled: list[str] = field(default_factory=list)
     differ: list[str] = field(default_factory=list)
     """Where ledger, positions or open orders are not the venue's."""
-    accepted: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
-    """By strategy: (when the command was written, when the venue accepted the order)."""
+    accepted: dict[int, list[tuple[int, int, int]]] = field(default_factory=dict)
+    """By strategy: (when the command was written, of which touch, when the venue accepted the order)."""
 
     @property
     def violations(self) -> list[str]:
@@ -135,7 +136,7 @@ def _orders(system: System, books: Books, happened: list[dict[str, Any]], verdic
                 f"the venue accepted {row['client_id']} of {row['account']}, no lane's log has it"
             )
         elif "-" not in row["client_id"]:
-            verdict.accepted.setdefault(books.owner[ours], []).append((books.born[ours], row["ts"]))
+            verdict.accepted.setdefault(books.owner[ours], []).append((*books.born[ours], row["ts"]))
     verdict.doubled += [f"{key[2]} of {key[0]} was accepted {n} times" for key, n in seen.items() if n > 1]
 
 
@@ -222,12 +223,25 @@ def _open(system: System, books: Books, number: int, state: dict[str, Any], verd
         verdict.differ.append(f"{account}'s open order {row} is only {where}")
 
 
-def again(verdict: Verdict, blow: int, strategies: int) -> float:
-    """Seconds from a blow until the venue had accepted an order of every strategy that was asked for after it."""
+def again(verdict: Verdict, blow: int, strategies: int, fresh: bool) -> float:
+    """Seconds from a blow until the venue had accepted an order of every strategy that was asked for after it; with
+    `fresh` on market data from after it."""
     slowest = 0
     for number in range(strategies):
-        after = [accepted for born, accepted in verdict.accepted.get(number, []) if born > blow]
+        orders = verdict.accepted.get(number, [])
+        after = [accepted for born, seen, accepted in orders if born > blow and (seen > blow or not fresh)]
         if not after:
             return float("inf")
         slowest = max(slowest, min(after) - blow)
     return slowest / 1e9
+
+
+def silence(verdict: Verdict, begin: int, end: int, strategies: int) -> float:
+    """The longest time between two orders of one strategy that the venue accepted, from `begin` to `end`, seconds."""
+    longest = 0
+    for number in range(strategies):
+        times = sorted(
+            accepted for _, _, accepted in verdict.accepted.get(number, []) if begin <= accepted <= end
+        )
+        longest = max(longest, *(b - a for a, b in pairwise((begin, *times, end))))
+    return longest / 1e9

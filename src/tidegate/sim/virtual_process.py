@@ -8,7 +8,9 @@ the process is resumed, while the world has gone on.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import heapq
+import math
 import weakref
 from asyncio import events
 from collections.abc import Callable, Coroutine
@@ -16,7 +18,7 @@ from contextvars import Context, ContextVar, copy_context
 from typing import Any
 
 from tidegate.model.clock import SLEW
-from tidegate.sim.virtual_time import START, VirtualLoop
+from tidegate.sim.virtual_time import START, Stuck, VirtualLoop
 
 _owner: ContextVar[VirtualProcess | None] = ContextVar("_owner", default=None)
 OUTSIDE = Context()
@@ -73,10 +75,8 @@ class VirtualProcess:
         """Free what the task holds. Its `finally` blocks do run, but in a dead process, whence nothing comes out."""
         task._log_destroy_pending = False  # type: ignore[attr-defined]
         asyncio.tasks._unregister_task(task)  # nobody may wait for it, or cancel it
-        try:
+        with contextlib.suppress(RuntimeError, ValueError):  # it awaits in a `finally`
             self.run(task.get_coro().close)
-        except (RuntimeError, ValueError):
-            pass  # it awaited in a `finally`
 
     def hold(self, handle: _Owned | _OwnedTimer) -> None:
         """A callback is due while the process is paused."""
@@ -98,13 +98,6 @@ class _Owned(events.Handle):
     __slots__ = ("process",)
     process: VirtualProcess | None
 
-    def _run(self) -> None:
-        process = self.process
-        if process is None or not (process.dead or process.paused):
-            super()._run()
-        elif not process.dead:
-            process.hold(self)
-
 
 class _OwnedTimer(events.TimerHandle):
     """A timer with its process."""
@@ -112,21 +105,15 @@ class _OwnedTimer(events.TimerHandle):
     __slots__ = ("process",)
     process: VirtualProcess | None
 
-    def _run(self) -> None:
-        process = self.process
-        if process is None or not (process.dead or process.paused):
-            super()._run()
-        elif not process.dead:
-            process.hold(self)
-
 
 class ProcessLoop(VirtualLoop):
-    """A virtual loop that knows whose each callback is."""
+    """A virtual loop that knows whose each callback is. Timers of one time fire in the order they were set."""
 
     def __init__(self) -> None:
         super().__init__()
         self.steps = 0
         """Callbacks scheduled so far."""
+        self._timers: list[tuple[int, int, _OwnedTimer]] = []
         self.set_task_factory(_make_task)  # type: ignore[arg-type]
 
     def _call_soon(self, callback: Callable[..., Any], args: Any, context: Context | None) -> events.Handle:
@@ -142,14 +129,47 @@ class ProcessLoop(VirtualLoop):
         self, when: float, callback: Callable[..., Any], *args: Any, context: Context | None = None
     ) -> events.TimerHandle:
         """See `asyncio.loop.call_at`."""
+        ns = max(math.ceil(when * 1e9 - 1e-3), self._ns + (when > self.time()))
+        return self._set(ns, callback, args, context)
+
+    def call_later(  # type: ignore[override]
+        self, delay: float, callback: Callable[..., Any], *args: Any, context: Context | None = None
+    ) -> events.TimerHandle:
+        """See `asyncio.loop.call_later`."""
+        ns = self._ns + (max(1, math.ceil(delay * 1e9 - 1e-3)) if delay > 0 else 0)
+        return self._set(ns, callback, args, context)
+
+    def _set(
+        self, ns: int, callback: Callable[..., Any], args: Any, context: Context | None
+    ) -> events.TimerHandle:
         if context is None:
             context = copy_context()
         self.steps += 1
-        timer = _OwnedTimer(when, callback, args, self, context)
+        timer = _OwnedTimer(ns / 1e9, callback, args, self, context)
         timer.process = context.get(_owner)
-        heapq.heappush(self._scheduled, timer)  # type: ignore[attr-defined]
-        timer._scheduled = True  # type: ignore[attr-defined]
+        heapq.heappush(self._timers, (ns, self.steps, timer))
         return timer
+
+    def _run_once(self) -> None:
+        """One round: let time pass where nothing is ready, then run what is ready and what is due."""
+        ready, timers = self._ready, self._timers  # type: ignore[attr-defined]
+        while timers and timers[0][2].cancelled():
+            heapq.heappop(timers)
+        if not ready and not self._stopping:  # type: ignore[attr-defined]
+            if not timers:
+                raise Stuck("nothing is ready to run and no timer is set")
+            self._ns = max(self._ns, timers[0][0])
+        while timers and timers[0][0] <= self._ns:
+            ready.append(heapq.heappop(timers)[2])
+        for _ in range(len(ready)):
+            handle = ready.popleft()
+            if handle.cancelled():
+                continue
+            process = handle.process
+            if process is None or not (process.dead or process.paused):
+                handle._run()
+            elif not process.dead:
+                process.hold(handle)
 
     def take_back(self, held: list[_Owned | _OwnedTimer]) -> None:
         """Run these next, in this order."""
@@ -184,7 +204,7 @@ class Outside:
 
     def call_later(self, delay: float, callback: Callable[..., object], *args: Any) -> asyncio.TimerHandle:
         """See `asyncio.loop.call_later`."""
-        return self._loop.call_at(self._loop.time() + delay, callback, *args, context=OUTSIDE)
+        return self._loop.call_later(delay, callback, *args, context=OUTSIDE)
 
 
 class Machine:

@@ -6,11 +6,12 @@
 
 from __future__ import annotations
 
-from enum import IntEnum
+from enum import IntEnum, unique
 
 from tidegate.kernel import gate_codes as codes
 
 
+@unique
 class Reason(IntEnum):
     """A reason code: `int`, its `control` (0 where no control of the gate spoke) and one line of `text`."""
 
@@ -117,9 +118,13 @@ class Reason(IntEnum):
     VENUE_THROTTLE = 215, 0, "The venue's rate limit"
     VENUE_CLOSED = 216, 0, "The market is closed"
     VENUE_CANCELED = 217, 0, "The venue canceled the order unasked"
-    GATEWAY_HELD = 218, 0, "The gateway lets no new orders out now: not reconciled, disabled, or canceling all"
+    GATEWAY_HELD = (
+        218,
+        0,
+        "The gateway lets no new orders out now: not reconciled, disabled, or canceling all",
+    )
     VENUE_DOWN = 219, 0, "No connection to the venue: the order never left"
-    REQUEST_EXPIRED = 219, 0, "The request was too old when it came to the gateway; it was not sent"
+    REQUEST_EXPIRED = 220, 0, "The request was too old when it came to the gateway; it was not sent"
     VENUE_OTHER = 299, 0, "Another reason of the venue's"
 
     DUPLICATE_COMMAND = 301, 0, "The command was seen before; it is done once"

@@ -348,6 +348,43 @@ def test_requests_in_flight_together_are_all_answered():
     run(scenario)
 
 
+def test_a_spot_user_stream_may_come_over_the_websocket_api():
+    async def scenario():
+        async with trading("spot") as (_, client):
+            answer = await client.ask("userDataStream.subscribe.signature")
+            assert answer["result"] == {"subscriptionId": 0}
+            client.number += 1
+            await client.socket.send_json(
+                {"id": client.number, "method": "order.place", "params": client.signed(**client.order())}
+            )
+            seen = [await client.socket.receive_json(timeout=5) for _ in range(3)]
+            kinds = [frame["event"]["e"] if "event" in frame else frame["id"] for frame in seen]
+            assert sorted(map(str, kinds)) == [
+                str(client.number),
+                "executionReport",
+                "outboundAccountPosition",
+            ]
+
+    run(scenario)
+
+
+def test_a_market_that_fails_cuts_everybody_off_and_health_says_why():
+    async def scenario():
+        async with trading("usdm") as (server, client):
+            stream = await client.user()
+
+            def fail(now):
+                raise RuntimeError("the kernel stopped")
+
+            server.exchange.background.advance = fail
+            with pytest.raises(RuntimeError, match="the kernel stopped"):
+                server.pump()
+            assert (await stream.receive(5)).type in (aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR)
+            assert server.health()["broken"] == "RuntimeError: the kernel stopped"
+
+    run(scenario)
+
+
 def test_a_port_that_is_taken_is_said_in_one_line():
     async def scenario():
         async with serving() as server:

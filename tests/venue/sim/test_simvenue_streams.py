@@ -74,6 +74,23 @@ def test_frames_go_out_as_they_came_but_for_their_stamps():
         assert data == expected
 
 
+def test_aggregates_are_the_trades_under_another_name():
+    feed, line, hub, outlets = feed_of(capture())
+    trades, aggregates = Tap(True), Tap(True)
+    hub.subscribe(trades, Market.USDM, "btcusdt@trade")
+    hub.subscribe(aggregates, Market.USDM, "btcusdt@aggTrade")
+    first = capture().frames[0].due
+    line.start(first)
+    drain(feed, outlets, first + 20 * SECOND)
+    assert len(trades.frames) == len(aggregates.frames) > 50
+    for one, other in zip(trades.frames, aggregates.frames, strict=True):
+        one, other = json.loads(one)["data"], json.loads(other)["data"]
+        assert other["e"] == "aggTrade"
+        assert (other["a"], other["p"], other["q"], other["T"], other["m"]) == (
+            one["t"], one["p"], one["q"], one["T"], one["m"],
+        )  # fmt: skip
+
+
 def test_nothing_is_sent_before_its_time_nor_before_the_start():
     held = capture()
     feed, line, hub, outlets = feed_of(held)

@@ -13,7 +13,7 @@ from tidegate.venue.sim.agent_market import AgentMarket, Print, Venue
 from tidegate.venue.sim.capture_files import D_DEPTH, D_TICKER, D_TRADE
 from tidegate.venue.sim.hub import Channel, Hub
 from tidegate.venue.sim.listing import Listings
-from tidegate.venue.sim.market_view import MarketView
+from tidegate.venue.sim.market_view import MarketView, aggregate
 
 SHOWN = 1000
 """Levels a side that the public book has."""
@@ -34,6 +34,7 @@ class AgentFeed:
             for item in listings.all
             for kind, name in _NAMES.items()
         }
+        self._aggregates = [hub.channel((item.market, item.lower, "aggTrade")) for item in listings.all]
         count = len(listings.all)
         self._books: list[tuple[Levels, Levels]] = [({}, {}) for _ in range(count)]
         self._touch: list[tuple[int, int, int, int]] = [(0, 0, 0, 0)] * count
@@ -71,6 +72,8 @@ class AgentFeed:
     def _publish(self, number: int, kind: int, body: dict[str, Any]) -> None:
         data = orjson.dumps(body)
         self._hub.publish(self._channels[number, kind], data)
+        if kind == D_TRADE and self._aggregates[number].wanted:
+            self._hub.publish(self._aggregates[number], aggregate(data))
         self._folding.append((number, kind, data))
 
     def _changes(

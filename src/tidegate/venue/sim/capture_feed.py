@@ -11,7 +11,7 @@ from tidegate.venue.sim.capture_files import D_DEPTH, D_TICKER, D_TRADE, Capture
 from tidegate.venue.sim.capture_market import LOOP_PAUSE
 from tidegate.venue.sim.hub import Channel, Hub
 from tidegate.venue.sim.listing import Listings
-from tidegate.venue.sim.market_view import MarketView
+from tidegate.venue.sim.market_view import MarketView, aggregate
 from tidegate.venue.sim.timeline import Timeline
 
 AT_ONCE = 256
@@ -53,6 +53,7 @@ class CaptureFeed:
             for item in listings.all
             for kind, name in names.items()
         }
+        self._aggregates = [hub.channel((item.market, item.lower, "aggTrade")) for item in listings.all]
         self._next = 0
         self._time_shift = self._id_shift = 0
         rows = capture.rows
@@ -98,6 +99,8 @@ class CaptureFeed:
                 break
             data = self._stamped(frame)
             publish(channels[frame.instrument, frame.kind], data)
+            if frame.kind == D_TRADE and self._aggregates[frame.instrument].wanted:
+                publish(self._aggregates[frame.instrument], aggregate(data))
             self._folding.append((frame, data))
             at += 1
         self._next = at

@@ -20,6 +20,11 @@ class Channel:
         self.named: dict[str, tuple[bytes, set[Outlet]]] = {}
         self.raw: set[Outlet] = set()
 
+    @property
+    def wanted(self) -> bool:
+        """Whether anybody listens."""
+        return bool(self.raw or self.named)
+
 
 class Hub:
     """Subscriptions, and `publish` to them."""

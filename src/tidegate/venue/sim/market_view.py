@@ -181,6 +181,13 @@ class MarketView:
         return [_kline(row, span) for row in made[-limit:]]
 
 
+def aggregate(data: bytes) -> bytes:
+    """A trade's frame as `aggTrade` has it: every trade is an aggregate of itself."""
+    raw = orjson.loads(data)
+    made = {"e": "aggTrade", "E": raw["E"], "s": raw["s"], "a": raw["t"], "p": raw["p"], "q": raw["q"]}
+    return orjson.dumps(made | {"f": raw["t"], "l": raw["t"], "T": raw["T"], "m": raw["m"], "M": True})
+
+
 def _kline(bar: list[Any], span: int) -> list[Any]:
     start, opened, high, low, closed, volume, value, count, bought, paid = bar
     return [

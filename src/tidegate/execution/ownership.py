@@ -196,7 +196,9 @@ class Ownership:
             if lane in self.mine and lease.owner != self.ident and lease.epoch:
                 self.mine.discard(lane)
                 await self._lose(lane, False)
-            elif lane in self.mine and (wanted.get(lane) != self.ident or lane in self.refused):
+            elif (lane in self.mine and wanted.get(lane) != self.ident) or (
+                lane in self.refused and lease.owner == self.ident  # also where its writer has stopped by itself
+            ):
                 await self._give_back(lane)
             elif (
                 lane not in self.mine

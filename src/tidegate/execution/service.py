@@ -65,6 +65,8 @@ class OmsService:
             for i, venue in enumerate(venues)
         }
         self._touch: dict[int, Mark] = {}
+        self._refused: dict[int, str] = {}
+        """Lanes this instance cannot write, and why."""
         self._ownership = Ownership(name, self.ident, lanes, log.bucket("LEASE"), self._take, self._lose)
         self._served: dict[int, list[Subscription]] = {}
         self._subscriptions: list[Subscription] = []
@@ -107,7 +109,13 @@ class OmsService:
         broken = {n: lease.broken for n, (lease, _) in self._ownership.leases.items() if lease.broken}
         why = "another instance has this name" if self._ownership.usurped else ""
         why = why or "; ".join(f"lane {n} is broken: {text}" for n, text in broken.items())
+        why = why or "; ".join(self._unwritten())
         return {"ok": not why, "why": why, "lanes": lanes, "counters": {"lanes_taken": self.taken}}
+
+    def _unwritten(self) -> list[str]:
+        """Lanes that this instance cannot write and nobody else does."""
+        live, leases = self._ownership.live(), self._ownership.leases
+        return [text for n, text in sorted(self._refused.items()) if leases[n][0].owner not in live]
 
     # Lanes come and go.
 
@@ -119,6 +127,7 @@ class OmsService:
         try:
             await writer.start()
         except Unusable as error:
+            self._refused[lane] = str(error)
             await self._alert("lane_refused", "high", lane, str(error))
             await self._ownership.refuse(lane)
             return
@@ -157,6 +166,8 @@ class OmsService:
         if kind == "fenced":
             await self._alert("lane_fenced", "info", lane, why)
         elif kind == "refused":
+            why = f"lane {lane} cannot be written by this instance: {why}"
+            self._refused[lane] = why
             await self._alert("lane_refused", "high", lane, why)
             await self._ownership.refuse(lane)
         else:

@@ -17,7 +17,7 @@ import msgspec
 
 from tidegate.execution.core import Lane
 from tidegate.execution.event_pipe import EventPipe
-from tidegate.execution.lane_log import DeadLetter, LaneKind, Step, fold, header, load, save
+from tidegate.execution.lane_log import DeadLetter, Header, LaneKind, Step, fold, header, load, save
 from tidegate.execution.state import LaneBroken
 from tidegate.log.base import Conflict, Entry, Log, LogError, Subscription
 from tidegate.log.outbox import Outbox
@@ -116,6 +116,15 @@ class Writer:
 
     async def start(self) -> None:
         """Mark the epoch, catch up, and go on live. Raises `Unusable`; `Conflict` when another has the lane."""
+        try:
+            await self._take_over()
+        except Newer as error:
+            raise Unusable(f"lane {self.number}: {error}") from None
+        self._live = True
+        self._following = self._log.follow(self._stream, self._entries, after=self.seq)
+        self._tick()
+
+    async def _take_over(self) -> None:
         mark = await self._mark()
         await self._restore(mark)
         await self._pipe.open()
@@ -127,26 +136,41 @@ class Writer:
         if self.seq != mark:
             raise Unusable(f"lane {self.number}: the log was to end at {mark} and ended at {self.seq}")
         self.counts.folded_at_start = self.counts.entries
-        self._live = True
-        self._following = self._log.follow(self._stream, self._entries, after=mark)
-        self._tick()
 
     async def _mark(self) -> int:
         subject = f"lane.{self.number}.epoch"
         last = await self._log.last(self._stream, subject)
-        if last is not None and (epoch := decode(last.data).messages[0].epoch) > self.epoch:  # type: ignore[union-attr]
-            raise Conflict(f"{subject}: epoch {epoch} has begun")
+        if last is not None:
+            before = decode(last.data).messages[0]
+            assert type(before) is LaneEpoch
+            if before.epoch > self.epoch:
+                raise Conflict(f"{subject}: epoch {before.epoch} has begun")
+            if before.config != self._kind.config:
+                await self._closed(before.config)
         now = self._clock.now()
         data = pack([LaneEpoch(now, self.epoch, self.owner, self._kind.config)], ts=now, lane=self.number)
         return await self._log.append(
             subject, data, msg_id=f"m{self.number}-{self.epoch}-{self.owner}", expect=last.seq if last else 0
         )
 
+    async def _closed(self, config: str) -> None:
+        """See that the writer of another configuration has closed the lane: before anything of ours is in its log,
+        which would keep that configuration from it too."""
+        found, last = await header(self._snaps, self.number), await self._log.last(self._stream)
+        if found is None or last is None or last.seq > found.seq:
+            raise Unusable(_other_config(self.number, config))
+
     async def _restore(self, mark: int) -> None:
         """The last snapshot, or an empty lane where the log is whole."""
+        tried: Header | None = None
         while (found := await header(self._snaps, self.number)) is not None:
             data = await load(self._snaps, self.number, found)
             if data is None:
+                if found == tried:
+                    raise Unusable(
+                        f"lane {self.number}: parts of its snapshot at entry {found.seq} are missing"
+                    )
+                tried = found
                 continue  # replaced while we read
             if found.config != self._kind.config and mark - 1 > found.seq:
                 raise Unusable(_other_config(self.number, found.config))

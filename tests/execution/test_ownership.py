@@ -1,0 +1,231 @@
+"""Who writes which lane: the plan that every instance makes alike, and instances that come, go and race."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+import pytest
+
+from tidegate.execution.ownership import TTL, Lease, Ownership, plan
+from tidegate.log.base import Conflict, KvEntry
+from tidegate.sim.virtual_time import run
+
+
+def loads(planned, live):
+    return {name: sum(owner == name for owner in planned.values()) for name in live}
+
+
+def test_free_lanes_go_to_whoever_has_least():
+    planned = plan({0: "a", 1: "", 2: "", 3: "dead"}, {"a": (), "b": ()})
+    assert planned == {0: "a", 1: "b", 2: "a", 3: "b"}
+
+
+def test_one_that_joins_is_given_its_share_and_no_more_moves():
+    owners = {n: "a" if n % 2 else "b" for n in range(8)}
+    planned = plan(owners, {"a": (), "b": (), "c": ()})
+    moved = {lane for lane in owners if planned[lane] != owners[lane]}
+    assert loads(planned, "abc") == {"a": 3, "b": 3, "c": 2}
+    assert len(moved) == 2
+    assert all(planned[lane] == "c" for lane in moved)
+
+
+def test_what_is_fair_already_stays():
+    owners = {0: "a", 1: "a", 2: "b"}
+    assert plan(owners, {"a": (), "b": ()}) == owners
+
+
+def test_a_lane_goes_only_to_those_that_do_not_refuse_it():
+    assert plan({0: "a", 1: "a"}, {"a": (0, 1), "b": (1,)}) == {0: "b"}
+    assert plan({0: "", 1: "", 2: ""}, {"a": (0, 1, 2), "b": ()}) == {0: "b", 1: "b", 2: "b"}
+
+
+def test_nobody_is_left_to_plan_for():
+    assert plan({0: "a"}, {}) == {}
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_any_plan_is_fair_complete_settled_and_the_same_for_all(seed):
+    rng = random.Random(seed)
+    live = {name: tuple(n for n in range(12) if rng.random() < 0.15) for name in "abcde"[: rng.randint(1, 5)]}
+    owners = {n: rng.choice(["", "dead", *live]) for n in range(rng.randint(1, 12))}
+    planned = plan(owners, live)
+    shuffled = list(live.items())
+    rng.shuffle(shuffled)
+    assert plan(dict(sorted(owners.items(), reverse=True)), dict(shuffled)) == planned
+    for lane in owners:
+        able = [name for name in live if lane not in live[name]]
+        assert (planned.get(lane) in able) if able else lane not in planned
+    assert plan(planned, live) == planned
+    counts = loads(planned, live)
+    for lane, owner in planned.items():
+        for other in live:
+            assert lane in live[other] or counts[owner] - counts[other] < 2
+
+
+class Buckets:
+    """The LEASE bucket in little: told changes after a delay of their own, as acknowledgements have theirs."""
+
+    def __init__(self, rng=None):
+        self.rng = rng or random.Random(0)
+        self.entries: dict[str, KvEntry] = {}
+        self.revision = 0
+        self.watchers = []
+
+    async def _way(self):
+        await asyncio.sleep(self.rng.choice((0.001, 0.01, 0.1)))
+
+    async def _write(self, key, value, revision):
+        await self._way()
+        last = self.entries[key].revision if key in self.entries and self.entries[key].value else 0
+        if revision is not None and revision != last:
+            raise Conflict(f"{key}: {last}, not {revision}")
+        self.revision += 1
+        entry = self.entries[key] = KvEntry(key, value, self.revision)
+        for handler, prefix, delay in self.watchers:
+            if key.startswith(prefix):
+                asyncio.get_running_loop().call_later(delay, handler, entry)
+        await self._way()
+        return entry.revision
+
+    async def put(self, key, value):
+        return await self._write(key, value, None)
+
+    async def update(self, key, value, revision):
+        return await self._write(key, value, revision)
+
+    async def delete(self, key, revision=None):
+        await self._write(key, None, revision)
+
+    def watch(self, handler, prefix=""):
+        delay = self.rng.choice((0.001, 0.02, 0.2))
+        self.watchers.append((handler, prefix, delay))
+        for entry in list(self.entries.values()):
+            if entry.key.startswith(prefix):
+                asyncio.get_running_loop().call_later(delay, handler, entry)
+        return self
+
+    def close(self):
+        pass
+
+
+class Instance:
+    """An instance that notes what it is told to write."""
+
+    def __init__(self, name, bucket, lanes=range(4)):
+        self.taken: list[tuple[int, int]] = []
+        self.writes: set[int] = set()
+        self.ownership = Ownership(name, f"{1:020d}-{name}", lanes, bucket, self._take, self._lose)
+
+    async def _take(self, lane, epoch):
+        self.taken.append((lane, epoch))
+        self.writes.add(lane)
+        await asyncio.sleep(0.02)
+
+    async def _lose(self, lane, handover):
+        self.writes.discard(lane)
+        await asyncio.sleep(0.01)
+
+    def die(self):
+        self.ownership._task.cancel()
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_two_that_begin_at_once_share_the_lanes_whatever_comes_first(seed):
+    """An acknowledgement that comes after the watch has told of a later owner must not undo it."""
+
+    async def main():
+        bucket = Buckets(random.Random(seed))
+        a, b = Instance("a", bucket), Instance("b", bucket)
+        await asyncio.gather(a.ownership.start(), b.ownership.start())
+        await asyncio.sleep(5)
+        assert sorted(map(len, (a.writes, b.writes))) == [2, 2]
+        assert a.writes | b.writes == set(range(4))
+        assert a.writes == a.ownership.mine
+        assert b.writes == b.ownership.mine
+        return True
+
+    assert run(main())
+
+
+def test_the_lanes_of_one_that_died_are_taken_over_with_a_higher_epoch():
+    async def main():
+        loop = asyncio.get_running_loop()
+        bucket = Buckets()
+        a = Instance("a", bucket)
+        await a.ownership.start()
+        await asyncio.sleep(1)
+        assert a.writes == set(range(4))
+        b = Instance("b", bucket)
+        await b.ownership.start()
+        await asyncio.sleep(3)
+        mine = set(a.writes)
+        a.die()
+        died = loop.time()
+        while b.writes != set(range(4)):
+            await asyncio.sleep(0.05)
+        epochs = dict(b.taken)
+        before = dict(a.taken)
+        assert all(epochs[lane] > before[lane] for lane in mine)
+        return loop.time() - died
+
+    assert TTL - 0.5 < run(main()) < TTL + 1.5
+
+
+def test_a_clean_leave_hands_all_over_at_once():
+    async def main():
+        loop = asyncio.get_running_loop()
+        bucket = Buckets()
+        a, b = Instance("a", bucket), Instance("b", bucket)
+        await a.ownership.start()
+        await b.ownership.start()
+        await asyncio.sleep(3)
+        left = loop.time()
+        await a.ownership.stop()
+        while b.writes != set(range(4)):
+            await asyncio.sleep(0.01)
+        assert not a.writes
+        return loop.time() - left
+
+    assert run(main()) < 1.5
+
+
+def test_a_refused_lane_goes_to_the_other_and_a_broken_one_to_nobody():
+    async def main():
+        bucket = Buckets()
+        a, b = Instance("a", bucket), Instance("b", bucket)
+        await a.ownership.start()
+        await b.ownership.start()
+        await asyncio.sleep(3)
+        lane = min(a.ownership.mine)
+        a.writes.discard(lane)
+        await a.ownership.refuse(lane)
+        await asyncio.sleep(3)
+        assert lane in b.writes
+        other = min(b.ownership.mine - {lane})
+        b.writes.discard(other)
+        await b.ownership.broken(other, "an invariant")
+        await asyncio.sleep(3)
+        assert other not in a.writes | b.writes
+        assert a.ownership.leases[other][0] == Lease("", a.ownership.leases[other][0].epoch, "an invariant")
+        return True
+
+    assert run(main())
+
+
+def test_an_older_life_of_the_same_name_gives_way():
+    async def main():
+        bucket = Buckets()
+        old = Instance("a", bucket)
+        await old.ownership.start()
+        await asyncio.sleep(1)
+        new = Instance("a", bucket)
+        new.ownership.ident = f"{2:020d}-a"
+        await new.ownership.start()
+        await asyncio.sleep(5)
+        assert old.ownership.usurped
+        assert not old.writes
+        assert new.writes == set(range(4))
+        return True
+
+    assert run(main())

@@ -1,0 +1,423 @@
+"""The writer of a lane: it takes over, is fenced, keeps snapshots, and puts aside what it cannot read."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from writer_world import World, run
+
+from tidegate.execution import lane_log
+from tidegate.execution.lane_log import LaneKind, header, load, save
+from tidegate.execution.state import LaneBroken
+from tidegate.execution.writer import Unusable
+from tidegate.log.base import Conflict, LogDown
+from tidegate.model.messages import Funding, LaneEpoch, SendNew
+from tidegate.model.wire import Envelope, Newer, decode, encode
+from tidegate.sim.virtual_process import current
+
+
+def agree(world, lane=0):
+    """Every event has been told, once, in order; the lane of that fold."""
+    events, made = world.due(lane)
+    assert world.told(lane) == events
+    return made
+
+
+def sends(world):
+    """(who, epoch, ClOrdID) of every new order that was sent."""
+    return [
+        (name, envelope.epoch, m.cl_ord_id)
+        for name, envelope in world.sent
+        for m in envelope.messages
+        if type(m) is SendNew
+    ]
+
+
+def test_a_successor_tells_what_was_not_told_and_sends_only_what_is_its_own():
+    async def main():
+        world = World()
+        await world.writer("a", 1)
+        await world.orders(5)
+        await asyncio.sleep(0.1)
+        world.kill("a")
+        await world.orders(3)
+        b = await world.writer("b", 2)
+        await world.orders(2)
+        await asyncio.sleep(0.1)
+        assert agree(world).state_hash() == b.lane.state_hash()
+        found = sends(world)
+        assert [name for name, _, _ in found] == ["a"] * 5 + ["b"] * 2, "what came between was sent by nobody"
+        assert {epoch for name, epoch, _ in found if name == "b"} == {2}
+        return True
+
+    assert run(main())
+
+
+def test_a_successor_from_a_snapshot_does_not_tell_again_what_was_told_after_it():
+    async def main():
+        world = World()
+        await world.writer("a", 1, every=20)
+        await world.orders(30)
+        await asyncio.sleep(0.1)
+        found = await header(world.server.client("probe").bucket("SNAP"), 0)
+        assert 20 <= found.seq < 31
+        world.kill("a")
+        await world.writer("b", 2)
+        await asyncio.sleep(0.1)
+        agree(world)
+        return True
+
+    assert run(main())
+
+
+def test_a_zombie_adds_no_event_and_sends_nothing_that_is_its_successor_s():
+    async def main():
+        world = World()
+        await world.writer("a", 1)
+        await world.orders(3)
+        await asyncio.sleep(0.1)
+        world.pause("a")
+        before = world.server.streams["LANE_0"].last
+        await world.orders(4)
+        await world.writer("b", 2)
+        await asyncio.sleep(0.5)
+        world.resume("a")
+        await asyncio.sleep(0.5)
+        await world.orders(2)
+        await asyncio.sleep(0.5)
+        agree(world)
+        assert [(name, how) for name, _, how, _ in world.stops] == [("a", "fenced")]
+        mark = next(
+            e.seq for e in world.server.streams["LANE_0"].entries
+            if e.seq > before and type(decode(e.data).messages[0]) is LaneEpoch
+        )  # fmt: skip
+        for name, envelope in world.sent:
+            assert (name == "a") == (envelope.seq < mark)
+        numbers = [key for _, _, key in sends(world)]
+        assert len(numbers) == len(set(numbers))
+        return True
+
+    assert run(main())
+
+
+@pytest.mark.parametrize("behind", range(1, 6))
+def test_a_zombie_s_appends_fit_the_stream_at_no_place(behind):
+    """It is cut off with several events untold; its successor has added just so many entries that one might fit."""
+
+    async def main():
+        world = World()
+        a = await world.writer("a", 1)
+        await world.orders(3)
+        await asyncio.sleep(0.1)
+        world.pause("a")
+        await world.orders(behind)
+        await world.writer("b", 2)
+        for _ in range(3):
+            await world.orders(1)
+            await asyncio.sleep(0.05)
+        world.resume("a")
+        await asyncio.sleep(1)
+        agree(world)
+        assert a.counts.requests >= 3
+        return True
+
+    assert run(main())
+
+
+def test_an_older_claim_does_not_mark_its_epoch_after_a_younger_one_s():
+    async def main():
+        world = World()
+        await world.writer("b", 2)
+        with pytest.raises(Conflict):
+            await world.writer("a", 1)
+        marks = [entry for entry in world.server.streams["LANE_0"].entries if entry.subject == "lane.0.epoch"]
+        assert len(marks) == 1
+        await world.orders(2)
+        await asyncio.sleep(0.1)
+        agree(world)
+        assert {name for name, _, _ in sends(world)} == {"b"}
+        return True
+
+    assert run(main())
+
+
+def test_a_snapshot_and_the_log_after_it_give_the_state_of_the_whole_log():
+    async def main():
+        world = World()
+        await world.writer("a", 1, every=15)
+        await world.orders(40)
+        await asyncio.sleep(0.1)
+        world.kill("a")
+        b = await world.writer("b", 2)
+        assert b.counts.folded_at_start < 20
+        await world.orders(2)
+        await asyncio.sleep(0.1)
+        assert b.lane.state_hash() == agree(world).state_hash()
+        return True
+
+    assert run(main())
+
+
+def test_no_snapshot_is_ahead_of_the_events_that_were_told():
+    """A successor that began there would not tell them."""
+
+    async def main():
+        world = World()
+        a = await world.writer("a", 1, every=10)
+        await world.orders(2)
+        store = world.server.store
+
+        def refusing(subject, *more):
+            if subject == "evt.0":
+                raise LogDown("test: this subject is away")
+            return store(subject, *more)
+
+        world.server.store = refusing
+        await world.orders(12)
+        await asyncio.sleep(0.5)
+        assert a.seq >= 14
+        world.kill("a")
+        world.server.store = store
+        b = await world.writer("b", 2)
+        await world.orders(2)
+        await asyncio.sleep(0.1)
+        assert b.lane.state_hash() == agree(world).state_hash()
+        return True
+
+    assert run(main())
+
+
+def test_two_writers_that_keep_snapshots_at_once_do_not_mix_them():
+    async def main():
+        world = World()
+        writer = await world.writer("a", 1)
+        await world.orders(5)
+        await asyncio.sleep(0.1)
+        early, at = writer.lane.snapshot(), writer.seq
+        await world.orders(5)
+        await asyncio.sleep(0.1)
+        late, then = writer.lane.snapshot(), writer.seq
+        config = world.plant.kind.config
+        for first, second in (("x", "y"), ("y", "x")):
+            buckets = {name: world.process(name)[1].bucket("SNAP") for name in (first, second)}
+            works = [save(buckets["x"], 0, early, at, config), save(buckets["y"], 0, late, then, config)]
+            await asyncio.gather(*works, return_exceptions=True)
+            found = await header(buckets["x"], 0)
+            assert await load(buckets["x"], 0, found) == {at: early, then: late}[found.seq]
+        return True
+
+    assert run(main())
+
+
+def test_what_cannot_be_read_is_put_aside_with_its_reason_and_the_lane_goes_on():
+    async def main():
+        world = World()
+        await world.writer("a", 1)
+        await world.orders(2)
+        seq = world.put(data=b"\xc1 nonsense")
+        await world.orders(2)
+        await asyncio.sleep(0.1)
+        (letter,) = world.letters()
+        assert (letter.stream, letter.seq, letter.data) == ("LANE_0", seq, b"\xc1 nonsense")
+        assert letter.reason
+        assert len(sends(world)) == 4
+        agree(world)
+        return True
+
+    assert run(main())
+
+
+@pytest.mark.parametrize("read", [False, True])
+def test_a_dead_letter_is_written_once_though_its_finder_dies(read):
+    """`read`: the first writer had put it aside already."""
+
+    async def main():
+        world = World()
+        await world.writer("a", 1)
+        await world.orders(2)
+        if not read:
+            world.server.clients["a"].faults.lose = 1.0
+        world.put(data=b"\xc1 nonsense")
+        await asyncio.sleep(0.1)
+        assert len(world.letters()) == read
+        world.kill("a")
+        await world.writer("b", 2)
+        await asyncio.sleep(0.1)
+        assert len(world.letters()) == 1
+        return True
+
+    assert run(main())
+
+
+def test_an_entry_of_a_newer_version_stops_this_writer_not_the_lane():
+    async def main():
+        world = World()
+        writer = await world.writer("a", 1)
+        await world.orders(2)
+        world.put(data=encode(Envelope([], version=2)))
+        await world.orders(1)
+        await asyncio.sleep(0.1)
+        ((_, lane, how, why),) = world.stops
+        assert (lane, how) == (0, "refused")
+        assert "version 2" in why
+        assert writer.lane.state.seq == 2, "nothing after it was applied"
+        with pytest.raises(Unusable, match="version 2"):
+            await world.writer("b", 2)
+        return True
+
+    assert run(main())
+
+
+def other(kind, config="other"):
+    return LaneKind(config, kind.make, kind.restore)
+
+
+def test_another_configuration_is_refused_until_the_lane_was_closed():
+    async def main():
+        world = World()
+        a = await world.writer("a", 1)
+        await world.orders(3)
+        await asyncio.sleep(0.1)
+        world.kill("a")
+        with pytest.raises(Unusable, match="another configuration"):
+            await world.writer("b", 2, other(world.plant.kind))
+        c = await world.writer("c", 3)
+        await world.orders(1)
+        await asyncio.sleep(0.1)
+        await world.inside(world.processes["c"], c.stop(handover=True))
+        d = await world.writer("d", 4, other(world.plant.kind))
+        assert d.counts.folded_at_start == 1, "its own mark"
+        assert len(d.lane.open_orders()) == len(a.lane.open_orders()) + 1
+        return True
+
+    assert run(main())
+
+
+def test_a_log_that_lost_its_beginning_needs_a_snapshot():
+    async def main():
+        world = World()
+        await world.writer("a", 1)
+        await world.orders(3)
+        world.kill("a")
+        world.server.trim("LANE_0", 3)
+        with pytest.raises(Unusable, match="begins at entry 3"):
+            await world.writer("b", 2)
+        return True
+
+    assert run(main())
+
+
+# The service.
+
+
+def breaking(kind):
+    """A configuration whose lanes break at a funding."""
+
+    def make(number):
+        lane = kind.make(number)
+
+        def broken(_state, _message):
+            raise LaneBroken("test: it breaks here")
+
+        lane._facts = {**lane._facts, Funding: broken}
+        return lane
+
+    return LaneKind(kind.config, make, kind.restore)
+
+
+def test_a_broken_lane_is_written_by_nobody_until_a_person_has_looked_and_the_other_goes_on():
+    async def main():
+        world = World(lanes=2)
+        kind = breaking(world.plant.kind)
+        a, b = await world.oms("oms-a", kind), await world.oms("oms-b", kind)
+        await asyncio.sleep(3)
+        world.put(Funding(world.clock.now(), 0, 1, 1), lane=0, kind="sys")
+        await asyncio.sleep(5)
+        assert set(a.writers) | set(b.writers) == {1}
+        for service in (a, b):
+            health = service.health()
+            assert not health["ok"]
+            assert "lane 0 is broken: test: it breaks here" in health["why"]
+        assert "lane_broken" in world.alerts()
+        world.order(lane=1)
+        await asyncio.sleep(0.1)
+        assert len(sends(world)) == 1
+        return True
+
+    assert run(main())
+
+
+def test_a_newer_version_s_entry_hands_the_lane_to_the_instance_that_reads_it(monkeypatch):
+    """Old and new side by side: the old one refuses the lane, the new one takes it over where it stands."""
+
+    def reads(data):
+        try:
+            return decode(data)
+        except Newer:
+            if current() is not None and current().name == "oms-new":
+                return Envelope([])
+            raise
+
+    monkeypatch.setattr(lane_log, "decode", reads)
+
+    async def main():
+        world = World()
+        old = await world.oms("oms-a")
+        await asyncio.sleep(1)
+        assert set(old.writers) == {0}
+        newer = await world.oms("oms-new")
+        await world.orders(2)
+        world.put(data=encode(Envelope([], version=2)))
+        await world.orders(2)
+        await asyncio.sleep(5)
+        assert (set(old.writers), set(newer.writers)) == (set(), {0})
+        assert "lane_refused" in world.alerts()
+        world.order()
+        await asyncio.sleep(0.5)
+        names = [name for name, _, _ in sends(world)]
+        assert names == ["oms-a", "oms-a", "oms-new"]
+        numbers = [key for _, _, key in sends(world)]
+        assert len(numbers) == len(set(numbers))
+        assert newer.writers[0].lane.state.seq == 5
+        return True
+
+    assert run(main())
+
+
+def test_lanes_move_to_an_instance_that_joins_and_none_is_written_twice():
+    async def main():
+        world = World(lanes=2)
+        a = await world.oms("oms-a")
+        await asyncio.sleep(2)
+        work = asyncio.create_task(world.orders(100, lane=1, pause=0.02))
+        await world.orders(50, lane=0, pause=0.02)
+        b = await world.oms("oms-b")
+        await work
+        await asyncio.sleep(3)
+        assert len(a.writers) == len(b.writers) == 1
+        for lane in (0, 1):
+            agree(world, lane)
+        numbers = [key for _, _, key in sends(world)]
+        assert len(numbers) == len(set(numbers))
+        return True
+
+    assert run(main())
+
+
+def test_a_clean_stop_leaves_a_snapshot_of_all_and_the_other_goes_on_from_it():
+    async def main():
+        world = World(lanes=2)
+        a, b = await world.oms("oms-a"), await world.oms("oms-b")
+        await asyncio.sleep(3)
+        for lane in (0, 1):
+            await world.orders(10, lane=lane)
+        await world.inside(world.processes["oms-a"], a.stop())
+        await asyncio.sleep(2)
+        assert set(b.writers) == {0, 1}
+        assert min(writer.counts.folded_at_start for writer in b.writers.values()) <= 2
+        for lane in (0, 1):
+            agree(world, lane)
+        return True
+
+    assert run(main())

@@ -206,6 +206,7 @@ class MemoryServer:
         if drop > 0:
             del kept.entries[:drop]
             kept.trimmed += drop
+            kept.last_on = {subject: seq for subject, seq in kept.last_on.items() if seq > kept.trimmed}
 
     # For clients.
 

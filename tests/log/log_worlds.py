@@ -124,6 +124,9 @@ class NatsWorld(World):
 
     async def freeze(self) -> None:
         self._signal(signal.SIGSTOP)
+        threads = list(Path(f"/proc/{self.server.pid}/task").glob("*/stat"))
+        while not all(stat.read_text().rpartition(")")[2].split()[0] == "T" for stat in threads):
+            await asyncio.sleep(0)  # the signal takes a moment to reach them all
 
     async def thaw(self) -> None:
         self._signal(signal.SIGCONT)

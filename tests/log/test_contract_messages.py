@@ -187,6 +187,7 @@ def test_a_watcher_is_told_what_is_and_what_changes(run):
         assert lanes[0] == KvEntry("lane.0", b"a", first)
         assert everything.values == {"lane.0": b"a", "host.1": b"h"}
         changed = await bucket.put("lane.0", b"b")
+        await asyncio.gather(everything.count(3), lanes.count(2), part.count(2))
         await bucket.delete("lane.0")
         await everything.count(4)
         assert everything[2] == KvEntry("lane.0", b"b", changed)

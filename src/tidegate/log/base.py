@@ -87,7 +87,8 @@ class Bucket(Protocol):
         """All keys that have a value, sorted."""
 
     def watch(self, handler: WatchHandler, prefix: str = "") -> Subscription:
-        """Call with the present value of every key that begins with `prefix`, then with every change.
+        """Call with the present value of every key that begins with `prefix`, then with every change; of several to
+        one key in quick succession perhaps only with the last.
 
         After a reconnect the present values come again: a handler must not mind."""
 

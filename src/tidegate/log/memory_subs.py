@@ -136,6 +136,9 @@ class Watch:
             self._link.carry(client.server.delay(client.faults), self._arrive, client.life, entry)
 
     def _arrive(self, life: int, entry: KvEntry) -> None:
+        outdated = self._state.entries[entry.key].revision > entry.revision
+        if outdated and self._client.server.rng.random() < 0.5:
+            return  # a bucket keeps only the last: a change may be gone before it is told
         if life == self._client.life:
             self._client.deliver(self._tell, entry)
 

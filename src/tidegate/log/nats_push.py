@@ -141,7 +141,7 @@ class Push:
             if answer:
                 self.log.wire.post(b"PUB " + answer + b" 0\r\n\r\n")
         last = _header(headers, _LAST_CONSUMER)
-        if last and int(last) != self._last:
+        if last and int(last) > self._last:
             self.restart("follow gaps")
 
     # What followers and watchers do differently.

@@ -56,6 +56,25 @@ def test_an_order_lives_is_changed_and_cancelled(tmp_path, venue):
 
 
 @every
+def test_a_restart_learns_whose_many_fills_are_with_few_questions(tmp_path, venue):
+    async def work():
+        async with server(tmp_path) as at:
+            async with Session(at, venue) as desk:
+                orders = [desk.new(units=1, percent=1.5) for _ in range(8)]
+                reports = await desk.told(*[NEW, TRADE] * 8)
+            asked = at.record.size[0]
+            async with Session(at, venue) as fresh:
+                found = await fresh.venue.fills(min(report.ts_venue for report in reports))
+            assert [fill.report.cl_ord_id for fill in found] == [order.cl_ord_id for order in orders]
+            kinds = [row["kind"] for row in at.record.requests(asked)]
+            assert sum("allOrders" in kind for kind in kinds) == 1
+            assert sum("Trades" in kind for kind in kinds) == 1
+            assert not any(kind.endswith(" order") or kind.endswith("/order") for kind in kinds)
+
+    run(work)
+
+
+@every
 def test_a_fill_is_reported_booked_and_found_again(tmp_path, venue):
     async def work():
         async with server(tmp_path) as at, Session(at, venue) as desk:

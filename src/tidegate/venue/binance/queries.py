@@ -20,6 +20,7 @@ from tidegate.venue.port import VenueDown, VenueFill, VenueOrder, cl_ord_id_of
 
 Json = dict[str, Any]
 PAGE = 1000
+_MANY = 5
 _WINDOW = {"spot": DAY // MS, "futures": 7 * DAY // MS}
 """The longest time, in ms, that one question about trades may span."""
 _FEW = 3
@@ -181,7 +182,9 @@ class Queries:
         found: list[VenueFill] = []
         try:
             for symbol in self._symbols.by_number.values():
-                async for trade in self._trades(symbol, max(since, 0) // MS):
+                trades = [trade async for trade in self._trades(symbol, max(since, 0) // MS)]
+                await self._learn_owners(symbol, [trade["orderId"] for trade in trades])
+                for trade in trades:
                     owner = self._orders.owner(symbol.number, trade["orderId"])
                     if owner is None:
                         order = await self._order(symbol, orderId=trade["orderId"])
@@ -196,6 +199,22 @@ class Queries:
             raise VenueDown(f"{self._product.venue}: fills: {error}") from None
         return sorted(found, key=lambda fill: (fill.report.ts_venue, fill.report.exec_id))
 
+    async def _learn_owners(self, symbol: Symbol, ids: list[int]) -> None:
+        """Whose orders these are, of many by the list of all orders: a query for each, after a restart under load,
+        would take seconds and use up the rate limit."""
+        unknown = sorted({n for n in ids if self._orders.owner(symbol.number, n) is None})
+        if len(unknown) <= _MANY:
+            return
+        path, at = self._product.order.removesuffix("order") + "allOrders", unknown[0]
+        while at <= unknown[-1]:
+            params = {"symbol": symbol.name, "orderId": at, "limit": PAGE}
+            page: list[Json] = await self._rest.signed("GET", path, params, self._product.trades_weight)
+            for order in page:
+                self._orders.owns(symbol.number, order["orderId"], cl_ord_id_of(order["clientOrderId"]))
+            if len(page) < PAGE:
+                return
+            at = page[-1]["orderId"] + 1
+
     async def _trades(self, symbol: Symbol, since: int) -> AsyncIterator[Json]:
         """Every trade of the account at or after `since` (ms), oldest first; 0: from the very first."""
         window = _WINDOW[self._product.error_scope]
@@ -205,7 +224,9 @@ class Queries:
         while since and start <= now and not page:
             page = await self._page(symbol, startTime=start, endTime=start + window - 1)
             start += window
-        if since and not page:
+        if since and len(page) < PAGE and start > now:  # that was all there is
+            for trade in sorted(page, key=lambda trade: int(trade["id"])):
+                yield trade
             return
         at = 0 if not since else min(trade["id"] for trade in page)
         while page or not since:

@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-oracles lint types check bench bench-peers clean
+.PHONY: demo test test-oracles lint types check bench rounds bench-peers clean
 
 $(READY): pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) not found; say which with make PYTHON=python3" >&2; exit 2; }
@@ -38,6 +38,11 @@ check: lint types test
 
 bench: $(READY)
 	$(BIN)/python benchmarks/run.py
+
+# kill -9 of every role under load and worse, on real processes: half an hour and more. ROUNDS=2 for a short one.
+ROUNDS ?= 20
+rounds: $(READY)
+	$(BIN)/python benchmarks/rounds.py --rounds $(ROUNDS)
 
 bench-peers: $(READY)
 	$(BIN)/python benchmarks/run_peers.py

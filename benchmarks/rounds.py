@@ -14,6 +14,7 @@ import argparse
 import asyncio
 import json
 import shutil
+import signal
 import statistics
 import sys
 import tempfile
@@ -78,7 +79,7 @@ def _note(result: Result, verdict: Verdict, blows: list[Blow], strategies: int) 
     result.again = [
         silence(verdict, blow.at, blow.until, strategies)
         if blow.until
-        else again(verdict, blow.at, strategies)
+        else again(verdict, blow.at, strategies, blow.fresh)
         for blow in blows
     ]
     result.orders, result.fills, result.unsent = verdict.orders, verdict.fills, verdict.unsent
@@ -159,6 +160,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was started is taken down
     try:
         sys.exit(main())
     except UserError as error:

@@ -190,10 +190,8 @@ async def leader(system: System, notes: list[str]) -> list[Blow]:
     for answer in answers:
         if answer.error:
             raise Trouble(f"cancel-all of {answer.gateway.venue}.{answer.gateway.account}: {answer.error}")
-    reached = [
-        row for row in await system.record("requests")
-        if asked < row["received_ns"] < answered and "cancel" in row["kind"].lower()
-    ]  # fmt: skip
+    requests = [r for r in await system.record("requests") if asked < r["received_ns"] < answered]
+    reached = [r for r in requests if "cancel" in r["kind"] or "DELETE" in r["kind"]]
     if not reached:
         raise Trouble("cancel-all was answered, and the venue saw no cancel")
     await trading(system, blow)

@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import signal
+import subprocess
 import sys
 import tomllib
 import urllib.request
@@ -49,13 +50,32 @@ def toml(table: dict[str, Any], name: str = "") -> str:
     return "\n".join(lines)
 
 
+def lake(home: Path) -> Path:
+    """A lake with the sample's instruments: that of `make demo`, else one made for this system."""
+    if (ROOT / "lake").is_dir():
+        return ROOT / "lake"
+    made = home / "lake"
+    command = [
+        sys.executable,
+        "-m",
+        "tidegate.cli",
+        "data",
+        "import",
+        str(ROOT / "data/sample"),
+        "--lake",
+        str(made),
+    ]
+    subprocess.run(command, check=True, capture_output=True)
+    return made
+
+
 def configuration(
     home: Path, rate: float, lanes: int, processes: list[list[str]], log: dict[str, Any]
 ) -> Path:
     """The demo's configuration with two busy strategies in the place of its own, on an account and a lane each."""
     config = tomllib.loads((ROOT / "examples/demo.toml").read_text())
     config["run"]["name"] = "rounds"
-    config["data"]["lake"] = str(ROOT / "lake")
+    config["data"]["lake"] = str(lake(home))
     captures = config["simulated"]["captures"]
     config["simulated"] = {
         "loop": True, "limits": "roomy", "captures": {k: str(ROOT / "examples" / v) for k, v in captures.items()},

@@ -13,6 +13,7 @@ from sim_venue import SYMBOL, next_event, order_of, run, trading
 from tidegate.errors import UserError
 from tidegate.model.time import MS
 from tidegate.venue.sim.faults import KINDS, Faults
+from tidegate.venue.sim.record import Record
 
 MARKET = {"type": "MARKET", "price": None, "timeInForce": None}
 
@@ -289,6 +290,24 @@ def test_a_trade_is_corrected_then_taken_back_and_money_follows(market):
             assert (await client.admin()("POST", "bust", trade=1))[0] == 400
 
     run(scenario)
+
+
+def test_the_record_is_read_by_page_while_it_grows_and_counts_what_is_beyond_its_limit():
+    record = Record(1000)
+    for n in range(1200):
+        record.request(n, "main", "order.place", "BTCUSDT", f"tg{n}", n + 1)
+        if n % 250 == 249:
+            assert [row["received_ns"] for row in record.requests(n - 3, 2)] == (
+                [n - 3, n - 2] if n < 1003 else []
+            )
+    assert (record.size, record.left_out) == ((1000, 0), 200)
+    assert [row["client_id"] for row in record.requests()] == [f"tg{n}" for n in range(1000)]
+    for start in (0, 1, 255, 256, 257, 999):
+        assert [row["received_ns"] for row in record.requests(start, 300)] == list(
+            range(start, min(1000, start + 300))
+        )
+    assert record.requests(1000) == record.requests(5, 0) == record.happenings() == []
+    record.close()
 
 
 def test_the_record_has_every_request_order_and_fill_and_needs_the_token():

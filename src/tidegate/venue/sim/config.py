@@ -59,10 +59,10 @@ class VenueConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Commission of a spot trade in the asset received, as Binance takes it, or always in the `quote`."""
     max_open_orders: int = 200
     """Of one account in one symbol."""
-    history: int = 100_000
+    history: int = 20_000
     """Orders and trades an account's queries can still see; older ones are forgotten."""
-    record: int = 2_000_000
-    """Entries of the venue's own record (`/admin/record`); what comes after is counted, not kept."""
+    record: int = 10_000_000
+    """Entries of the venue's own record (`/admin/record`); kept in a temporary file; what comes after is counted."""
     seed: int = 1
 
     @staticmethod

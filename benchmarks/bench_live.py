@@ -8,13 +8,17 @@ from __future__ import annotations
 import argparse
 import asyncio
 
+import live_idle
+import live_lanes
 import live_latency
 import live_relay
 import machine
 from live_hops import quantiles
 from live_system import APART, OUT, TOGETHER, Load, speed_for
 
-PARTS = ("latency",)
+SAMPLE_TICKS = 469.6
+"""Ticks a second of the packaged sample on average, at its own speed."""
+PARTS = ("latency", "lanes", "idle")
 
 
 def main() -> None:
@@ -22,9 +26,13 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", choices=PARTS, default=PARTS)
     parser.add_argument("--seconds", type=float, default=20.0, help="of steady load, each case")
     parser.add_argument("--ticks", type=float, default=2000.0, help="a second")
+    parser.add_argument("--orders", type=int, default=20_000, help="of a lane, each case")
     parser.add_argument("--topology", nargs="*", choices=("apart", "together"), default=("apart", "together"))
     parser.add_argument(
         "--durability", nargs="*", choices=("process", "machine"), default=("process", "machine")
+    )
+    parser.add_argument(
+        "--soak", type=float, default=0.0, metavar="MINUTES", help="watch memory so long under load"
     )
     parser.add_argument("--no-flood", action="store_true")
     args = parser.parse_args()
@@ -35,6 +43,38 @@ def main() -> None:
         for durability in args.durability:
             for topology in args.topology:
                 latency(topology, durability, speed, args)
+    if "idle" in args.only:
+        print("\nidle: every process runs, the market has not begun", flush=True)
+        asyncio.run(live_idle.idle(args.seconds))
+    if args.soak:
+        print(f"\nsoak: {args.soak:g} minutes under load; memory", flush=True)
+        speed = args.ticks / SAMPLE_TICKS
+        asyncio.run(live_idle.soak(args.soak, speed))
+    if "lanes" in args.only:
+        for durability in args.durability:
+            lanes(durability, args)
+
+
+def lanes(durability: str, args: argparse.Namespace) -> None:
+    """Orders a second of one lane, of two in one process, and of two in two."""
+    print(f"\nlanes, durability {durability}", flush=True)
+    found = {}
+    for label, count, processes in (
+        ("one lane", 1, 1),
+        ("two lanes, one process", 2, 1),
+        ("two lanes, two processes", 2, 2),
+    ):
+        for batch in (1, live_lanes.BATCH):
+            rate = asyncio.run(live_lanes.measure("lanes", count, processes, durability, args.orders, batch))
+            found[label, batch] = rate.orders
+            used = ", ".join(f"{process} {cost:.0f}" for process, cost in rate.cpu.items())
+            print(
+                f"  {label}, {batch} an append: {rate.orders:7.0f} orders/s; CPU µs an order: {used}",
+                flush=True,
+            )
+    for batch in (1, live_lanes.BATCH):
+        ratio = found["two lanes, two processes", batch] / found["two lanes, one process", batch]
+        print(f"  two processes ÷ one, {batch} an append: {ratio:.2f}")
 
 
 def latency(topology: str, durability: str, speed: float, args: argparse.Namespace) -> None:

@@ -53,12 +53,12 @@ max_age = "60s"
 duplicate_orders = 1000000
 self_match = true
 position = "20000"
-open_orders = 1000
-open_value = "1e9"
+open_orders = 1000000
+open_value = "1e12"
 orders_per_second = 1000000
 cancels_per_second = 1000000
-gross = "1e9"
-net = "1e9"
+gross = "1e12"
+net = "1e12"
 margin_buffer = "unlimited"
 loss = "1e9"
 drawdown = "1e9"
@@ -130,6 +130,37 @@ notes = "{folder / "notes"}"
     return path
 
 
+def lanes_configuration(folder: Path, lanes: int, durability: str) -> Path:
+    """The configuration of so many lanes, each with one account and one strategy that are never started."""
+    kind = f"{ROOT / 'benchmarks' / 'ticker_strategy.py'}:Ticker"
+    text = f"""
+[run]
+name = "bench-lanes"
+base_currency = "USDT"
+[data]
+lake = "{lake()}"
+instruments = {json.dumps(list(CAPTURES))}
+[rates]
+BTC = "BTCUSDT.BINANCE"
+[log]
+durability = "{durability}"
+lanes = {lanes}
+[risk.firm]{_WIDE}[risk.accounts."*"]{_WIDE}[risk.strategies."*"]{_WIDE}"""
+    for n in range(lanes):
+        text += f"""
+[accounts.a{n}]
+capital = "1e12"
+lane = {n}
+[strategies.s{n}]
+type = "{kind}"
+account = "a{n}"
+params = {{ market = "BTCUSDT.BINANCE_USDM", size = 2, notes = "" }}
+"""
+    path = folder / "lanes.toml"
+    path.write_text(text)
+    return path
+
+
 def configuration_of(folder: Path) -> Path:
     """The configuration of a folder that holds one, else the plain one."""
     path = folder / "live.toml"
@@ -161,8 +192,8 @@ def speed_for(ticks: float, warm: float, seconds: float) -> float:
 class System:
     """`async with System(folder, load) as system:` it runs, and its market does not yet."""
 
-    def __init__(self, folder: Path, load: Load) -> None:
-        self.folder, self.load = folder, load
+    def __init__(self, folder: Path, load: Load, hops: bool = True) -> None:
+        self.folder, self.load, self._hops = folder, load, hops
         folder.mkdir(parents=True)
         self.config = configuration(folder, load)
         self.data = DataFolder(folder / "data")
@@ -175,8 +206,8 @@ class System:
         self.troubles: list[str] = []
 
     def _process(self, name: str, roles: Sequence[str]) -> Process:
-        hops = str(self.folder / f"{name}.hops")
-        return role_process(name, roles, str(self.config), str(self.data.path), "--hops", hops)
+        more = ("--hops", str(self.folder / f"{name}.hops")) if self._hops else ()
+        return role_process(name, roles, str(self.config), str(self.data.path), *more)
 
     def _event(self, event: Event) -> None:
         if event.state in (State.RESTARTING, State.DEAD):

@@ -14,7 +14,14 @@ LADDER = (
     "model", "kernel", "log", "marketdata", "risk", "execution", "strategy", "venue", "analytics", "store",
     "report", "sim", "ops", "console", "config", "cli",
 )  # fmt: skip
-ALIASES = {"errors": "model", "waiting": "cli", "prepare": "cli", "config_live": "config", "world": "config", "roles": "cli"}
+ALIASES = {
+    "errors": "model",
+    "waiting": "cli",
+    "prepare": "cli",
+    "config_live": "config",
+    "world": "config",
+    "roles": "cli",
+}
 """Modules at the top that belong to a rung."""
 LONGEST = 420
 HEAVY = ("numba", "pyarrow", "plotly", "duckdb")

@@ -45,10 +45,11 @@ def universe() -> Universe:
 
 @dataclass(frozen=True)
 class Plant:
-    """`lanes` is 1 or 2; `version` stands for a build whose lanes' configuration hash is its own."""
+    """`lanes` is 1 or 2; `pace` how often a strategy does something, ms."""
 
     lanes: int = 2
     strategies: int = 3
+    pace: int = 4_000
 
     @cached_property
     def universe(self) -> Universe:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import hashlib
+import itertools
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -22,6 +23,8 @@ from tidegate.strategy.service import StrategyService
 
 WALK = 1.0
 """Seconds between two steps of the market."""
+SWEEP = 30
+"""Steps between two sweeps of Python's garbage."""
 SETTLE = 90.0
 """Seconds after the last fault within which all must agree."""
 RECOVERY = 5.0
@@ -49,8 +52,8 @@ class Outcome:
 
 
 def plant_of(seed: int) -> Plant:
-    """One lane or two, by the seed."""
-    return Plant(lanes=1 + seed % 2)
+    """One lane or two, and how much is going on, by the seed."""
+    return Plant(lanes=1 + seed % 2, pace=(2_000, 4_000, 6_000)[seed // 2 % 3])
 
 
 def run(seed: int, minutes: float, faults: Sequence[Fault] | None = None) -> Outcome:
@@ -59,12 +62,15 @@ def run(seed: int, minutes: float, faults: Sequence[Fault] | None = None) -> Out
     chosen = list(draw(seed, minutes * 60, plant) if faults is None else faults)
     outcome = Outcome(seed, minutes, chosen)
     began = time.perf_counter()
-    gc.disable()  # when it runs, what it finalises would depend on the machine
+    gc.collect()
+    gc.freeze()
+    gc.disable()  # it runs at times of its own, and what it finalises would differ from machine to machine
     try:
         with asyncio.Runner(loop_factory=ProcessLoop) as runner:
             runner.run(_Run(outcome, plant).main())
     finally:
         gc.enable()
+        gc.unfreeze()
         gc.collect()
     outcome.real = time.perf_counter() - began
     return outcome
@@ -120,8 +126,10 @@ class _Run:
             self.watch.fail(text)
 
     async def _walk(self) -> None:
-        while True:
+        for step in itertools.count(1):
             await asyncio.sleep(WALK)
+            if step % SWEEP == 0:
+                gc.collect()
             if not self.quiet:
                 self.system.exchange.walk()
                 self.watch.limits()

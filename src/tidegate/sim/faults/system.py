@@ -125,7 +125,7 @@ class System:
         def make(process: VirtualProcess, log: SimLog, clock: Clock) -> Service:
             plant = self.plant
             name, account = plant.traders[number]
-            trader = Trader(name, number, account, Trader.Params(seed=self._seed))
+            trader = Trader(name, number, account, Trader.Params(seed=self._seed, pace=plant.pace))
             lane = plant.lane_of(account)
             return StrategyService(trader, lane, plant.universe, plant.gate(), log, clock)
 

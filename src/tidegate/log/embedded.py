@@ -13,6 +13,7 @@ import os
 import secrets
 import shutil
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO
@@ -81,6 +82,11 @@ class Embedded:
         """The server's process; 0 where it does not run."""
         return self._server.pid if self._server is not None else 0
 
+    @property
+    def free(self) -> int:
+        """Bytes free on its disk. At none appends get no answer (`LogDown`), and nothing acknowledged is lost."""
+        return shutil.disk_usage(folder(self.data)).free
+
     async def start(self) -> Running:
         """Start the server; raises `UserError` where the folder, the disk, the port or another owner is in the way."""
         home = folder(self.data)
@@ -113,7 +119,7 @@ class Embedded:
             lock.close()
             raise _taken(self.data)
         self._lock = lock
-        free = shutil.disk_usage(home).free
+        free = self.free
         if free < self._least_free:
             self._release()
             raise UserError(
@@ -193,8 +199,7 @@ class Embedded:
 
 def _locked(lock: IO[bytes], shared: bool = False) -> bool:
     """Take the lock, if nobody holds it. Whoever only looks holds it for an instant."""
-    import fcntl
-    import time
+    import fcntl  # not on Windows
 
     for _ in range(1 if shared else _LOCK_TRIES):
         with contextlib.suppress(BlockingIOError):

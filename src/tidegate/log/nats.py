@@ -173,8 +173,12 @@ class NatsLog:
         """See `base.Log.append`."""
         stream = self._streams.get(subject)
         if stream is None:
-            _checked(subject)
-            stream = self._streams[subject] = self._known(stream_of(subject) or subject)
+            try:
+                stream = self._streams[subject] = self._known(stream_of(_checked(subject)) or subject)
+            except LogError as error:
+                refused: asyncio.Future[int] = self._loop.create_future()
+                refused.set_exception(error)
+                return refused
         headers, fence = "", None
         if msg_id:
             headers = f"Nats-Msg-Id: {msg_id}\r\n"

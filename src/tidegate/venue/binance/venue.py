@@ -115,10 +115,11 @@ class BinanceVenue:
         self._every("sweep", ANSWER_WITHIN / SECOND, self._entry.sweep)
 
     async def _prepare(self) -> None:
-        """The venue's clock and limits, and whether it takes the key."""
-        await self._rest.sync()
+        """The venue's limits and clock, and whether it takes the key."""
+        # Limits first: any answer says how much was used, by whoever was here before us, and what that means they say.
         listed = await self._rest.public(self._product.exchange_info, weight=20)
         self._rest.limits.told(self._rest.venue_now(), listed.get("rateLimits", ()))
+        await self._rest.sync()
         await self._queries.balances()
 
     async def close(self) -> None:

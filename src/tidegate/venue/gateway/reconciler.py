@@ -64,6 +64,8 @@ class Reconciler:
         self._looks = Looks()
         self._wanted = asyncio.Event()
         self._gap = True
+        self._waited = False
+        """Whether what moved when the session came back has had the time until a second look to settle."""
         self._looks_again = False
         self._recheck = settings.recheck
         self._quiet = -1
@@ -90,7 +92,7 @@ class Reconciler:
 
     def want(self, why: str) -> None:
         """The session or the log was away: fills may have been missed, and nothing is certain until a look."""
-        self._gap = True
+        self._gap, self._waited = True, False
         self.why = why
         self._wanted.set()
 
@@ -157,7 +159,10 @@ class Reconciler:
         failed = await self._carry_out(plan, before)
         self._looks = plan.looks
         self._keep()
-        self._looks_again = plan.again or (gap and plan.moving)
+        # What moves at a second look was sent or changed since the session is back, whose stream tells of it; under
+        # load something always does.
+        self._looks_again = plan.again or (gap and plan.moving and not self._waited)
+        self._waited = gap and plan.moving
         self._recheck = self._settings.recheck
         if not plan.again:
             self._recheck = self._settings.margin + self._settings.retry

@@ -47,6 +47,7 @@ def load(tmp_path):
         ("[log]\nlanes = 0", r"log\.lanes is 0, must be 1"),
         ("[log]\nlanse = 2", r"unknown key 'lanse'.*lanes"),
         ('[topology]\non_stop = "flatten"', r"topology\.on_stop is 'flatten', must be cancel or keep"),
+        ("[simulated]\nspeed = 2.0", "simulated: give captures, or agents"),
         ('[topology]\nprocesses = [["feeed"]]', r"unknown role 'feeed'.*feed"),
         ('[topology]\nprocesses = [["strategy:x"]]', r"unknown strategy 'x'"),
         ('[topology]\nprocesses = [["oms:s"]]', r"'oms:s': only a strategy's role takes a name"),

@@ -130,7 +130,7 @@ def load(path: Path, overrides: dict[str, Any] | None = None) -> Config:
         if strategy.account not in config.accounts:
             hint = nearest(strategy.account, config.accounts)
             raise UserError(f"{path}: strategies.{name}.account: unknown account {strategy.account!r}{hint}")
-    config_live.check(str(path), config.log, config.topology, dict(config.strategies))
+    config_live.check(str(path), config.log, config.topology, config.simulated, config.strategies)
     return config
 
 

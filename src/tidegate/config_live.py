@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
+from typing import Any
 
 import msgspec
 
@@ -43,11 +44,13 @@ class SimulatedSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     """`[simulated]`: a venue server of our own in the place of real ones.
 
     `captures` names a recorded file for each instrument; `speed` how fast it is replayed; `loop` whether it begins
-    again at its end. `balance` is what every account starts with, of each currency. `fill` is the model of fills
-    (docs/simulation.md); `limits` the rate limits: the venue's own (`venue`), or `roomy` for load tests.
+    again at its end. Instead, `agents` trade each instrument with one another (`venue.sim.agents.AgentsConfig`).
+    `balance` is what every account starts with, of each currency. `fill` is the model of fills (docs/simulation.md);
+    `limits` the rate limits: the venue's own (`venue`), or `roomy` for load tests.
     """
 
-    captures: dict[str, str]
+    captures: dict[str, str] = {}
+    agents: dict[str, dict[str, Any]] = {}
     speed: float = 1.0
     fill: str = "partial"
     limits: str = "venue"
@@ -69,7 +72,13 @@ class TopologySection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     ack_timeout: str = "2s"
 
 
-def check(where: str, log: LogSection, topology: TopologySection, strategies: Mapping[str, object]) -> None:
+def check(
+    where: str,
+    log: LogSection,
+    topology: TopologySection,
+    simulated: SimulatedSection | None,
+    strategies: Mapping[str, object],
+) -> None:
     """Refuse what cannot be, each in one line."""
     if log.durability not in DURABILITY:
         raise UserError(
@@ -80,6 +89,8 @@ def check(where: str, log: LogSection, topology: TopologySection, strategies: Ma
         raise UserError(f"{where}: log.lanes is {log.lanes}, must be 1 … 1024")
     if topology.on_stop not in ("cancel", "keep"):
         raise UserError(f"{where}: topology.on_stop is {topology.on_stop!r}, must be cancel or keep")
+    if simulated is not None and bool(simulated.captures) == bool(simulated.agents):
+        raise UserError(f"{where}: simulated: give captures, or agents, and not both")
     for roles in topology.processes:
         for text in roles:
             role_of(text, strategies, f"{where}: topology.processes")

@@ -9,9 +9,13 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Protocol
 
+import msgspec
+
+from tidegate.errors import UserError
 from tidegate.marketdata.binance_instruments import Directory
 from tidegate.model.clock import Clock
 from tidegate.model.instrument import Universe
+from tidegate.venue.sim.agents import AgentsConfig
 from tidegate.venue.sim.capture_files import load_capture
 from tidegate.venue.sim.config import AccountConfig, RateLimits, VenueConfig
 from tidegate.venue.sim.server import VenueServer
@@ -22,6 +26,8 @@ _ROOMY = RateLimits(weight_1m=60_000, orders_10s=20_000, orders_long=1_000_000)
 class Simulated(Protocol):
     """What of the configuration's `[simulated]` is needed here."""
 
+    @property
+    def agents(self) -> Mapping[str, dict[str, Any]]: ...
     @property
     def speed(self) -> float: ...
     @property
@@ -51,11 +57,14 @@ class VenueRole:
     ) -> None:
         self._token = secrets.token_urlsafe(24)
         self._port, self._listening = port, listening
+        config = self._config(universe, section, accounts)
+        if section.agents:
+            self.server = VenueServer.of_agents(universe, _agents(section.agents), config, clock=clock)
+            return
         capture = load_capture(captures, Directory(universe.instruments))
         self.server = VenueServer.of_capture(
-            capture, self._config(universe, section, accounts), clock=clock, speed=section.speed, loop=section.loop,
-            autostart=False,
-        )  # fmt: skip
+            capture, config, clock=clock, speed=section.speed, loop=section.loop, autostart=False
+        )
 
     def _config(self, universe: Universe, section: Simulated, accounts: Mapping[str, Path]) -> VenueConfig:
         made = []
@@ -91,4 +100,12 @@ class VenueRole:
             **found.pop("counters", {}),
             **{f"fault_{k}": v for k, v in found.pop("faults", {}).items()},
         }
-        return {"ok": True, "venue": found, "counters": counters}
+        broken = str(found.get("broken") or "")
+        return {"ok": not broken, "why": broken, "venue": found, "counters": counters}
+
+
+def _agents(section: Mapping[str, dict[str, Any]]) -> dict[str, AgentsConfig]:
+    try:
+        return {name: msgspec.convert(table, AgentsConfig) for name, table in section.items()}
+    except msgspec.ValidationError as error:
+        raise UserError(f"simulated.agents: {error}") from None

@@ -229,3 +229,29 @@ def test_an_older_life_of_the_same_name_gives_way():
         return True
 
     assert run(main())
+
+
+def test_a_lane_that_could_not_be_taken_is_handed_on():
+    """The lease is ours, the lane is not written: an instance that should have it must not wait for us for ever."""
+
+    async def main():
+        bucket = Buckets()
+        a = Instance("a", bucket)
+        take = a._take
+
+        async def fails(lane, epoch):
+            a.ownership.mine.discard(lane)  # as `OmsService` does when the log is away
+
+        a.ownership._take = fails
+        await a.ownership.start()
+        await asyncio.sleep(1)
+        b = Instance("b", bucket)
+        await b.ownership.start()
+        await asyncio.sleep(3)
+        a.ownership._take = take
+        await asyncio.sleep(1)
+        assert a.writes | b.writes == set(range(4))
+        assert len(b.writes) == 2
+        return True
+
+    assert run(main())

@@ -196,10 +196,12 @@ class Ownership:
             if lane in self.mine and lease.owner != self.ident and lease.epoch:
                 self.mine.discard(lane)
                 await self._lose(lane, False)
-            elif (lane in self.mine and wanted.get(lane) != self.ident) or (
-                lane in self.refused and lease.owner == self.ident  # also where its writer has stopped by itself
+            elif (lane in self.mine or lease.owner == self.ident) and (
+                wanted.get(lane) != self.ident or lane in self.refused
             ):
-                await self._give_back(lane)
+                await self._give_back(
+                    lane
+                )  # also where its writer has stopped by itself, or never came to be
             elif (
                 lane not in self.mine
                 and wanted.get(lane) == self.ident

@@ -31,6 +31,8 @@ RECOVERY = 5.0
 """Seconds after the death of any one process within which all trade again."""
 ALONE = (25.0, 8.0)
 """A kill with no other fault so long before and after it is timed."""
+CALM = 30.0
+"""So long after the last fault, seconds, all must trade."""
 
 
 @dataclass
@@ -90,6 +92,8 @@ class _Run:
         self.injector = Injector(system, self.outcome.seed)
         self.loop.set_exception_handler(self._nobody_caught)
         self.quiet = False
+        self.disturbed = 0.0
+        """When the last fault ends."""
         work = asyncio.create_task(self._story())
         failed = asyncio.create_task(self.watch.failed.wait())
         await asyncio.wait((work, failed), return_when=asyncio.FIRST_COMPLETED)
@@ -113,6 +117,7 @@ class _Run:
         for number, fault in enumerate(self.outcome.faults):
             await asyncio.sleep(fault.at - now())
             self.injector.apply(fault)
+            self.disturbed = max(self.disturbed, fault.at + fault.seconds)
             if fault.kind == "kill" and self._alone(number):
                 await self._time_recovery(fault.target)
         await asyncio.sleep(self.outcome.minutes * 60 - now())
@@ -133,6 +138,8 @@ class _Run:
             if not self.quiet:
                 self.system.exchange.walk()
                 self.watch.limits()
+            if step % 5 == 0 and self.loop.time() > self.disturbed + CALM and (why := self.system.trading()):
+                self.watch.fail(f"{CALM:g} s without a fault, and not all trade: {why}")
 
     def _hush(self) -> None:
         """Nobody trades any more, and the market stands."""

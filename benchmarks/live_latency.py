@@ -55,9 +55,8 @@ async def measure(name: str, load: Load, seconds: float, flood: bool = True) -> 
     ways = Ways(folder, requests)
     steady = ways.between(marks[0], marks[1])
     ticks = int(((ways.every_at >= marks[0]) & (ways.every_at < marks[1])).sum())
-    print(
-        f"  {steady.sum() / seconds:.0f} orders/s, {ticks / seconds:.0f} messages/s at the strategy; ", end=""
-    )
+    orders = int(((ways.sent_at >= marks[0]) & (ways.sent_at < marks[1])).sum())
+    print(f"  {orders / seconds:.0f} orders/s, {ticks / seconds:.0f} messages/s at the strategy; ", end="")
     print(f"{ways.left_out} of {len(ways.ticks) + ways.left_out} ways incomplete")
     found = show(ways, steady, marks[0], marks[1])
     used = {p: (after[p].cpu_s - cpu[p].cpu_s) / spent * 100 for p in after if p in cpu}
@@ -74,7 +73,8 @@ def tell_flood(ways: Ways, marks: list[int]) -> None:
     during = ways.between(marks[1], marks[2])
     steady = ways.between(marks[0], marks[1])
     late = np.sort(ways.table[during, -1]) / 1e3
-    line = f"  flood of {FLOOD}× for {FLOOD_S:g} s: {during.sum() / FLOOD_S:.0f} orders/s"
+    orders = int(((ways.sent_at >= marks[1]) & (ways.sent_at < marks[2])).sum())
+    line = f"  flood of {FLOOD}× for {FLOOD_S:g} s: {orders / FLOOD_S:.0f} orders/s"
     if len(late):
         line += f", tick to venue p50 {late[len(late) // 2]:.0f} µs, p99 {late[int(len(late) * 0.99)]:.0f} µs"
     print(line + f"; {drained(ways, steady, marks[2])}")

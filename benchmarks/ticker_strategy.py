@@ -61,10 +61,10 @@ class Ticker(Strategy):
         if not bid or len(self.orders) > MOST_OPEN:
             return
         self._ticks %= self.params.every
-        if self._last is not None:
-            self.cancel(self._last)
         self._notes.extend((view.ts_event, view.ts_recv))
-        self._last = self._market.buy(self.params.size, int(bid * (1 - FAR)), post_only=True)
+        last, self._last = self._last, self._market.buy(self.params.size, int(bid * (1 - FAR)), post_only=True)
+        if last is not None:
+            self.cancel(last)
 
     def on_stop(self) -> None:
         Path(self.params.notes).write_bytes(self._notes.tobytes())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -130,8 +131,9 @@ class Child:
     def signal(self, number: int) -> bool:
         """Send it a signal; False when it does not run."""
         if self.pid and lives(self.pid, self.began):
-            os.kill(self.pid, number)
-            return True
+            with contextlib.suppress(ProcessLookupError):  # it has just ended
+                os.kill(self.pid, number)
+                return True
         return False
 
     # Its lives.

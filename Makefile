@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-oracles lint types check bench rounds bench-peers clean
+.PHONY: demo test test-oracles lint types check bench rounds soak bench-peers clean
 
 $(READY): pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) not found; say which with make PYTHON=python3" >&2; exit 2; }
@@ -43,6 +43,12 @@ bench: $(READY)
 ROUNDS ?= 20
 rounds: $(READY)
 	$(BIN)/python benchmarks/rounds.py --rounds $(ROUNDS)
+
+# The whole system under faults drawn from seeds, on virtual time: docs/faults.md. Another SOAK_SEED, other faults.
+SOAK_MINUTES ?= 60
+SOAK_SEED ?= 1
+soak: $(READY)
+	$(BIN)/python -m tidegate.sim.faults --soak $(SOAK_MINUTES) --seed $(SOAK_SEED) --minutes 10
 
 bench-peers: $(READY)
 	$(BIN)/python benchmarks/run_peers.py

@@ -35,9 +35,10 @@ _WEIGHTS = {
 KINDS = tuple(_WEIGHTS)
 
 
-def draw(seed: int, seconds: float, plant: Plant, gap: float = 8.0) -> list[Fault]:
-    """Faults about every `gap` seconds, in bursts and with calm between."""
+def draw(seed: int, seconds: float, plant: Plant) -> list[Fault]:
+    """Faults about every 3 to 16 seconds, by the seed; in bursts, and with calm between."""
     rng = random.Random(f"{seed} faults")
+    gap = rng.choice((3.0, 8.0, 16.0))
     roles = ["feed", "oms-a", "oms-b", *(f"gw-{name}" for name in ACCOUNTS)]
     roles += [f"s-{name}" for name, _ in plant.traders]
     found: list[Fault] = []

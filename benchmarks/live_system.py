@@ -215,6 +215,7 @@ class System:
 
     async def __aenter__(self) -> System:
         self.data.make()
+        World.load(self.config).hand_over(self.data.instruments)
         await self.supervisor.start()
         end = time.monotonic() + READY_S
         while waiting := [name for name in self.names if not self._ready(name)]:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+from decimal import Decimal
 
 import pytest
 
 from tidegate import config as configuration
 from tidegate.config_live import TopologySection, processes_of, role_of
 from tidegate.errors import UserError
+from tidegate.model.instrument import Instrument, InstrumentKind, Universe
 from tidegate.ops.folder import DataFolder
 from tidegate.roles import _simulated_key, simulated
 from tidegate.world import World
@@ -95,3 +99,36 @@ def test_a_key_is_made_once_and_only_its_owner_may_read_it(tmp_path):
 
 def test_without_a_venue_there_is_none(tmp_path):
     assert simulated(DataFolder(tmp_path)) is None
+
+
+INSTRUMENT = Instrument(
+    symbol="X", venue="Y", kind=InstrumentKind.SPOT, base="X", quote="USDT", tick=Decimal("0.1"),
+    lot=Decimal("0.001"), maker_fee=Decimal("-0.0001"),
+)  # fmt: skip
+
+
+def test_instruments_are_handed_over_to_processes_of_the_same_configuration_only(load, tmp_path):
+    first, path = load(), tmp_path / "instruments.json"
+    first.__dict__["universe"] = Universe([INSTRUMENT])
+    first.hand_over(path)
+    second = load()
+    second.take_over(path)
+    assert second.universe.instruments == first.universe.instruments
+    assert second.universe.index == first.universe.index
+    other = load("[log]\nlanes = 2")
+    other.take_over(path)
+    with pytest.raises(UserError, match="no lake"):
+        _ = other.universe  # it looks for the lake, which is not there
+    path.write_bytes(b"torn")
+    third = load()
+    third.take_over(path)
+    assert "universe" not in third.__dict__
+
+
+def test_a_gateway_needs_nothing_compiled(tmp_path):
+    code = (
+        "import sys, tidegate.roles, tidegate.venue.gateway, tidegate.venue.binance.venue, tidegate.cli\n"
+        "print([name for name in ('numba', 'pyarrow', 'duckdb') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -47,12 +47,17 @@ def up(
     from rich.console import Console
 
     from tidegate import config as configuration
+    from tidegate.ops.folder import DataFolder
     from tidegate.ops.log_server import LogServer
     from tidegate.ops.supervisor import ChildFailed
     from tidegate.prepare import prepare
+    from tidegate.world import World
 
     prepare()
     loaded = configuration.load(config)
+    folder = DataFolder(data)
+    folder.make()
+    World(config, loaded).hand_over(folder.instruments)
     server = None if loaded.log.url else LogServer(data, loaded.log.durability)
     topology = topology_of(loaded, config, data, server)
     console = Console(force_terminal=False if plain else None)
@@ -156,6 +161,7 @@ def run(
 
     from tidegate import roles as running
     from tidegate.config_live import role_of
+    from tidegate.ops.folder import DataFolder
     from tidegate.ops.topology import process_names
     from tidegate.prepare import prepare
     from tidegate.world import World
@@ -163,7 +169,9 @@ def run(
     world = World.load(config)
     strategies = dict(world.config.strategies)
     wanted = [role_of(text.strip(), strategies, "run") for text in roles.split(",")]
-    prepare()
+    world.take_over(DataFolder(data).instruments)
+    if {role for role, _ in wanted} != {"gateway"}:  # it has nothing compiled
+        prepare()
     called = name or process_names([roles.split(",")])[0]
     uvloop.run(running.run(world, wanted, data, called, trace_every, hops))
 

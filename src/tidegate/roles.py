@@ -37,6 +37,9 @@ WAIT_S = 30.0
 """How long a process waits for what it needs of another one: the log's server, the simulated venue."""
 STEP = 500_000_000
 """A drift of the system's clock of so many ns is told to people."""
+BACKGROUND = 10
+"""How much a process of recorders alone gives way (`nice`): a tick wakes it as it wakes the strategies, and it must
+not hold the core that an order needs next."""
 MARKETS = {"BINANCE": "spot", "BINANCE_USDM": "usdm", "BINANCE_COINM": "coinm"}
 
 
@@ -303,6 +306,8 @@ async def run(
     """
     folder, clock = DataFolder(data), SystemClock()
     folder.make()
+    if {role for role, _ in roles} == {"recorder"}:
+        os.nice(BACKGROUND)
     shown = ",".join(role for role, _ in roles)
     lines = LogFile(folder, name, shown, clock, secrets=secrets_of(os.environ), trace_every=trace_every)
     install(lines)
@@ -359,6 +364,7 @@ async def _start(
     place.lines.info("running", f"{len(started)} services")
     gc.collect()
     gc.freeze()  # what stays for good is not looked at again: pauses stay short
+    gc.set_threshold(10_000, 20, 50)  # messages are no work for the collector; cycles are rare
     health.running()
 
 

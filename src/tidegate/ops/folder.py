@@ -44,6 +44,11 @@ class DataFolder:
         """What the supervisor knows of its processes, for `tidegate ps`."""
         return self.run / "up.json"
 
+    @property
+    def instruments(self) -> Path:
+        """The instruments of the system, written by `tidegate up` for its processes."""
+        return self.run / "instruments.json"
+
     def health(self, name: str) -> Path:
         """The file a process writes its health to once a second."""
         return self.run / f"{name}.health"

@@ -63,10 +63,11 @@ async def play(part: Part, rounds: int, rate: float, home: Path) -> Result:
     blows: list[Blow] = []
     try:
         async with part.system(home, rate) as system:
-            for _ in range(rounds):
+            for number in range(rounds):
+                if number:
+                    await asyncio.sleep(part.pause)
                 blows += await part.act(system, result.notes)
                 result.rounds += 1
-                await asyncio.sleep(1.0)  # a second of load between two blows
             await system.quiet()
             verdict = await compare(system)
             _note(result, verdict, blows, len(system.strategies))

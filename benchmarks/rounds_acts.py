@@ -24,6 +24,8 @@ FROZEN = 10.0
 """Seconds a zombie lies still."""
 BETWEEN = 1.0
 """Seconds after the leader's death until cancel-all is asked for."""
+HEALTHY = 11.0
+"""Seconds after which the supervisor takes a death for the first: until then each one is followed by a longer wait."""
 CREDENTIALS = "TIDEGATE_ROUNDS_LOG"
 
 
@@ -211,12 +213,14 @@ async def leader(system: System, notes: list[str]) -> list[Blow]:
 
 @dataclass(frozen=True)
 class Part:
-    """One kind of blow, and the system it is for. `bound`: seconds until trading again that are allowed."""
+    """One kind of blow, and the system it is for. `bound`: seconds until trading again that are allowed; `pause`: of
+    load between two rounds."""
 
     name: str
     act: Act
     system: Callable[[Path, float], AbstractAsyncContextManager[System]]
     bound: float = 5.0
+    pause: float = HEALTHY
 
 
 def plain(processes: list[list[str]]) -> Callable[[Path, float], AbstractAsyncContextManager[System]]:
@@ -243,9 +247,9 @@ PARTS: dict[str, Part] = {
         Part("gateway", killing("gateway-1"), plain(ALONE)),
         Part("recorder", killing("recorder-1"), plain(ALONE)),
         Part("log", killing("log"), plain(ALONE)),
-        Part("zombie", zombie, plain(TWO_OMS)),
-        Part("moving", moving, plain(ALONE)),
-        Part("upgrade", upgrade, plain(ALONE)),
-        Part("leader", leader, replicated, bound=10.0),
+        Part("zombie", zombie, plain(TWO_OMS), pause=1.0),
+        Part("moving", moving, plain(ALONE), pause=1.0),
+        Part("upgrade", upgrade, plain(ALONE), pause=1.0),
+        Part("leader", leader, replicated, bound=10.0, pause=1.0),
     )
 }

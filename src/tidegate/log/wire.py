@@ -119,7 +119,7 @@ class Wire(Client):
     def _write_out(self) -> None:
         outgoing, self._outgoing = self._outgoing, []
         # What was written for a lost connection is not sent on the next one: it would come too late.
-        if self._raw is not None and self.is_connected:
+        if self._raw is not None and self.is_connected and not self._raw.is_closing():
             self._raw.write(b"".join(outgoing))
 
     def listen(self, subject: str, hook: Hook, queue: str = "") -> int:

@@ -45,9 +45,9 @@ GOOD = (State.HEALTHY, State.DONE)
 
 
 class Backoff:
-    """Seconds to wait before the next start: 0.1, doubled up to 5, from the beginning after 30 healthy ones."""
+    """Seconds to wait before the next start: 0.1, doubled up to 5, from the beginning after 10 healthy ones."""
 
-    FIRST, MOST, RESET = 0.1, 5.0, 30.0
+    FIRST, MOST, RESET = 0.1, 5.0, 10.0
 
     def __init__(self) -> None:
         self._next = self.FIRST

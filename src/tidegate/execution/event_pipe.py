@@ -19,6 +19,8 @@ from tidegate.model.wire import Envelope, decode, pack
 
 _PAUSE = 0.1
 """Seconds between two tries to reach the log."""
+_ANSWER = 1.0
+"""Seconds after which an append counts as unanswered: the stream then says whether it was stored."""
 MOST = 4000
 """Events in one envelope, about."""
 
@@ -125,7 +127,7 @@ class EventPipe:
             batch.events, trace=batch.trace, ts=batch.ts, lane=self.lane, epoch=self.epoch, seq=batch.seq
         )
         msg_id = f"e{self.lane}-{self.epoch}-{batch.seq}"
-        return self._log.append(self._subject, data, msg_id=msg_id, expect=self.stored)
+        return self._log.append(self._subject, data, msg_id=msg_id, expect=self.stored, timeout=_ANSWER)
 
     def _answered(self, future: asyncio.Future[int]) -> None:
         failed = future.cancelled() or future.exception() is not None

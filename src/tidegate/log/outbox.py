@@ -8,11 +8,12 @@ from collections.abc import Callable
 
 from tidegate.log.base import Full, Log, LogDown, LogError
 
-PAUSE, LONGEST = 0.25, 2.0
-"""Seconds between two tries to reach the log; doubles up to the longest."""
+PAUSE, LONGEST = 0.1, 0.5
+"""Seconds between two tries to reach the log; doubles up to the longest: what a dead leader has cost ends so soon after
+another was elected."""
 BOUND = 100_000
 """Appends that may wait while the log is away."""
-TIMEOUT = 2.0
+TIMEOUT = 1.0
 """Seconds after which an append that was not acknowledged is made again."""
 
 

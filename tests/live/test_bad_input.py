@@ -16,6 +16,8 @@ from types import SimpleNamespace
 
 import msgspec
 import pytest
+from live.parity_world import live
+from live.test_parity import MODEL, market
 from venue.gateway_world import Desk
 
 from tidegate import roles
@@ -29,6 +31,8 @@ from tidegate.model.messages import Tick
 from tidegate.model.wire import VERSION, pack
 from tidegate.ops.log_server import LogServer
 from tidegate.sim.virtual_time import run
+from tidegate.strategy.strategy import Strategy, StrategyParams
+from tidegate.strategy.views import Quote
 
 DEMO = Path(__file__).parents[2] / "examples" / "demo.toml"
 
@@ -162,3 +166,19 @@ def test_an_entry_of_a_newer_version_is_refused_by_this_instance_and_said_so():
             assert "lane 0" in health["why"]
 
     run(scenario())
+
+
+def test_an_exception_of_a_strategys_stops_it_and_its_stack_is_in_the_log(caplog):
+    class Broken(Strategy):
+        def on_start(self) -> None:
+            self.subscribe_quotes(self.market("BTCUSDT.BINANCE_USDM"))
+
+        def on_quote(self, quote: Quote) -> None:
+            raise KeyError("a mistake of the user's")
+
+    universe, rows, max_delay = market()
+    run(live(universe, rows[:20_000], max_delay, [Broken("broken", 0, 0, StrategyParams())], MODEL))
+    (record,) = [record for record in caplog.records if record.name == "tidegate.strategy"]
+    assert record.getMessage() == "strategy broken is stopped"
+    assert "in on_quote" in caplog.text
+    assert "KeyError" in caplog.text

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -28,6 +29,7 @@ from tidegate.risk.ledger import Ledger
 from tidegate.strategy.live_runner import LiveRunner
 from tidegate.strategy.strategy import Strategy
 
+_log = logging.getLogger("tidegate.strategy")
 _ASK_PAUSE = 0.2
 _SAVE = 10.0
 """Seconds between two looks at whether the strategy's own state has changed."""
@@ -240,6 +242,7 @@ class StrategyService:
         try:
             act()
         except Exception as error:
+            _log.exception("strategy %s is stopped", self.name)  # with its stack: it is the user's to mend
             self._halt(f"{type(error).__name__}: {error}")
 
     def _halt(self, why: str) -> None:

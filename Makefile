@@ -50,6 +50,10 @@ SOAK_SEED ?= 1
 soak: $(READY)
 	$(BIN)/python -m tidegate.sim.faults --soak $(SOAK_MINUTES) --seed $(SOAK_SEED) --minutes 10
 
+# A live system, whole: five minutes. `make bench-live ARGS="--soak 60"` watches memory for an hour as well.
+bench-live: $(READY)
+	$(BIN)/python benchmarks/bench_live.py $(ARGS)
+
 bench-peers: $(READY)
 	$(BIN)/python benchmarks/run_peers.py
 

@@ -11,6 +11,7 @@ import asyncio
 import live_idle
 import live_lanes
 import live_latency
+import live_parts
 import live_relay
 import machine
 from live_hops import quantiles
@@ -18,7 +19,7 @@ from live_system import APART, OUT, TOGETHER, Load, speed_for
 
 SAMPLE_TICKS = 469.6
 """Ticks a second of the packaged sample on average, at its own speed."""
-PARTS = ("latency", "lanes", "idle")
+PARTS = ("latency", "lanes", "parts", "idle")
 
 
 def main() -> None:
@@ -50,6 +51,10 @@ def main() -> None:
         print(f"\nsoak: {args.soak:g} minutes under load; memory", flush=True)
         speed = args.ticks / SAMPLE_TICKS
         asyncio.run(live_idle.soak(args.soak, speed))
+    if "parts" in args.only:
+        print(f"\nan order's CPU time in its lane's process, {live_parts.BATCH} an append, µs", flush=True)
+        for part, cost in asyncio.run(live_parts.measure()).items():
+            print(f"  {part:<30}{cost:7.2f}", flush=True)
     if "lanes" in args.only:
         for durability in args.durability:
             lanes(durability, args)

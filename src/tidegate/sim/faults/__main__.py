@@ -1,0 +1,117 @@
+"""`python -m tidegate.sim.faults --seed N --minutes M [--schedule FILE]`, or `--soak MINUTES`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from tidegate.errors import UserError
+from tidegate.sim.faults import schedule
+from tidegate.sim.faults.run import Outcome, run
+from tidegate.sim.faults.shrink import shrink
+from tidegate.sim.faults.soak import Soaked, soak
+
+console = Console(highlight=False, soft_wrap=True)
+
+
+def main() -> int:
+    """0: nothing was found; 1: something was; 2: a mistake in what was asked."""
+    ask = argparse.ArgumentParser(prog="python -m tidegate.sim.faults", description=__doc__)
+    ask.add_argument("--seed", type=int, default=1, help="the run's, or the first of a soak")
+    ask.add_argument("--minutes", type=float, default=10.0, help="virtual minutes a run")
+    ask.add_argument("--schedule", type=Path, help="faults from this file, not from the seed")
+    ask.add_argument("--soak", type=float, help="run seed after seed for so many real minutes")
+    ask.add_argument("--keep", type=Path, default=Path("runs/faults"), help="where failing schedules go")
+    ask.add_argument("--no-shrink", action="store_true", help="do not look for the shortest schedule")
+    chosen = ask.parse_args()
+    try:
+        if chosen.minutes <= 0:
+            raise UserError(f"--minutes is {chosen.minutes}, must be above 0")
+        if chosen.soak is not None:
+            outcome = _soak(chosen.seed, chosen.minutes, chosen.soak)
+        else:
+            faults = schedule.read(chosen.schedule) if chosen.schedule else None
+            outcome = run(chosen.seed, chosen.minutes, faults)
+            _figures(outcome)
+    except UserError as error:
+        console.print(f"error: {error}", style="red")
+        return 2
+    if outcome is None or not outcome.violations:
+        return 0
+    _failed(outcome, chosen.keep, not chosen.no_shrink)
+    return 1
+
+
+def _figures(outcome: Outcome) -> None:
+    counts = outcome.counts
+    console.print(
+        f"seed {outcome.seed}: {outcome.virtual:.1f} virtual minutes in {outcome.real:.1f} s "
+        f"({60 * outcome.virtual / outcome.real:.0f} a minute), {counts['faults']} faults, {counts['entries']} "
+        f"entries, {counts['orders']} orders, {counts['venue fills']} fills, digest {outcome.digest}"
+    )
+    _recoveries(outcome.recoveries)
+
+
+def _recoveries(recoveries: list[tuple[str, float]]) -> None:
+    by_role: dict[str, list[float]] = defaultdict(list)
+    for name, seconds in recoveries:
+        by_role[name.partition("-")[0]].append(seconds)
+    for role, times in sorted(by_role.items()):
+        times.sort()
+        console.print(
+            f"  kill -9 of {role}: trading again after {times[len(times) // 2]:.2f} s (median), "
+            f"{times[-1]:.2f} s (worst of {len(times)})"
+        )
+
+
+def _failed(outcome: Outcome, keep: Path, shorter: bool) -> None:
+    console.print(f"seed {outcome.seed} FAILED", style="bold red")
+    for text in outcome.violations[:10]:
+        console.print(f"  {text}")
+    faults = outcome.faults
+    if shorter:
+        with console.status("looking for the shortest schedule") as status:
+            faults = shrink(outcome, progress=lambda n, left: status.update(f"{n} runs, {left} faults left"))
+    keep.mkdir(parents=True, exist_ok=True)
+    path = keep / f"seed-{outcome.seed}.jsonl"
+    schedule.write(path, faults)
+    console.print(f"the shortest schedule found has {len(faults)} of {len(outcome.faults)} faults:")
+    for fault in faults:
+        console.print(f"  {fault}")
+    again = (
+        f"python -m tidegate.sim.faults --seed {outcome.seed} --minutes {outcome.minutes:g} --schedule {path}"
+    )
+    console.print(f"again: {again}", style="bold")
+
+
+def _soak(first: int, minutes: float, real: float) -> Outcome | None:
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        bar = progress.add_task("soak", total=real * 60)
+
+        def told(done: Soaked, passed: float) -> None:
+            text = f"{done.seeds} seeds, {done.virtual:.0f} virtual minutes, {done.counts['faults']} faults"
+            progress.update(bar, completed=passed, description=text)
+
+        done = soak(first, minutes, real * 60, told)
+    rate = 60 * done.virtual / done.real
+    console.print(
+        f"{done.seeds} seeds from {first}, {done.virtual:.0f} virtual minutes in {done.real / 60:.1f} real ones "
+        f"({rate:.0f} a minute)"
+    )
+    counts = done.counts
+    console.print(
+        f"{counts['faults']} faults, {counts['entries']} entries, {counts['orders']} orders, "
+        f"{counts['venue fills']} fills; memory {done.memory[-1][1]:.0f} MiB, {done.slope():+.1f} MiB an hour"
+    )
+    _recoveries(done.recoveries)
+    return done.failed
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -26,6 +26,8 @@ from tidegate.store.part import PartInfo, PartWriter
 PART = 600
 _FLUSH = 0.5
 """Seconds for which records gather before they are handed to the part."""
+_GATHER = 0.25
+"""Seconds for which entries of a lane gather."""
 
 
 class _Tape:
@@ -95,6 +97,8 @@ class RecorderService:
             self.failures += 1
             raise  # not done: the log gives them again
         self.entries += len(entries)
+        # Each batch costs two syncs, the file's and the cursor's, on the disk that orders wait for: let some gather.
+        await asyncio.sleep(_GATHER)
 
     def _on_market(self, subject: str, data: bytes) -> None:
         self._tapes[subject][1].pieces.append(data)

@@ -8,12 +8,13 @@ from typing import Any, NamedTuple
 
 from tidegate.log.base import LogDown
 from tidegate.log.nats_calls import Calls
-from tidegate.log.nats_push import place
+from tidegate.log.nats_push import ANSWER, place
 from tidegate.log.wire import Wire
 
 BATCH = 2000
 MOST_BYTES = 32 << 20
 TIMEOUT = 5.0
+TRIES = 4
 
 
 class Found(NamedTuple):
@@ -28,11 +29,7 @@ class Found(NamedTuple):
 
 async def pull(calls: Calls, wire: Wire, stream: str, **config: Any) -> AsyncIterator[list[Found]]:
     """Everything that a consumer of this configuration delivers now; raises `LogDown` or `Refused`."""
-    name = calls.name()
-    config = {"name": name, "ack_policy": "none", "mem_storage": True, "num_replicas": 1, **config}
-    config["inactive_threshold"] = 30 * 10**9
-    made = await calls.api(f"CONSUMER.CREATE.{stream}.{name}", {"stream_name": stream, "config": config})
-    left = made["num_pending"]
+    name, left = await _made(calls, stream, config)
     batches = _Batches(wire, f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{name}", f"_PULL.{name}")
     try:
         while left:
@@ -42,6 +39,24 @@ async def pull(calls: Calls, wire: Wire, stream: str, **config: Any) -> AsyncIte
         batches.close()
         if wire.is_connected:
             wire.post(f"PUB $JS.API.CONSUMER.DELETE.{stream}.{name} 0\r\n\r\n".encode())
+
+
+async def _made(calls: Calls, stream: str, wanted: dict[str, Any]) -> tuple[str, int]:
+    """A consumer's name and how much it has to deliver. One that the cluster has put on a node it does not know to be
+    dead yet is never answered: another name may be put elsewhere."""
+    for tried in range(1, TRIES + 1):
+        name = calls.name()
+        config = {"name": name, "ack_policy": "none", "mem_storage": True, "num_replicas": 1, **wanted}
+        config["inactive_threshold"] = 30 * 10**9
+        request = {"stream_name": stream, "config": config}
+        try:
+            made = await calls.api(f"CONSUMER.CREATE.{stream}.{name}", request, ANSWER)
+        except LogDown:
+            if tried == TRIES:
+                raise
+            continue
+        return name, made["num_pending"]
+    raise AssertionError("not reached")
 
 
 class _Batches:

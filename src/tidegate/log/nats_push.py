@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 HEARTBEAT = 0.5
 """Seconds between the server's signs of life on an idle consumer."""
+ANSWER = 1.5
+"""Seconds for an answer about a consumer, which is then asked for under another name: a stream that is between two
+leaders answers nothing, and following must go on soon after it has one."""
 SILENCE = 2.0
 """Seconds without any after which it is made again."""
 _FIRST_RETRY, _LAST_RETRY = 0.05, 1.0
@@ -117,7 +120,7 @@ class Push:
             **self.config(),
         }
         request = {"stream_name": self.stream, "config": config}
-        made = await calls.api(f"CONSUMER.CREATE.{self.stream}.{self._name}", request)
+        made = await calls.api(f"CONSUMER.CREATE.{self.stream}.{self._name}", request, ANSWER)
         self.began(made["delivered"]["stream_seq"] + 1)
 
     def _arrived(self, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
@@ -189,7 +192,7 @@ class Follow(Push):
 
     async def check(self) -> None:
         """A log that holds less than it gave us has lost acknowledged entries: that must not pass in silence."""
-        state = (await self.log.calls.api(f"STREAM.INFO.{self.stream}"))["state"]
+        state = (await self.log.calls.api(f"STREAM.INFO.{self.stream}", None, ANSWER))["state"]
         if state["last_seq"] < self._next - 1:
             self.log.count("log went back")
 

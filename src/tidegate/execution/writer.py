@@ -232,12 +232,13 @@ class Writer:
     def _entry(self, entry: Entry, events: list[Message]) -> int:
         requests: dict[str, list[Message]] = {}
         envelope = Envelope([])
+        arrived = self._clock.now() if self.on_hop else 0
         steps = self._fold(entry)
         if steps:
             envelope = self._envelope
         on_hop = self.on_hop if envelope.trace and entry.subject.endswith(".cmd") else None
         if on_hop:  # not of reports: they carry the trace of the order's tick, long past
-            on_hop("oms.in", envelope.trace, self._clock.now())
+            on_hop("oms.in", envelope.trace, arrived)
         for message, outputs in steps:
             if type(message) is LaneEpoch and message.epoch > self.epoch:
                 self._end("fenced", f"{message.owner} writes epoch {message.epoch}")

@@ -17,6 +17,13 @@ import machine
 from live_hops import quantiles
 from live_system import APART, OUT, TOGETHER, Load, speed_for
 
+LANES = (
+    ("one lane", 1, 1, 1),
+    ("one lane", 1, 1, live_lanes.BATCH),
+    ("two lanes, one process", 2, 1, live_lanes.BATCH),
+    ("two lanes, two processes", 2, 2, live_lanes.BATCH),
+)
+"""Lanes, OMS processes, orders an append."""
 SAMPLE_TICKS = 469.6
 """Ticks a second of the packaged sample on average, at its own speed."""
 PARTS = ("latency", "lanes", "parts", "idle")
@@ -25,7 +32,7 @@ PARTS = ("latency", "lanes", "parts", "idle")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--only", nargs="*", choices=PARTS, default=PARTS)
-    parser.add_argument("--seconds", type=float, default=20.0, help="of steady load, each case")
+    parser.add_argument("--seconds", type=float, default=12.0, help="of steady load, each case")
     parser.add_argument("--ticks", type=float, default=2000.0, help="a second")
     parser.add_argument("--orders", type=int, default=20_000, help="of a lane, each case")
     parser.add_argument("--topology", nargs="*", choices=("apart", "together"), default=("apart", "together"))
@@ -64,22 +71,14 @@ def lanes(durability: str, args: argparse.Namespace) -> None:
     """Orders a second of one lane, of two in one process, and of two in two."""
     print(f"\nlanes, durability {durability}", flush=True)
     found = {}
-    for label, count, processes in (
-        ("one lane", 1, 1),
-        ("two lanes, one process", 2, 1),
-        ("two lanes, two processes", 2, 2),
-    ):
-        for batch in (1, live_lanes.BATCH):
-            rate = asyncio.run(live_lanes.measure("lanes", count, processes, durability, args.orders, batch))
-            found[label, batch] = rate.orders
-            used = ", ".join(f"{process} {cost:.0f}" for process, cost in rate.cpu.items())
-            print(
-                f"  {label}, {batch} an append: {rate.orders:7.0f} orders/s; CPU µs an order: {used}",
-                flush=True,
-            )
-    for batch in (1, live_lanes.BATCH):
-        ratio = found["two lanes, two processes", batch] / found["two lanes, one process", batch]
-        print(f"  two processes ÷ one, {batch} an append: {ratio:.2f}")
+    for label, count, processes, batch in LANES:
+        rate = asyncio.run(live_lanes.measure("lanes", count, processes, durability, args.orders, batch))
+        found[count, processes] = rate.orders
+        used = ", ".join(f"{process} {cost:.0f}" for process, cost in rate.cpu.items())
+        print(
+            f"  {label}, {batch} an append: {rate.orders:7.0f} orders/s; CPU µs an order: {used}", flush=True
+        )
+    print(f"  two processes ÷ one: {found[2, 2] / found[2, 1]:.2f}")
 
 
 def latency(topology: str, durability: str, speed: float, args: argparse.Namespace) -> None:

@@ -62,7 +62,10 @@ class Ticker(Strategy):
             return
         self._ticks = min(self._ticks - self.params.every, 5 * self.params.every)
         self._notes.extend((view.ts_event, view.ts_recv))
-        last, self._last = self._last, self._market.buy(self.params.size, int(bid * (1 - FAR)), post_only=True)
+        last, self._last = (
+            self._last,
+            self._market.buy(self.params.size, int(bid * (1 - FAR)), post_only=True),
+        )
         if last is not None:
             self.cancel(last)
 

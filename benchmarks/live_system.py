@@ -145,6 +145,8 @@ BTC = "BTCUSDT.BINANCE"
 [log]
 durability = "{durability}"
 lanes = {lanes}
+[topology]
+ack_timeout = "60s"
 [risk.firm]{_WIDE}[risk.accounts."*"]{_WIDE}[risk.strategies."*"]{_WIDE}"""
     for n in range(lanes):
         text += f"""

@@ -87,7 +87,7 @@ def _seconds(text: str, option: str) -> float:
 
 async def _up(
     topology: Topology, data: Path, title: str, console: Console, server: LogServer | None,
-    seconds: tuple[float, float],
+    seconds: tuple[float, float] = (0.0, 0.0),
 ) -> tuple[list[str], dict[str, Any]]:  # fmt: skip
     """Run it to its end; the processes that were dead by then, and a drill's figures."""
     import asyncio

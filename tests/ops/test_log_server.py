@@ -80,7 +80,8 @@ def test_up_from_start_to_end_on_a_pipe(tmp_path):
             await up.wait()
         found = holder(folder)
         await ask(folder.socket, {"do": "stop"})
-        return await running, out.getvalue(), found, folder
+        dead, _ = await running
+        return dead, out.getvalue(), found, folder
 
     dead, out, found, folder = asyncio.run(scenario())
     assert dead == []

@@ -132,3 +132,19 @@ def test_a_gateway_needs_nothing_compiled(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("import nothing_of_that_name", "ModuleNotFoundError"),
+        ("def f(:", "line 1: SyntaxError"),
+        ("1 / 0", "ZeroDivisionError"),
+    ],
+)
+def test_a_strategy_file_that_does_not_load_is_one_line(load, tmp_path, code, words):
+    (tmp_path / "mine.py").write_text(code)
+    world = load(**{"strategies.s.type": "mine.py:Mine"})
+    with pytest.raises(UserError, match=rf"mine\.py.*{words}") as told:
+        world.strategies()
+    assert "\n" not in str(told.value)

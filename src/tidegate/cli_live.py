@@ -57,7 +57,9 @@ def up(
     loaded = configuration.load(config)
     folder = DataFolder(data)
     folder.make()
-    World(config, loaded).hand_over(folder.instruments)
+    world = World(config, loaded)
+    world.hand_over(folder.instruments)
+    world.strategies()  # a mistake in one is told here, once, and not by a process that dies again and again
     server = None if loaded.log.url else LogServer(data, loaded.log.durability)
     topology = topology_of(loaded, config, data, server)
     console = Console(force_terminal=False if plain else None)

@@ -193,7 +193,11 @@ def _user_module(name: str, base: Path) -> Any:
     if str(path.parent) not in sys.path:
         sys.path.append(str(path.parent))  # modules beside it can be imported
     module = sys.modules[unique] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        line = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
+        raise UserError(f"strategy file {path}{line}: {type(error).__name__}: {error}") from error
     return module
 
 

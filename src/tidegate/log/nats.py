@@ -241,7 +241,7 @@ class NatsLog:
         """See `base.Log.publish`."""
         for listener in self._listeners.find(subject):
             self._loop.call_soon(_hear, listener, subject, data)
-        self._post(subject, data)
+        self._post(subject, data, last=True)
 
     def send(self, subject: str, data: bytes) -> None:
         """See `base.Log.send`."""
@@ -251,7 +251,7 @@ class NatsLog:
         else:
             self._post(subject, data)
 
-    def _post(self, subject: str, data: bytes) -> None:
+    def _post(self, subject: str, data: bytes, last: bool = False) -> None:
         wire = self.wire
         if len(data) > wire.max_payload:
             raise TooLarge(f"{subject}: {len(data)} bytes; the log takes {wire.max_payload} in a message")
@@ -260,7 +260,7 @@ class NatsLog:
         elif wire.backlog > BACKLOG:
             self.count("ephemeral dropped, socket too slow")
         else:
-            wire.post(f"PUB {subject} {len(data)}\r\n".encode(), data, b"\r\n")
+            wire.post(f"PUB {subject} {len(data)}\r\n".encode(), data, b"\r\n", last=last)
 
     def subscribe(self, subject: str, handler: MessageHandler) -> Subscription:
         """See `base.Log.subscribe`."""

@@ -42,6 +42,7 @@ class Wire(Client):
         self.handlers_failed = 0
         self._loop = asyncio.get_running_loop()
         self._outgoing: list[bytes] = []
+        self._last: list[bytes] = []
         self._raw: asyncio.Transport | None = None
         self._last_problem: Exception | None = None
         self._refused: asyncio.Future[None] = self._loop.create_future()
@@ -110,14 +111,16 @@ class Wire(Client):
         """Bytes that wait for the socket."""
         return self._raw.get_write_buffer_size() if self._raw is not None else 0
 
-    def post(self, *parts: bytes) -> None:
-        """Write protocol at the end of this turn of the loop; must be connected."""
-        if not self._outgoing:
+    def post(self, *parts: bytes, last: bool = False) -> None:
+        """Write protocol at the end of this turn of the loop; must be connected. `last`: behind all else of the turn,
+        so that a tick that is fanned out does not stand before the order that it led to."""
+        if not self._outgoing and not self._last:
             self._loop.call_soon(self._write_out)
-        self._outgoing.extend(parts)
+        (self._last if last else self._outgoing).extend(parts)
 
     def _write_out(self) -> None:
-        outgoing, self._outgoing = self._outgoing, []
+        outgoing = self._outgoing + self._last
+        self._outgoing, self._last = [], []
         # What was written for a lost connection is not sent on the next one: it would come too late.
         if self._raw is not None and self.is_connected and not self._raw.is_closing():
             self._raw.write(b"".join(outgoing))

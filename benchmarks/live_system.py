@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Sequence
@@ -14,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from environments import ROOT
+from sample_lake import sample_lake
 
 from tidegate.config_live import processes_of
 from tidegate.marketdata.binance_instruments import Directory
@@ -75,24 +74,6 @@ class Load(NamedTuple):
     speed: float = 4.0
 
 
-def lake() -> Path:
-    """The packaged sample, imported: it holds the instruments."""
-    path = OUT / "lake"
-    if not path.exists():
-        command = [
-            sys.executable,
-            "-m",
-            "tidegate.cli",
-            "data",
-            "import",
-            str(ROOT / "data/sample"),
-            "--lake",
-            str(path),
-        ]
-        subprocess.run(command, check=True, capture_output=True)
-    return path
-
-
 def configuration(folder: Path, load: Load) -> Path:
     """Write the configuration of a load."""
     sample = ROOT / "data" / "sample"
@@ -101,7 +82,7 @@ def configuration(folder: Path, load: Load) -> Path:
 name = "bench-live"
 base_currency = "USDT"
 [data]
-lake = "{lake()}"
+lake = "{sample_lake(OUT / "lake")}"
 instruments = {json.dumps(list(CAPTURES))}
 [rates]
 BTC = "BTCUSDT.BINANCE"
@@ -138,7 +119,7 @@ def lanes_configuration(folder: Path, lanes: int, durability: str) -> Path:
 name = "bench-lanes"
 base_currency = "USDT"
 [data]
-lake = "{lake()}"
+lake = "{sample_lake(OUT / "lake")}"
 instruments = {json.dumps(list(CAPTURES))}
 [rates]
 BTC = "BTCUSDT.BINANCE"

@@ -7,13 +7,14 @@ import contextlib
 import json
 import os
 import signal
-import subprocess
 import sys
 import tomllib
 import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from sample_lake import sample_lake
 
 from tidegate.ops import control
 from tidegate.ops.folder import DataFolder
@@ -52,21 +53,7 @@ def toml(table: dict[str, Any], name: str = "") -> str:
 
 def lake(home: Path) -> Path:
     """A lake with the sample's instruments: that of `make demo`, else one made for this system."""
-    if (ROOT / "lake").is_dir():
-        return ROOT / "lake"
-    made = home / "lake"
-    command = [
-        sys.executable,
-        "-m",
-        "tidegate.cli",
-        "data",
-        "import",
-        str(ROOT / "data/sample"),
-        "--lake",
-        str(made),
-    ]
-    subprocess.run(command, check=True, capture_output=True)
-    return made
+    return ROOT / "lake" if (ROOT / "lake").is_dir() else sample_lake(home / "lake")
 
 
 def configuration(

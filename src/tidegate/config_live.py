@@ -12,10 +12,10 @@ from typing import Any
 import msgspec
 
 from tidegate.errors import UserError, nearest
+from tidegate.log.streams import DURABILITY, MOST_LANES
 
 ROLES = ("venue", "feed", "oms", "gateway", "recorder", "strategy")
 """In the order in which they are started."""
-DURABILITY = ("process", "machine", "replicated")
 
 
 class LogSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -27,7 +27,7 @@ class LogSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     url: str = ""
     credentials: str = ""
-    """`env:NAME` (NAME_USER and NAME_PASSWORD) or `file:PATH` of mode 0600 with two lines."""
+    """`env:NAME`: user and password are in NAME_USER and NAME_PASSWORD."""
     durability: str = "machine"
     lanes: int = 1
 
@@ -85,8 +85,8 @@ def check(
             f"{where}: log.durability: {log.durability!r} is none of {', '.join(DURABILITY)}"
             f"{nearest(log.durability, DURABILITY)}"
         )
-    if not 1 <= log.lanes <= 1024:
-        raise UserError(f"{where}: log.lanes is {log.lanes}, must be 1 … 1024")
+    if not 1 <= log.lanes <= MOST_LANES:
+        raise UserError(f"{where}: log.lanes is {log.lanes}, must be 1 … {MOST_LANES}")
     if topology.on_stop not in ("cancel", "keep"):
         raise UserError(f"{where}: topology.on_stop is {topology.on_stop!r}, must be cancel or keep")
     if simulated is not None and bool(simulated.captures) == bool(simulated.agents):

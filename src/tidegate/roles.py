@@ -21,6 +21,7 @@ from tidegate.config import AccountSection
 from tidegate.config_live import ROLES
 from tidegate.errors import UserError
 from tidegate.log import embedded
+from tidegate.log.alert import alert
 from tidegate.log.base import Log, LogError
 from tidegate.log.nats import NatsLog, connect
 from tidegate.log.streams import declared
@@ -40,7 +41,6 @@ STEP = 500_000_000
 BACKGROUND = 10
 """How much a process of recorders alone gives way (`nice`): a tick wakes it as it wakes the strategies, and it must
 not hold the core that an order needs next."""
-MARKETS = {"BINANCE": "spot", "BINANCE_USDM": "usdm", "BINANCE_COINM": "coinm"}
 
 
 class Service(Protocol):
@@ -122,18 +122,18 @@ def simulated(folder: DataFolder) -> SimulatedVenue | None:
 
 async def endpoints(place: Place, venue: str) -> Any:
     """Where a venue is reached."""
-    from tidegate.venue.binance.products import Endpoints
+    from tidegate.venue.binance import products
 
     if place.world.config.simulated is not None:
         found = await waited("the simulated venue", lambda: simulated(place.folder))
-        host = urlsplit(found.url).netloc
-        return Endpoints(found.url, f"ws://{host}/{MARKETS[venue]}", f"ws://{host}/{MARKETS[venue]}/ws-api")
+        at = urlsplit(found.url)
+        return products.simulated(at.hostname or "", at.port or 0, venue)
     section = place.world.config.venues.get(venue)
     if section is None or section.live is None:
         raise UserError(
             f"{place.world.path}: venues.{venue}.live is missing: say where the venue is, or add [simulated]"
         )
-    return Endpoints(section.live.rest, section.live.stream, section.live.ws_api)
+    return products.Endpoints(section.live.rest, section.live.stream, section.live.ws_api)
 
 
 def keys_of(place: Place, account: str, section: AccountSection, venue: str) -> Any:
@@ -389,10 +389,7 @@ async def _watch_clock(place: Place, logs: list[NatsLog]) -> None:
             text = f"the system's clock was stepped by {drift / 1e9:+.3f} s; ours follows by 10 ms a second"
             place.lines.warning("clock.stepped", text)
             for log in logs:
-                body = {
-                    "ts": place.clock.now(), "kind": "clock", "severity": "high", "scope": place.name, "text": text,
-                }  # fmt: skip
                 with contextlib.suppress(LogError):  # it is in our own log file
-                    await log.append("alert.clock", msgspec.json.encode(body))
+                    await log.append(*alert(place.clock.now(), "clock", "high", place.name, text))
         told = told and abs(drift) > STEP // 10
         await asyncio.sleep(1.0)

@@ -45,7 +45,6 @@ class EventPipe:
         """Sequence in EVT_<n> of the last append that was acknowledged."""
         self.told = 0
         """Lane entry up to which events are in the stream, or on their way."""
-        self.retries = 0
         self._log, self._fenced = log, fenced
         self._subject, self._stream = f"evt.{lane}", f"EVT_{lane}"
         self._queue: deque[_Batch] = deque()
@@ -152,7 +151,6 @@ class EventPipe:
     async def _mend(self) -> None:
         """An append failed: see what the stream holds, and go on from there."""
         while self._queue:
-            self.retries += 1
             try:
                 last = await self._log.last(self._stream)
                 head = decode(last.data) if last else Envelope([])

@@ -238,7 +238,7 @@ class Ownership:
         self._wake.set()
 
     async def broken(self, lane: int, why: str) -> None:
-        """Nobody may write the lane until a person has looked (`tidegate lanes mend`)."""
+        """Nobody may write the lane until a person has looked and deleted the key: there is no command for it."""
         lease, revision = self.leases[lane]
         self.mine.discard(lane)
         if lease.owner == self.ident:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -21,6 +20,7 @@ from tidegate.execution.ownership import Ownership
 from tidegate.execution.state import LaneBroken
 from tidegate.execution.strategy_view import strategy_view
 from tidegate.execution.writer import Request, Unusable, Writer, WriterSettings
+from tidegate.log.alert import alert
 from tidegate.log.base import Conflict, Log, LogError, Subscription
 from tidegate.model.clock import Clock
 from tidegate.model.instrument import Universe
@@ -175,15 +175,8 @@ class OmsService:
             await self._ownership.broken(lane, why)
 
     async def _alert(self, kind: str, severity: str, lane: int, text: str) -> None:
-        body = {
-            "ts": self._clock.now(),
-            "kind": kind,
-            "severity": severity,
-            "scope": f"lane.{lane}",
-            "text": text,
-        }
         with contextlib.suppress(LogError):
-            await self._log.append(f"alert.{kind}", json.dumps(body).encode())
+            await self._log.append(*alert(self._clock.now(), kind, severity, f"lane.{lane}", text))
 
     def _route(self, request: Request) -> str:
         return self._subjects[request.account, request.instrument]

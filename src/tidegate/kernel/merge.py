@@ -8,6 +8,7 @@ import numpy as np
 from numba import types
 
 from tidegate.kernel.jit import kernel
+from tidegate.model.event import Words
 
 _I = types.int64[::1]
 
@@ -38,3 +39,14 @@ def merge_order(times: Any, starts: Any, ends: Any, order: Any) -> None:
             at += 1
             h += 1
         heads[best] = h
+
+
+def joined(rest: Words, rows: Words) -> Words:
+    """`rest` and then `rows`; without a copy where they lie so in memory, as the pieces of one chunk do."""
+    if not len(rest):
+        return rows
+    whole, start = rows.base, rest.ctypes.data
+    if whole is not None and whole is rest.base and start + rest.nbytes == rows.ctypes.data:
+        shape = (len(rest) + len(rows), rows.shape[1])
+        return np.ndarray(shape, rows.dtype, whole, start - whole.ctypes.data)
+    return np.concatenate([rest, rows])

@@ -16,6 +16,7 @@ from tidegate.kernel.gate_play import GatePlay, Played
 from tidegate.kernel.gate_state import GateState
 from tidegate.kernel.jit import JIT
 from tidegate.kernel.latency import quantile_table
+from tidegate.kernel.merge import joined
 from tidegate.kernel.queue import QUEUE_MODELS
 from tidegate.kernel.replay import local_depth, local_level, move_books, move_l3, replay, send_inbox
 from tidegate.kernel.state import table
@@ -392,17 +393,6 @@ class Engine:
             "records_past_their_delay_bound": self.late,
             "fundings_without_a_price": int(s[k.S_UNPAID]),
         }
-
-
-def joined(rest: Words, rows: Words) -> Words:
-    """`rest` and then `rows`; without a copy where they lie so in memory, as the pieces of one chunk do."""
-    if not len(rest):
-        return rows
-    whole, start = rows.base, rest.ctypes.data
-    if whole is not None and whole is rest.base and start + rest.nbytes == rows.ctypes.data:
-        shape = (len(rest) + len(rows), rows.shape[1])
-        return np.ndarray(shape, rows.dtype, whole, start - whole.ctypes.data)
-    return np.concatenate([rest, rows])
 
 
 def _doubled(array: npt.NDArray[_Number]) -> npt.NDArray[_Number]:

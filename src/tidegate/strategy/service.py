@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -18,6 +17,7 @@ import msgspec
 import numpy as np
 
 from tidegate.execution.strategy_view import StrategyView
+from tidegate.log.alert import alert
 from tidegate.log.base import Entry, KvEntry, Log, LogError, Subscription
 from tidegate.log.outbox import Item, Outbox
 from tidegate.model.clock import Clock
@@ -150,7 +150,7 @@ class StrategyService:
 
     def _on_claim(self, entry: KvEntry) -> None:
         if entry.key == f"strategy.{self.name}" and entry.value and entry.value.decode() > self._ident:
-            self._halt("another process has taken this strategy over")
+            self._halt("another process has taken this strategy over", cancel=False)
 
     async def _view(self) -> StrategyView:
         question = msgspec.msgpack.encode(self.strategy.number)
@@ -245,19 +245,16 @@ class StrategyService:
             _log.exception("strategy %s is stopped", self.name)  # with its stack: it is the user's to mend
             self._halt(f"{type(error).__name__}: {error}")
 
-    def _halt(self, why: str) -> None:
+    def _halt(self, why: str, cancel: bool = True) -> None:
+        """Stop the strategy; with `cancel` its orders too, unless another process has them now."""
         if self.error:
             return
         self.error, self._running = why, False
         now = self._clock.now()
-        cancel: Message = CancelAll(now, account=-1, strategy=self.strategy.number)
-        if not why.startswith("another process"):
-            self._put([cancel], 0, now)
-        body = {
-            "ts": now, "kind": "strategy_stopped", "severity": "critical", "scope": f"strategy.{self.name}",
-            "text": why,
-        }  # fmt: skip
-        future = self._log.append("alert.strategy_stopped", json.dumps(body).encode())
+        if cancel:
+            self._put([CancelAll(now, account=-1, strategy=self.strategy.number)], 0, now)
+        subject, data = alert(now, "strategy_stopped", "critical", f"strategy.{self.name}", why)
+        future = self._log.append(subject, data)
         future.add_done_callback(lambda done: done.cancelled() or done.exception())
 
     async def _cancel_all(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tidegate.risk.reasons import Reason
 
-TIMESTAMP, NO_SUCH_ORDER, CANCEL_REFUSED, KEY_GONE = -1021, -2013, -2011, -1125
+TIMESTAMP, NO_SUCH_ORDER, CANCEL_REFUSED = -1021, -2013, -2011
 UNKNOWN_ORDER = frozenset({NO_SUCH_ORDER, CANCEL_REFUSED})
 UNKNOWN_OUTCOME = frozenset({-1000, -1001, -1006, -1007})
 """The request may have been carried out all the same."""

@@ -99,10 +99,6 @@ class BinanceFeed:
         await asyncio.gather(*self._asking.values(), return_exceptions=True)
         await self._rest.close()
 
-    def reconnect(self, why: str) -> None:
-        """End the connection; the next one is made at once."""
-        self._socket.drop(why)
-
     def health(self) -> dict[str, Any]:
         """How it stands, for people and monitors."""
         return {

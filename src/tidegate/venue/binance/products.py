@@ -54,7 +54,6 @@ class Product:
     post_only_tif: str = "GTX"
     reduce_only: bool = True
     good_till_date: bool = True
-    icebergs: bool = False
     types: Mapping[OrdType, str] = field(default_factory=dict)
     weight: Limit = Limit(2400, 60)
     orders: tuple[Limit, ...] = (Limit(300, 10), Limit(1200, 60))
@@ -77,7 +76,7 @@ SPOT = Product(
     account="/api/v3/account", depth_speed="@100ms", depth_weight=50, open_orders_weight=80, query_weight=4,
     trades_weight=20, account_weight=20, user_event="executionReport", subscribes=True, chains=True,
     modify="order.cancelReplace", post_only_type="LIMIT_MAKER", post_only_tif="", reduce_only=False,
-    good_till_date=False, icebergs=True, types=_SPOT, weight=Limit(6000, 60),
+    good_till_date=False, types=_SPOT, weight=Limit(6000, 60),
     orders=(Limit(100, 10), Limit(200_000, 86_400)), error_scope="spot",
 )  # fmt: skip
 USDM = Product(

@@ -6,8 +6,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
-
+from tidegate.log.alert import alert
 from tidegate.log.base import Log
 from tidegate.log.outbox import Outbox
 from tidegate.model.clock import Clock
@@ -40,12 +39,9 @@ class Alerts:
             self._quiet[kind, key] = ts + QUIET
         self._number += 1
         self._counts["alerts"] += 1
-        alert = {
-            "ts": ts, "kind": kind, "severity": severity, "scope": self._scope, "text": text, "figures": figures,
-        }  # fmt: skip
         self.recent.append({"ts": ts, "severity": severity, "text": text})
-        msg_id = f"{self._sender}-{ts}-{self._number}"
-        if not self._outbox.put(f"alert.{kind}", msgspec.json.encode(alert, enc_hook=str), msg_id):
+        subject, data = alert(ts, kind, severity, self._scope, text, **figures)
+        if not self._outbox.put(subject, data, f"{self._sender}-{ts}-{self._number}"):
             self._counts["alerts_dropped"] += 1
 
     async def drained(self, timeout: float) -> bool:

@@ -111,7 +111,6 @@ class CaptureMarket(Engine):
         self._due = NEVER
         self._slots: dict[int, int] = {}
         self._last, self._wall = -NEVER, 0
-        self.records_played = 0
         self.on_resize(self._view)
         self.bind(0, k.G_REPORT, PythonCall(self._on_report, None))
         self._read()
@@ -156,7 +155,6 @@ class CaptureMarket(Engine):
             raise RuntimeError("the capture's kernel stopped")
         done = self._scalars[k.S_X]
         if done:
-            self.records_played += done
             self._rows = self._rows[done:]
             self._order = self._order[: len(self._rows)]
             if len(self._rows):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 from tidegate.marketdata.binance_instruments import Market
 from tidegate.venue.sim.sockets import Outlet, Outlets, encode
 
@@ -32,7 +30,6 @@ class Hub:
     def __init__(self, outlets: Outlets) -> None:
         self._outlets = outlets
         self._channels: dict[Key, Channel] = {}
-        self.published: Counter[str] = Counter()
         self.cut_next = 0
         """So many frames are still to be cut off in their middle, on demand."""
 

@@ -17,7 +17,6 @@ from tidegate.venue.sim.corrections import fill_after_cancel
 from tidegate.venue.sim.exchange import Exchange
 from tidegate.venue.sim.faults import Faults
 from tidegate.venue.sim.limits import Limits
-from tidegate.venue.sim.listing import Listing
 from tidegate.venue.sim.order import Order, Trade
 from tidegate.venue.sim.refusal import Refused
 from tidegate.venue.sim.views import Json, futures_order, order_view, spot_answer, spot_canceled
@@ -269,9 +268,3 @@ def window(items: list[Any], params: Any, id_name: str, time_of: Any) -> list[An
     if end:
         items = [item for item in items if time_of(item) // MS <= end]
     return items[:limit] if start else items[-limit:]
-
-
-def listings_asked(desk: OrderDesk, call: Call) -> list[Listing]:
-    """The symbols a request is about: the one it names, else all of its market."""
-    one = maybe_listing(desk.exchange.listings, call.market, call.params)
-    return [one] if one else desk.exchange.listings.of(call.market)

@@ -45,7 +45,7 @@ class Outlet:
         self.pending: list[bytes] = []
         self.names: set[str] = set()
         self.owner = ""
-        self.combined = self.subscribed = False
+        self.combined = False
 
     def write(self) -> bool:
         """Write what is pending; False where the client has left too much unread, and was cut off."""

@@ -75,6 +75,10 @@ class LogFile:
         self._open()
         atexit.register(self.close)
 
+    def debug(self, event: str, text: str = "", **fields: Any) -> None:
+        """What only matters when looking for a fault."""
+        self.write("debug", event, text, **fields)
+
     def info(self, event: str, text: str = "", **fields: Any) -> None:
         """What happened."""
         self.write("info", event, text, **fields)

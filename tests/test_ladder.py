@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 LADDER = (
-    "model", "kernel", "log", "marketdata", "risk", "execution", "strategy", "venue", "analytics", "store",
+    "model", "kernel", "log", "access", "marketdata", "risk", "execution", "strategy", "venue", "analytics", "store",
     "report", "sim", "ops", "console", "config", "cli",
 )  # fmt: skip
 ALIASES = {

@@ -208,6 +208,9 @@ def test_what_is_declared_says_where_subjects_go():
     log = declared(3)
     assert [spec.name for spec in log.streams] == [
         *(f"{kind}_{n}" for n in range(3) for kind in ("LANE", "EVT")),
+        "HALT",
+        "LEASES",
+        "AUDIT",
         "DEAD",
         "ALERT",
     ]
@@ -216,6 +219,9 @@ def test_what_is_declared_says_where_subjects_go():
         "evt.0": "EVT_0",
         "dead.1": "DEAD",
         "alert.gap": "ALERT",
+        "halt.event": "HALT",
+        "lease.report": "LEASES",
+        "audit.record": "AUDIT",
         "md.X.Y": "",
         "evt": "",
     }

@@ -70,8 +70,9 @@ class Declared(NamedTuple):
         raise UserError(f"log: no bucket {name!r}{nearest(name, [spec.name for spec in self.buckets])}")
 
 
-BUCKETS = {"LEASE": 64 << 20, "SNAP": 4 * _GIB, "STATE": _GIB}
-"""The buckets and the most bytes each holds: owners of lanes and live instances; lanes' snapshots; saved states."""
+BUCKETS = {"LEASE": 64 << 20, "SNAP": 4 * _GIB, "STATE": _GIB, "ACCESS": 64 << 20}
+"""The buckets and the most bytes each holds: owners of lanes and live instances; lanes' snapshots; saved states;
+identities."""
 
 
 def declared(lanes: int, durability: str = "process") -> Declared:
@@ -87,6 +88,10 @@ def declared(lanes: int, durability: str = "process") -> Declared:
             streams.append(
                 StreamSpec(name, (subject,), 14 * _DAY, 16 * _GIB, "refuse", DUPLICATE_WINDOW, copies)
             )
+    for name in ("HALT", "LEASES", "AUDIT"):
+        age = 3650 * _DAY if name == "AUDIT" else 365 * _DAY
+        subjects = (f"{_FIRST[name]}.>",)
+        streams.append(StreamSpec(name, subjects, age, 4 * _GIB, "refuse", DUPLICATE_WINDOW, copies))
     for name, subject in (("DEAD", "dead.>"), ("ALERT", "alert.>")):
         streams.append(StreamSpec(name, (subject,), 90 * _DAY, _GIB, "drop oldest", DUPLICATE_WINDOW, copies))
     buckets = tuple(BucketSpec(name, size, copies) for name, size in BUCKETS.items())
@@ -94,7 +99,8 @@ def declared(lanes: int, durability: str = "process") -> Declared:
 
 
 _KINDS = {"lane": "LANE_", "evt": "EVT_"}
-_NAMES = {"dead": "DEAD", "alert": "ALERT"}
+_NAMES = {"dead": "DEAD", "alert": "ALERT", "halt": "HALT", "lease": "LEASES", "audit": "AUDIT"}
+_FIRST = {name: first for first, name in _NAMES.items()}
 
 
 def stream_of(subject: str) -> str:

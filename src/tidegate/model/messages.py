@@ -129,6 +129,47 @@ class ScopeState(Message):
     scope: int
     state: int
     reason: int = 0
+    instrument: int = -1
+    """The state is this instrument's where it is ≥ 0; `scope` is then −1."""
+    epoch: int = 0
+    """Halt epoch: the place of the halt in the log's HALT stream; 0 for a state that came from elsewhere."""
+
+
+class LeaseGrant(Message):
+    """The allocator's word: what this lane was ever granted of a limit, in all. The highest counts, so a grant may
+    come twice, late or out of order.
+
+    `scope` and `field` name the limit (`risk.leases`), `instrument` where it is one of an instrument (else −1).
+    """
+
+    scope: int
+    field: int
+    instrument: int
+    granted: int
+
+
+class LeaseReturn(Message):
+    """The lane is to give back up to `amount` of a lease: what it does not use goes, at this place in its log."""
+
+    scope: int
+    field: int
+    instrument: int
+    amount: int
+
+
+class LimitsChange(Message):
+    """The limits from here on: the whole document (`risk.limits`, as JSON) and its version. From `effective` (ns) on."""
+
+    version: int
+    limits: bytes
+    effective: int = 0
+
+
+class DynamicLimit(Message):
+    """An instrument's limits are held to `factor` parts per million of what people set (`risk.dynamic`)."""
+
+    instrument: int
+    factor: int
 
 
 class LaneEpoch(Message):
@@ -161,6 +202,9 @@ class SendNew(Message):
     display_qty: int
     offset: int
     expire_ts: int
+    strategy: int = -1
+    halt_epoch: int = 0
+    """The last halt the lane knew of when it let the order pass: a gateway that knows a later one drops it."""
 
 
 class SendCancel(Message):
@@ -180,6 +224,8 @@ class SendReplace(Message):
     account: int = 0
     instrument: int = 0
     side: Side = Side.BUY
+    strategy: int = -1
+    halt_epoch: int = 0
 
 
 class SendStatus(Message):
@@ -188,6 +234,25 @@ class SendStatus(Message):
     cl_ord_id: int
     account: int = 0
     instrument: int = 0
+
+
+# To the allocator of limits.
+
+
+class LeaseReport(Message):
+    """Where a lane stands with a lease: granted and returned in all, and what is used of the difference.
+
+    `wanted` is how much more it would have.
+    """
+
+    lane: int
+    scope: int
+    field: int
+    instrument: int
+    granted: int
+    returned: int
+    used: int
+    wanted: int = 0
 
 
 # To strategies and everybody who listens.

@@ -10,8 +10,13 @@ import msgspec
 from tidegate.model.messages import (
     CancelAll,
     CancelOrder,
+    DynamicLimit,
     Funding,
     LaneEpoch,
+    LeaseGrant,
+    LeaseReport,
+    LeaseReturn,
+    LimitsChange,
     Mark,
     Message,
     NewOrder,
@@ -31,6 +36,7 @@ VERSION = 1
 
 Carried = (
     NewOrder | CancelOrder | ReplaceOrder | CancelAll | Report | Mark | Tick | Funding | ScopeState | LaneEpoch
+    | LeaseGrant | LeaseReturn | LeaseReport | LimitsChange | DynamicLimit
     | SendNew | SendCancel | SendReplace | SendStatus | OrderEvent
 )  # fmt: skip
 

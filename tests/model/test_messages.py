@@ -31,6 +31,8 @@ def of_field(kind):
         return st.booleans()
     if kind is str:
         return st.text()
+    if kind is bytes:
+        return st.binary()
     if typing.get_args(kind):
         return st.one_of(*(of_field(part) for part in typing.get_args(kind)))
     return st.none() if kind is type(None) else st.sampled_from(kind)

@@ -3,7 +3,8 @@
 Each part has a system of its own: every service a process, the simulated venue, two busy strategies on a lane and an
 account each. A round is a blow and the wait until both trade again: until the venue's own record has an accepted
 order whose command was written after the blow. After its rounds a part stops the load and compares everything with the
-venue's record. Exit code 1, and what is wrong, where an order or fill was lost or doubled, or books differ.
+venue's record. Exit code 1, and what is wrong, where an order or fill was lost or doubled, books differ,
+or trading went on too late.
 
     python benchmarks/rounds.py [PART …] [--rounds 20] [--rate 100] [--json bench-out/rounds.json] [--keep]
 """
@@ -53,8 +54,10 @@ class Result:
     @property
     def violations(self) -> list[str]:
         """What must not be."""
-        found = [*self.lost, *self.doubled, *self.differ]
-        return [*found, self.trouble] if self.trouble else found
+        late = [
+            f"trading again only after {s:.2f} s (≤ {self.bound:g})" for s in self.again if s > self.bound
+        ]
+        return [*self.lost, *self.doubled, *self.differ, *late, *filter(None, [self.trouble])]
 
 
 async def play(part: Part, rounds: int, rate: float, home: Path) -> Result:

@@ -107,5 +107,5 @@ def test_the_command_refuses_what_cannot_be(monkeypatch, capsys):
 
 def test_the_slope_of_memory_is_told_by_the_hour():
     memory = [(60.0 * n, 400 + 0.5 * n + (30 if n % 7 == 0 else 0)) for n in range(60)]
-    assert Soaked(memory=memory).slope() == pytest.approx(30, abs=1)
-    assert Soaked(memory=memory[:1]).slope() == 0.0
+    assert Soaked(memory={7: memory[:5], 8: memory}).slope() == pytest.approx(30, abs=1)
+    assert Soaked(memory={7: memory[:1]}).slope() == 0.0

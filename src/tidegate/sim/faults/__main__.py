@@ -26,6 +26,7 @@ def main() -> int:
     ask.add_argument("--minutes", type=float, default=10.0, help="virtual minutes a run")
     ask.add_argument("--schedule", type=Path, help="faults from this file, not from the seed")
     ask.add_argument("--soak", type=float, help="run seed after seed for so many real minutes")
+    ask.add_argument("--jobs", type=int, default=0, help="processes of a soak; one a core")
     ask.add_argument("--keep", type=Path, default=Path("runs/faults"), help="where failing schedules go")
     ask.add_argument("--no-shrink", action="store_true", help="do not look for the shortest schedule")
     chosen = ask.parse_args()
@@ -33,7 +34,7 @@ def main() -> int:
         if chosen.minutes <= 0:
             raise UserError(f"--minutes is {chosen.minutes}, must be above 0")
         if chosen.soak is not None:
-            outcome = _soak(chosen.seed, chosen.minutes, chosen.soak)
+            outcome = _soak(chosen.seed, chosen.minutes, chosen.soak, chosen.jobs)
         else:
             faults = schedule.read(chosen.schedule) if chosen.schedule else None
             outcome = run(chosen.seed, chosen.minutes, faults)
@@ -89,7 +90,7 @@ def _failed(outcome: Outcome, keep: Path, shorter: bool) -> None:
     console.print(f"again: {again}", style="bold")
 
 
-def _soak(first: int, minutes: float, real: float) -> Outcome | None:
+def _soak(first: int, minutes: float, real: float, jobs: int) -> Outcome | None:
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         bar = progress.add_task("soak", total=real * 60)
@@ -98,7 +99,7 @@ def _soak(first: int, minutes: float, real: float) -> Outcome | None:
             text = f"{done.seeds} seeds, {done.virtual:.0f} virtual minutes, {done.counts['faults']} faults"
             progress.update(bar, completed=passed, description=text)
 
-        done = soak(first, minutes, real * 60, told)
+        done = soak(first, minutes, real * 60, told, jobs)
     rate = 60 * done.virtual / done.real
     console.print(
         f"{done.seeds} seeds from {first}, {done.virtual:.0f} virtual minutes in {done.real / 60:.1f} real ones "
@@ -107,7 +108,7 @@ def _soak(first: int, minutes: float, real: float) -> Outcome | None:
     counts = done.counts
     console.print(
         f"{counts['faults']} faults, {counts['entries']} entries, {counts['orders']} orders, "
-        f"{counts['venue fills']} fills; memory {done.memory[-1][1]:.0f} MiB, {done.slope():+.1f} MiB an hour"
+        f"{counts['venue fills']} fills; memory {done.resident:.0f} MiB a process, {done.slope():+.1f} MiB an hour"
     )
     _recoveries(done.recoveries)
     return done.failed

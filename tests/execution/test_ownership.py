@@ -207,7 +207,13 @@ def test_a_refused_lane_goes_to_the_other_and_a_broken_one_to_nobody():
         await b.ownership.broken(other, "an invariant")
         await asyncio.sleep(3)
         assert other not in a.writes | b.writes
-        assert a.ownership.leases[other][0] == Lease("", a.ownership.leases[other][0].epoch, "an invariant")
+        epoch = a.ownership.leases[other][0].epoch
+        assert a.ownership.leases[other][0] == Lease("", epoch, "an invariant")
+        assert await a.ownership.mend(other) == "an invariant"
+        assert await a.ownership.mend(other) == ""
+        await asyncio.sleep(3)
+        assert other in a.writes | b.writes
+        assert a.ownership.leases[other][0].epoch == epoch + 1
         return True
 
     assert run(main())

@@ -238,7 +238,7 @@ class Ownership:
         self._wake.set()
 
     async def broken(self, lane: int, why: str) -> None:
-        """Nobody may write the lane until a person has looked and deleted the key: there is no command for it."""
+        """Nobody may write the lane until a person has looked: see `mend`."""
         lease, revision = self.leases[lane]
         self.mine.discard(lane)
         if lease.owner == self.ident:
@@ -246,3 +246,18 @@ class Ownership:
             with contextlib.suppress(LogError):
                 new = await self._bucket.update(f"lane.{lane}", msgspec.json.encode(value), revision)
                 self._know(lane, value, new)
+
+    async def mend(self, lane: int) -> str:
+        """A person has looked: the lane may be written again. What it was broken by; empty where it was not.
+
+        Its epoch stays, so that the next writer's is above all that went before. A lane whose log still breaks it
+        breaks again at once. Raises `LogError`.
+        """
+        lease, revision = self.leases[lane]
+        if lease.broken:
+            value = Lease("", lease.epoch)
+            self._know(
+                lane, value, await self._bucket.update(f"lane.{lane}", msgspec.json.encode(value), revision)
+            )
+            self._wake.set()
+        return lease.broken

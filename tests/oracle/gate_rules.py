@@ -334,8 +334,10 @@ class Rules(Books):
             raise Denied(R.GROSS_NOTIONAL, 18, book.cap(s, "gross"), gross + grown, s)
         end = pos + self.buys[s, i] if buy else pos - self.sells[s, i]
         after = net - whole(self.marked_unit(i) * end) + whole(unit * (end + (lots if buy else -lots)))
-        if abs(after) > book.cap(s, "net") and abs(after) > abs(net):
-            raise Denied(R.NET_NOTIONAL, 18, book.cap(s, "net"), abs(after), s)
+        # A buy is judged by the worst long, a sell by the worst short, whatever the other is.
+        sign = 1 if buy else -1
+        if sign * after > book.cap(s, "net") and sign * after > sign * net:
+            raise Denied(R.NET_NOTIONAL, 18, book.cap(s, "net"), sign * after, s)
         buffer = book.total(s, "margin_buffer")
         if self.scopes.levels[s] is Level.ACCOUNT and buffer is not None and buffer.is_finite():
             capital = self.scopes.accounts[order.account].capital

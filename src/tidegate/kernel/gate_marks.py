@@ -39,6 +39,7 @@ from tidegate.kernel.gate_state import (
     P_PNL,
     P_STATE,
     P_TRADED,
+    S_RECOVERING,
     S_REDUCE_ONLY,
     X_MEMORY,
     X_PRICE,
@@ -136,7 +137,12 @@ def gate_funding(g: Any, instrument: int, rate_e8: int, price: int, ts: int) -> 
 
 @inline
 def gate_set_state(g: Any, scope: int, state: int, ts: int) -> None:
-    """People, or the halt service, set a scope's state. Raised above REDUCE_ONLY, its drawdown starts anew."""
+    """People, or the halt service, set a scope's state. Raised above REDUCE_ONLY, its drawdown starts anew.
+
+    A scope or a state that does not exist changes nothing.
+    """
+    if scope < 0 or scope >= g.scope.shape[0] or state < 0 or state > S_RECOVERING:
+        return
     roll_day(g, ts)
     row = g.scope[scope]
     row[P_STATE], row[P_CAUSE], row[P_CAUSE_LIMIT], row[P_CAUSE_VALUE] = state, 0, 0, 0

@@ -40,7 +40,8 @@ from tidegate.kernel.gate_state import (
     P_LONG,
     P_MARGIN,
     P_MAX_GROSS,
-    P_MAX_NET,
+    P_MAX_NET_LONG,
+    P_MAX_NET_SHORT,
     P_MAX_OPEN,
     P_MAX_ORDERS,
     P_MAX_TRADED,
@@ -84,12 +85,12 @@ def check_notional(
     long, short = cell[C_POS] + cell[C_BUYS], cell[C_POS] - cell[C_SELLS]
     if side == BUY:
         long += lots
-        before = scope[P_LONG]
-        after = before + whole(unit * long) - cell[C_LONG]
+        further, most = whole(unit * long) - cell[C_LONG], scope[P_MAX_NET_LONG]
+        net = scope[P_LONG] + further
     else:
         short -= lots
-        before = scope[P_SHORT]
-        after = before + whole(unit * short) - cell[C_SHORT]
+        further, most = cell[C_SHORT] - whole(unit * short), scope[P_MAX_NET_SHORT]
+        net = further - scope[P_SHORT]
     worst = unit * max(abs(long), abs(short))
     grown = whole(worst) - cell[C_GROSS]
     more = whole(worst * margin) - cell[C_MARGIN]
@@ -98,8 +99,8 @@ def check_notional(
     reason, control, limit, value = 0, 18, scope[P_MAX_GROSS], scope[P_GROSS] + grown
     if grown > 0 and value > limit:
         reason = GROSS_NOTIONAL
-    elif abs(after) > scope[P_MAX_NET] and abs(after) > abs(before):
-        reason, limit, value = NET_NOTIONAL, scope[P_MAX_NET], abs(after)
+    elif further > 0 and net > most:
+        reason, limit, value = NET_NOTIONAL, most, net
     elif judge_margin and keep >= 0 and more > 0 and scope[P_MARGIN] + more > allowed:
         reason, control, limit, value = MARGIN, 20, allowed, scope[P_MARGIN] + more
     return deny(out, reason, control, limit, value, s)

@@ -122,7 +122,8 @@ CELL_WORDS = 20
     P_MAX_ORDERS,
     P_MAX_OPEN,
     P_MAX_GROSS,
-    P_MAX_NET,
+    P_MAX_NET_LONG,  # the worst long and the worst short, each counted up
+    P_MAX_NET_SHORT,
     P_KEEP,  # parts per million of equity that margin may use; -1: margin is not judged here
     P_MAX_LOSS,
     P_MAX_DRAWDOWN,
@@ -131,7 +132,7 @@ CELL_WORDS = 20
     P_NEW_BURST,
     P_CANCEL_GAP,
     P_CANCEL_BURST,
-) = range(29)
+) = range(30)
 SCOPE_WORDS = 32
 
 # `inst`, one row an instrument.

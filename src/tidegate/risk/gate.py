@@ -11,6 +11,7 @@ import struct
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
+import msgspec
 import numpy as np
 
 from tidegate.kernel import gate_commands as do
@@ -20,7 +21,10 @@ from tidegate.kernel.layout import O_CHARGE
 from tidegate.model.instrument import Universe
 from tidegate.model.order import Order
 from tidegate.model.time import MINUTE
+from tidegate.risk import lease_fields
 from tidegate.risk.build import build
+from tidegate.risk.in_force import InForce
+from tidegate.risk.lease_fields import NO_INSTRUMENT
 from tidegate.risk.limits import Limits
 from tidegate.risk.reasons import Reason, describe
 from tidegate.risk.scopes import ScopeTable, State
@@ -56,6 +60,7 @@ class Gate:
         self.state: GateState = build(
             universe, scopes, limits, base_currency, fx or {}, open_orders, day_start, volatility_memory
         )
+        self.in_force = InForce(self.state)
         one = allocate_play(self.state)
         self._one = Played(one)
         self._address = self._one.address
@@ -197,24 +202,51 @@ class Gate:
         self._tell(do.FUNDING, instrument, rate, price, ts)
 
     def set_state(self, scope: int, state: State | int, ts: int) -> None:
-        """People, or the halt service, set a scope's state."""
-        self._tell(do.SET_STATE, scope, int(state), ts, 0)
+        """People, or the halt service, set a scope's state; raises `ValueError` for what does not exist."""
+        if not 0 <= scope < len(self.scopes):
+            raise ValueError(f"scope {scope} of {len(self.scopes)}")
+        self._tell(do.SET_STATE, scope, int(State(state)), ts, 0)
+
+    def set_limit(self, scope: int, field: int, instrument: int, value: int) -> None:
+        """From here on this gate has `value` of an additive limit (`risk.lease_fields.Field`), lent to it.
+
+        `instrument` is −1 for a field of the whole scope. In force is the smaller of this and what people set;
+        `gate_state.UNLIMITED` lifts it. What is used beyond it stays, and only what reduces passes. Raises
+        `ValueError` for a scope, field or instrument that does not exist, and a value below 0.
+        """
+        self.in_force.lend(scope, field, instrument, value)
+
+    def use(self, scope: int, field: int, instrument: int = NO_INSTRUMENT) -> int:
+        """What is used of an additive limit now, as the gate compares it: NET_LONG, NET_SHORT, LONG and SHORT are
+        below 0 while the scope is on the other side at worst; then nothing of the limit is used."""
+        return lease_fields.use(self.state, scope, field, instrument)
+
+    def limit_of(self, scope: int, field: int, instrument: int = NO_INSTRUMENT) -> int:
+        """The additive limit in force, `gate_state.UNLIMITED` for none."""
+        return lease_fields.limit(self.state, scope, field, instrument)
+
+    def human_limit(self, scope: int, field: int, instrument: int = NO_INSTRUMENT) -> int:
+        """The same limit as people set it, whatever is lent."""
+        return self.in_force.human(scope, field, instrument)
 
     def scope_state(self, scope: int) -> State:
         """A scope's own state; an order is judged by the most severe on its chain."""
         return State(int(self.state.scope[scope, 0]))
 
     def state_bytes(self) -> bytes:
-        """All that calls have changed, canonically: the arrays of `MUTABLE` one after another."""
-        return b"".join(getattr(self.state, name).tobytes() for name in MUTABLE)
+        """All that calls have changed, canonically: the arrays of `MUTABLE` one after another, then the leases."""
+        arrays = [getattr(self.state, name).tobytes() for name in MUTABLE]
+        return b"".join([*arrays, self.in_force.save()])
 
     def load(self, data: bytes) -> None:
         """The inverse of `state_bytes`, for a gate built from the same universe, scopes and limits."""
         size = sum(getattr(self.state, name).nbytes for name in MUTABLE)
-        if len(data) != size:
+        try:
+            self.in_force.load(data[size:])
+        except msgspec.MsgspecError:
             raise ValueError(
-                f"gate snapshot has {len(data)} bytes, this gate's state has {size}: built differently?"
-            )
+                f"gate snapshot has {len(data)} bytes, this gate's arrays have {size}: built differently?"
+            ) from None
         offset = 0
         for name in MUTABLE:
             array = getattr(self.state, name)

@@ -47,17 +47,38 @@ _CONTINGENCY = tuple(Contingency)
 _FILLED, _TRADE = OrdStatus.FILLED, ExecType.TRADE  # an enumeration's member is slow to reach in Python 3.11
 
 
+RESERVED = frozenset((
+    "account", "after", "bracket", "cancel", "cancel_all", "deliver", "every", "host", "market", "market_number",
+    "name", "now", "number", "orders", "params", "replace", "restore", "stop", "submit", "subscribe_bars",
+    "subscribe_book", "subscribe_quotes", "subscribe_trades",
+))  # fmt: skip
+"""What hosts, markets and the base itself call by these names."""
+
+
 class StrategyParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Base of a strategy's parameters: typed, validated, and named in an error when unknown."""
 
 
 class Strategy:
-    """Base class; see the module for how to use it. Units: ticks, lots, ns."""
+    """Base class; see the module for how to use it. Units: ticks, lots, ns.
+
+    A subclass overrides handlers, `save_state` and `load_state`; a name that the base stands on it may not take:
+    that is a `UserError` where the class is defined. What the base keeps for itself has names of its own
+    (`__markets`), which a subclass cannot hit.
+    """
 
     Params: ClassVar[type[StrategyParams]] = StrategyParams
 
     params: Any
     host: Host
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        taken = sorted(RESERVED & vars(cls).keys())
+        if taken:
+            raise UserError(
+                f"strategy class {cls.__name__}: {taken[0]!r} is a name of Strategy's own; call yours another"
+            )
 
     def __init__(self, name: str, number: int, account: int, params: StrategyParams) -> None:
         self.name = name
@@ -66,9 +87,9 @@ class Strategy:
         self.params = params
         self.orders: dict[int, StrategyOrder] = {}
         """Open orders by command id."""
-        self._commands = 0
-        self._ended: OrderedDict[int, StrategyOrder] = OrderedDict()
-        self._markets: dict[int, Market] = {}
+        self.__commands = 0
+        self.__ended: OrderedDict[int, StrategyOrder] = OrderedDict()
+        self.__markets: dict[int, Market] = {}
 
     # What a user overrides.
 
@@ -124,9 +145,9 @@ class Strategy:
 
     def market_number(self, number: int) -> Market:
         """The market of an instrument's number in the run."""
-        found = self._markets.get(number)
+        found = self.__markets.get(number)
         if found is None:
-            found = self._markets[number] = Market(self, number)
+            found = self.__markets[number] = Market(self, number)
         return found
 
     def subscribe_quotes(self, market: Market) -> None:
@@ -180,8 +201,8 @@ class Strategy:
         stop_price: int, display_qty: int, offset: int, expire_ts: int, links: tuple[int, int, int],
     ) -> StrategyOrder:  # fmt: skip
         """Write the command of a new order and hand it over; use `Market.buy`, `sell` or `submit`."""
-        self._commands += 1
-        cmd_id = (self.number << _CMD_SHIFT) | self._commands
+        self.__commands += 1
+        cmd_id = (self.number << _CMD_SHIFT) | self.__commands
         bid, ask, seen = self.host.touch(market.number)
         command = NewOrder(
             self.host.now(), cmd_id, self.account, self.number, market.number, side, ord_type, qty, price,
@@ -223,21 +244,21 @@ class Strategy:
             if order.open:
                 self.orders[order.cmd_id] = order
             else:
-                self._remember(order)
+                self.__remember(order)
         if view.last_cmd:
-            self._commands = (view.last_cmd & _COUNTER) + _IN_FLIGHT
+            self.__commands = (view.last_cmd & _COUNTER) + _IN_FLIGHT
 
-    def _remember(self, order: StrategyOrder) -> None:
+    def __remember(self, order: StrategyOrder) -> None:
         """Keep an ended order for a while: a fill can still arrive after a cancel was confirmed."""
-        self._ended[order.cmd_id] = order
-        if len(self._ended) > _REMEMBERED:
-            self._ended.popitem(last=False)
+        self.__ended[order.cmd_id] = order
+        if len(self.__ended) > _REMEMBERED:
+            self.__ended.popitem(last=False)
 
     def deliver(self, event: OrderEvent) -> None:
         """An order event of this strategy: move the order, then call the handlers."""
         order = self.orders.get(event.cmd_id)
         if order is None:
-            order = self._ended.get(event.cmd_id)
+            order = self.__ended.get(event.cmd_id)
             if order is None:
                 return
         order.adopt(event)
@@ -246,7 +267,7 @@ class Strategy:
                 order  # a bracket's exit may be followed by another of the same command
             )
         elif self.orders.pop(event.cmd_id, None) is not None:
-            self._remember(order)
+            self.__remember(order)
         self.on_order(order)
         if event.exec_type is _TRADE:
             self.on_fill(

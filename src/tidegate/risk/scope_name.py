@@ -51,7 +51,7 @@ def split(text: str) -> tuple[Kind, str]:
     try:
         kind = Kind(word)
     except ValueError:
-        hint = nearest(word, list(Kind))
+        hint = nearest(word, [k.value for k in Kind])
         raise UserError(
             f"scope {text!r}: write firm, or desk, account, strategy, instrument or venue and a name: desk:NAME{hint}"
         ) from None

@@ -21,7 +21,7 @@ from tidegate.execution.state import Settings
 from tidegate.model.instrument import Instrument, Universe
 from tidegate.ops.folder import replace
 from tidegate.risk.ledger import Ledger
-from tidegate.risk.limits import Limits, split
+from tidegate.risk.limits import ELSEWHERE, Limits, split
 from tidegate.risk.scopes import ScopeTable
 
 if TYPE_CHECKING:
@@ -141,9 +141,10 @@ class World:
     def fingerprint(self) -> str:
         """A hash of all that a lane's decisions depend on."""
         c = self.config
+        risk = {key: table for key, table in c.risk.items() if key not in ELSEWHERE}
         parts = (
             self.universe.instruments, c.accounts, list(c.strategies), [s.account for s in c.strategies.values()],
-            c.desks, c.risk, c.rates, c.run.base_currency, c.log.lanes, self.settings,
+            c.desks, risk, c.rates, c.run.base_currency, c.log.lanes, self.settings,
         )  # fmt: skip
         data = msgspec.json.encode(
             [msgspec.to_builtins(part, str_keys=True) for part in parts], order="sorted"

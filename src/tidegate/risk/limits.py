@@ -26,6 +26,8 @@ _NOT_NUMBERS = {
     "price_collar_floor", "dynamic_horizon", "dynamic_floor", "period_window", "duplicate_window", "self_match",
     "long", "short", "trade", "order_burst", "cancel_burst", "instruments",
 }  # fmt: skip
+ELSEWHERE = ("breakers", "dynamic")
+"""Tables of `[risk]` that are not limits of a scope: others read them."""
 _Table = TypeVar("_Table", bound="InstrumentLimits")
 
 
@@ -59,7 +61,8 @@ def _number(kind: type[Decimal], value: Any) -> Decimal:
     return kind(number / 100 if percent else number)
 
 
-def _decode(kind: type, value: Any) -> Any:
+def decode_value(kind: type, value: Any) -> Any:
+    """What a `Limit`, `Percent`, `Duration` or `Moment` is written as; raises `ValueError` (msgspec's `dec_hook`)."""
     if issubclass(kind, Decimal):
         return _number(kind, value)
     if value == UNLIMITED_TEXT and kind is Duration:
@@ -151,6 +154,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     @classmethod
     def load(cls, data: Mapping[str, Any], where: str = "risk") -> Limits:
         """From a decoded TOML table; a mistake is a `UserError` that names the place and the nearest key."""
+        _check_table(data, where)
+        data = {key: value for key, value in data.items() if key not in ELSEWHERE}
         _check_keys(data, cls, where)
         scopes: dict[str, Any] = {"firm": _scope(data.get("firm", {}), f"{where}.firm")}
         for level in ("desks", "accounts", "strategies"):
@@ -245,7 +250,7 @@ def _check_keys(data: Any, kind: type[msgspec.Struct], where: str) -> None:
 def _convert(data: Any, kind: type[_Table], where: str) -> _Table:
     _check_keys(data, kind, where)
     try:
-        table = msgspec.convert(data, kind, strict=False, dec_hook=_decode)
+        table = msgspec.convert(data, kind, strict=False, dec_hook=decode_value)
     except msgspec.ValidationError as error:
         text, _, path = str(error).partition(" - at `$")
         raise UserError(f"{where}{path.rstrip('`')}: {text}") from None

@@ -211,6 +211,7 @@ def test_what_is_declared_says_where_subjects_go():
         "HALT",
         "LEASES",
         "AUDIT",
+        "DEPLOY",
         "DEAD",
         "ALERT",
     ]
@@ -222,6 +223,7 @@ def test_what_is_declared_says_where_subjects_go():
         "halt.event": "HALT",
         "lease.report": "LEASES",
         "audit.record": "AUDIT",
+        "deploy.maker": "DEPLOY",
         "md.X.Y": "",
         "evt": "",
     }

@@ -88,8 +88,8 @@ def declared(lanes: int, durability: str = "process") -> Declared:
             streams.append(
                 StreamSpec(name, (subject,), 14 * _DAY, 16 * _GIB, "refuse", DUPLICATE_WINDOW, copies)
             )
-    for name in ("HALT", "LEASES", "AUDIT"):
-        age = 3650 * _DAY if name == "AUDIT" else 365 * _DAY
+    for name in ("HALT", "LEASES", "AUDIT", "DEPLOY"):
+        age = 3650 * _DAY if name in ("AUDIT", "DEPLOY") else 365 * _DAY
         subjects = (f"{_FIRST[name]}.>",)
         streams.append(StreamSpec(name, subjects, age, 4 * _GIB, "refuse", DUPLICATE_WINDOW, copies))
     for name, subject in (("DEAD", "dead.>"), ("ALERT", "alert.>")):
@@ -99,7 +99,14 @@ def declared(lanes: int, durability: str = "process") -> Declared:
 
 
 _KINDS = {"lane": "LANE_", "evt": "EVT_"}
-_NAMES = {"dead": "DEAD", "alert": "ALERT", "halt": "HALT", "lease": "LEASES", "audit": "AUDIT"}
+_NAMES = {
+    "dead": "DEAD",
+    "alert": "ALERT",
+    "halt": "HALT",
+    "lease": "LEASES",
+    "audit": "AUDIT",
+    "deploy": "DEPLOY",
+}
 _FIRST = {name: first for first, name in _NAMES.items()}
 
 

@@ -172,6 +172,23 @@ class DynamicLimit(Message):
     factor: int
 
 
+class SlotShare(Message):
+    """How the limits of a strategy are shared between its live slot and its candidate's, in parts per million of what
+    people set (`risk.slots`). `live` and `candidate` are scopes of the scope table."""
+
+    live: int
+    candidate: int
+    live_ppm: int
+    candidate_ppm: int
+
+
+class HandOver(Message):
+    """All that strategy `source` holds in this lane is `target`'s from here on, at the mark. Numbers of strategies."""
+
+    source: int
+    target: int
+
+
 class LaneEpoch(Message):
     """A new writer begins here in the lane's log: what follows from later entries, it alone sends out.
 

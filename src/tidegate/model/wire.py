@@ -12,6 +12,7 @@ from tidegate.model.messages import (
     CancelOrder,
     DynamicLimit,
     Funding,
+    HandOver,
     LaneEpoch,
     LeaseGrant,
     LeaseReport,
@@ -28,6 +29,7 @@ from tidegate.model.messages import (
     SendNew,
     SendReplace,
     SendStatus,
+    SlotShare,
     Tick,
 )
 
@@ -37,6 +39,7 @@ VERSION = 1
 Carried = (
     NewOrder | CancelOrder | ReplaceOrder | CancelAll | Report | Mark | Tick | Funding | ScopeState | LaneEpoch
     | LeaseGrant | LeaseReturn | LeaseReport | LimitsChange | DynamicLimit
+    | SlotShare | HandOver
     | SendNew | SendCancel | SendReplace | SendStatus | OrderEvent
 )  # fmt: skip
 

@@ -35,6 +35,7 @@ def observe(gate: Gate) -> dict[str, Any]:
         ]
         for i in range(n)
     ]
+    seen["halted"] = state.inst[:, g.I_STATE].tolist()
     return seen
 
 

@@ -86,7 +86,11 @@ class OracleGate(Rules):
         leaves = qty if held is None else qty - order.cum_qty
         lots = leaves if held is None else max(0, leaves - held.lots)
         shrinks = held is not None and lots == 0 and sign * (price - order.price) <= 0
+        if self.halted[i] is State.WARN:
+            self.warnings |= 1 << 27
         if not shrinks and not self.reduces(chain[0], order, lots):
+            if self.halted[i] >= State.REDUCE_ONLY:
+                raise Denied(R.INSTRUMENT_REDUCE_ONLY, 27, 0, lots, 0)
             self.limits_set(order, risk_only=True)
             age, scope = self.rule(order, "max_age", int)
             if not known:
@@ -254,6 +258,9 @@ class OracleGate(Rules):
         self.state[s], self.cause[s] = state, (0, 0, 0)
         if state < State.REDUCE_ONLY:
             self.peak[s] = self.pnl(s)
+
+    def set_instrument_state(self, i: int, state: State, ts: int) -> None:
+        self.halted[i] = state
 
     def roll(self, ts: int) -> None:
         if ts >= self.day_ends:

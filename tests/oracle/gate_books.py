@@ -73,6 +73,7 @@ class Books:
         self.peak = [0] * len(scopes)
         self.day_pnl = [0] * len(scopes)
         self.state = [State.ACTIVE] * len(scopes)
+        self.halted = [State.ACTIVE] * n
         self.cause: list[tuple[int, int, int]] = [(0, 0, 0)] * len(scopes)
         self.tat = {"new": [0] * len(scopes), "cancel": [0] * len(scopes)}
         self.recent = [deque[tuple[Any, ...]](maxlen=64) for _ in scopes.strategies]
@@ -162,6 +163,7 @@ class Books:
                 ]
         seen["open"] = sorted([n, o.lots, o.value, o.worst] for n, o in self.open.items())
         seen["marks"] = [[m.bid, m.ask, m.ts, m.count, m.variance] for m in self.marks]
+        seen["halted"] = [int(state) for state in self.halted]
         return seen
 
     @remember

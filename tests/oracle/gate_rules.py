@@ -52,6 +52,8 @@ class Rules(Books):
                 raise Denied(R.SCOPE_KILLED, 27, 0, State.KILLED, s)
             if self.state[s] is State.CANCEL_ONLY:
                 raise Denied(R.SCOPE_CANCEL_ONLY, 27, 0, State.CANCEL_ONLY, s)
+        if self.halted[i] in (State.CANCEL_ONLY, State.KILLED):
+            raise Denied(R.INSTRUMENT_HALTED, 27, 0, self.halted[i], 0)
         item, me = self.universe[i], chain[0]
         lists = [self.book_of.total(s, "trade") for s in chain]
         lists = [names for names in lists if names is not None]

@@ -106,7 +106,7 @@ class World:
         self.steps = [20, 20, 6, 80]
         self.live: dict[int, Order] = {}
         self.done: list[tuple[Order, int, int, int]] = []
-        self.down: list[int] = []
+        self.down: list[tuple[str, int]] = []
         self.next_id = 1
         self.last: Order | None = None
 
@@ -172,7 +172,8 @@ class World:
             self.ts += r.choice((0, 0, 1, 2, 5, 20, 60, 200)) * MS
             draw = r.random()
             if self.down and r.random() < 0.1:
-                yield "set_state", (self.down.pop(), State.ACTIVE, self.ts)
+                what, number = self.down.pop()
+                yield what, (number, State.ACTIVE, self.ts)
             elif draw < 0.42 or (not self.live and draw < 0.96):
                 order = self.order()
                 self.last = order
@@ -199,9 +200,10 @@ class World:
                     (r.randrange(4), r.randint(-30_000, 30_000), self.mids[0] + r.randint(-9, 9), self.ts),
                 )
             elif draw < 0.985:
-                scope = r.randrange(len(SCOPES))
-                self.down.append(scope)
-                yield "set_state", (scope, State(r.choice((0, 0, 0, 0, 1, 2, 3, 4, 5))), self.ts)
+                what, of = ("set_state", SCOPES) if r.random() < 0.8 else ("set_instrument_state", UNIVERSE)
+                number = r.randrange(len(of))
+                self.down.append((what, number))
+                yield what, (number, State(r.choice((0, 0, 0, 0, 1, 2, 3, 4, 5))), self.ts)
             elif draw < 0.99 and self.done:
                 order, qty, price, fee = r.choice(self.done[-20:])
                 yield "book", (order, -qty, price, -fee, self.ts)

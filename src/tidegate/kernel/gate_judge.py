@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tidegate.kernel.gate_charge import charged_value, set_charge, take_charge
-from tidegate.kernel.gate_codes import GATE_FULL, NO_LIMIT, ORDER_THROTTLE
+from tidegate.kernel.gate_codes import GATE_FULL, INSTRUMENT_REDUCE_ONLY, NO_LIMIT, ORDER_THROTTLE
 from tidegate.kernel.gate_limits import (
     check_band,
     check_collar,
@@ -29,6 +29,7 @@ from tidegate.kernel.gate_state import (
     I_ASK,
     I_BID,
     I_MARK_TS,
+    I_STATE,
     L_OPEN,
     L_PRICE,
     L_VALUE,
@@ -39,6 +40,8 @@ from tidegate.kernel.gate_state import (
     R_MISSING_RISK,
     R_MISSING_RISK_SCOPE,
     R_MISSING_SCOPE,
+    S_REDUCE_ONLY,
+    S_WARN,
     X_UNIT,
 )
 from tidegate.kernel.jit import inline, outline
@@ -115,7 +118,12 @@ def judge(
         leaves = qty - orders[k, O_CUM]
         lots = max(0, leaves - slot[L_OPEN])
         shrinks = lots == 0 and sign * (price - orders[k, O_PRICE]) <= 0
+    state = g.inst[i, I_STATE]
+    if state == S_WARN:
+        out[5] |= 1 << 27
     if not (shrinks or reduces(g, links[CH_STRATEGY], i, side, lots)):
+        if state >= S_REDUCE_ONLY:
+            return deny(out, INSTRUMENT_REDUCE_ONLY, 27, 0, lots, 0)
         if rules[R_MISSING_RISK] != 0:
             return deny(out, NO_LIMIT, 30, rules[R_MISSING_RISK], 0, rules[R_MISSING_RISK_SCOPE])
         reason = check_data(rules, i, known, bid, ask, seen, ts, out)

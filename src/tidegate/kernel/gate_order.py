@@ -10,6 +10,7 @@ from tidegate.kernel.gate_codes import (
     ACCOUNT_NOT_PERMITTED,
     BELOW_MIN_QTY,
     INSTRUMENT_EXPIRED,
+    INSTRUMENT_HALTED,
     INSTRUMENT_NOT_PERMITTED,
     INVALID_DISPLAY,
     INVALID_EXEC_INST,
@@ -41,6 +42,7 @@ from tidegate.kernel.gate_state import (
     I_FLAGS,
     I_MAX_QTY,
     I_MIN_QTY,
+    I_STATE,
     MAX_LOTS,
     MAX_TICKS,
     P_STATE,
@@ -133,7 +135,7 @@ def check_known(g: Any, orders: Any, k: int, out: Any) -> int:
 
 @inline
 def check_permitted(g: Any, orders: Any, k: int, links: Any, rules: Any, ts: int, out: Any) -> int:
-    """Killed and cancel-only scopes (27), permissions (1), the restricted list and its windows (2)."""
+    """Killed and cancel-only scopes and instruments (27), permissions (1), the restricted list and its windows (2)."""
     for j in range(CH_STRATEGY, CH_STRATEGY + 4):
         s = links[j]
         if s >= 0:
@@ -141,6 +143,9 @@ def check_permitted(g: Any, orders: Any, k: int, links: Any, rules: Any, ts: int
             if state >= S_CANCEL_ONLY and state != S_RECOVERING:
                 return deny(out, SCOPE_KILLED if state == S_KILLED else SCOPE_CANCEL_ONLY, 27, 0, state, s)
     order = orders[k]
+    state = g.inst[order[O_INSTRUMENT], I_STATE]
+    if state >= S_CANCEL_ONLY and state != S_RECOVERING:
+        return deny(out, INSTRUMENT_HALTED, 27, 0, state, 0)
     side, kind, tif, scope = order[O_SIDE], order[O_TYPE], order[O_TIF], rules[R_PERMIT_SCOPE]
     opens, closes, last = rules[R_CLOSED_FROM], rules[R_CLOSED_TO], rules[R_LAST_ENTRY]
     reason, control, limit, value = 0, 1, 0, order[O_INSTRUMENT]

@@ -149,8 +149,9 @@ SCOPE_WORDS = 32
     I_BAD_MARKS,
     I_FX,  # the currency whose rate this instrument's marks move, -1 for none
     I_FX_QUOTE,  # … as quoted in this one
-) = range(12)
-INST_WORDS = 12
+    I_STATE,  # as a scope's, over all who trade it
+) = range(13)
+INST_WORDS = 16
 F_NEGATIVE, F_INVERSE = 1, 2
 
 # `real`, one row an instrument, then one a currency.

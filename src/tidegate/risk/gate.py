@@ -16,7 +16,7 @@ import numpy as np
 
 from tidegate.kernel import gate_commands as do
 from tidegate.kernel.gate_play import Played, allocate_play, gate_play
-from tidegate.kernel.gate_state import L_ID, MUTABLE, GateState
+from tidegate.kernel.gate_state import I_STATE, L_ID, MUTABLE, GateState
 from tidegate.kernel.layout import O_CHARGE
 from tidegate.model.instrument import Universe
 from tidegate.model.order import Order
@@ -207,6 +207,15 @@ class Gate:
             raise ValueError(f"scope {scope} of {len(self.scopes)}")
         self._tell(do.SET_STATE, scope, int(State(state)), ts, 0)
 
+    def set_instrument_state(self, instrument: int, state: State | int, ts: int) -> None:
+        """An instrument's own state, over all who trade it; raises `ValueError` for what does not exist.
+
+        REDUCE_ONLY and RECOVERING take what reduces the strategy's position, CANCEL_ONLY and KILLED cancels.
+        """
+        if not 0 <= instrument < len(self.universe):
+            raise ValueError(f"instrument {instrument} of {len(self.universe)}")
+        self.state.inst[instrument, I_STATE] = int(State(state))
+
     def set_limit(self, scope: int, field: int, instrument: int, value: int) -> None:
         """From here on this gate has `value` of an additive limit (`risk.lease_fields.Field`), lent to it.
 
@@ -232,6 +241,10 @@ class Gate:
     def scope_state(self, scope: int) -> State:
         """A scope's own state; an order is judged by the most severe on its chain."""
         return State(int(self.state.scope[scope, 0]))
+
+    def instrument_state(self, instrument: int) -> State:
+        """An instrument's own state."""
+        return State(int(self.state.inst[instrument, I_STATE]))
 
     def state_bytes(self) -> bytes:
         """All that calls have changed, canonically: the arrays of `MUTABLE` one after another, then the leases."""

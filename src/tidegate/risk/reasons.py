@@ -99,6 +99,12 @@ class Reason(IntEnum):
         27,
         "A reduce-only order is larger than what is left to reduce",
     )
+    INSTRUMENT_REDUCE_ONLY = (
+        codes.INSTRUMENT_REDUCE_ONLY,
+        27,
+        "The instrument may only be reduced, and this order does not",
+    )
+    INSTRUMENT_HALTED = codes.INSTRUMENT_HALTED, 27, "The instrument takes cancels only"
     NO_LIMIT = codes.NO_LIMIT, 30, "No limit is set for a control that needs one"
 
     WOULD_CROSS = 201, 0, "A post-only order would trade on arrival"
@@ -155,6 +161,16 @@ class Reason(IntEnum):
     STALE_REPORT = 326, 0, "Counted only: a report that later ones have overtaken"
     DUPLICATE_REPORT = 327, 0, "Counted only: a report that was adopted before"
     EARLY_BUST = 328, 0, "Counted only: a trade cancel or correct that came before its fill, applied with it"
+    INVALID_CONTROL = (
+        329,
+        0,
+        "Counted only: a state, limit, lease or factor of what does not exist, or that cannot be read",
+    )
+    LIMIT_BELOW_USE = (
+        330,
+        0,
+        "Counted only: a limit was lowered below what is in use; until it fits, only what reduces passes",
+    )
     LANE_FULL = 399, 0, "The lane's tables are full"
 
 

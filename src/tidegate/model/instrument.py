@@ -10,6 +10,7 @@ from functools import cached_property
 import msgspec
 
 from tidegate.model import money
+from tidegate.model.margin_tiers import Tier, TierTable, problem
 from tidegate.model.scale import ScaleError, from_steps, round_half_even, to_steps
 
 _NOT_NEGATIVE = (
@@ -24,6 +25,7 @@ class InstrumentKind(StrEnum):
     PERPETUAL = "perpetual"
     INVERSE_PERPETUAL = "inverse_perpetual"
     FUTURE = "future"
+    INVERSE_FUTURE = "inverse_future"
     OPTION = "option"
     FX = "fx"
     POOL = "pool"
@@ -62,6 +64,10 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     taker_fee: Decimal = Decimal(0)
     initial_margin: Decimal = Decimal(1)
     maintenance_margin: Decimal = Decimal(0)
+    tiers: tuple[Tier, ...] = ()
+    """Margin by a position's value (`docs/margin.md`); none: the two rates above, whatever the value."""
+    leverage: int = 0
+    """What accounts are set to at the venue; 0: the most that each tier gives."""
     expiry: int = 0
     """Last trading time, ns; 0 for none."""
     strike: Decimal = Decimal(0)
@@ -92,8 +98,13 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         strikeless = self.strike <= 0 and not self.negative_prices
         if self.kind is InstrumentKind.OPTION and (self.right is None or not self.expiry or strikeless):
             raise ValueError(f"instrument {self.id}: an option needs right, strike and expiry")
-        if self.kind is InstrumentKind.FUTURE and not self.expiry:
+        if self.kind in (InstrumentKind.FUTURE, InstrumentKind.INVERSE_FUTURE) and not self.expiry:
             raise ValueError(f"instrument {self.id}: a future needs an expiry")
+        wrong = problem(self.tiers) if self.tiers else ""
+        if wrong:
+            raise ValueError(f"instrument {self.id}: margin {wrong}")
+        if self.leverage < 0:
+            raise ValueError(f"instrument {self.id}: leverage is {self.leverage}, must not be below 0")
         if self.inverse and self.negative_prices:
             raise ValueError(f"instrument {self.id}: an inverse contract cannot have negative prices")
 
@@ -105,7 +116,7 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     @property
     def inverse(self) -> bool:
         """Quoted in one currency, settled in the other: value is `multiplier × quantity / price`."""
-        return self.kind is InstrumentKind.INVERSE_PERPETUAL
+        return self.kind in (InstrumentKind.INVERSE_PERPETUAL, InstrumentKind.INVERSE_FUTURE)
 
     @property
     def cash(self) -> bool:
@@ -116,6 +127,13 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     def settle_currency(self) -> str:
         """What profit, loss and fees are paid in."""
         return self.settle or (self.base if self.inverse else self.quote)
+
+    @cached_property
+    def margin_table(self) -> TierTable:
+        """Its tiers in minor units of the settlement currency; without any, one of the two rates."""
+        if self.tiers:
+            return TierTable(self.tiers, self.settle_currency)
+        return TierTable.flat(self.initial_margin, self.maintenance_margin, self.settle_currency)
 
     def ticks(self, price: str | int | Decimal) -> int:
         """Decimal price to ticks; an off-tick price is an error naming the nearest ticks."""

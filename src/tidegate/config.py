@@ -13,7 +13,7 @@ import importlib.util
 import sys
 import tomllib
 from collections.abc import Iterator
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from tidegate.config_live import ConnectionSection, LogSection, SimulatedSection
 from tidegate.errors import UserError, nearest
 from tidegate.model.time import duration, parse
 from tidegate.risk.limits import Limits
-from tidegate.risk.scopes import Account, ScopeTable, StrategyScope
+from tidegate.risk.scopes import NEXT, Account, ScopeTable, StrategyScope
 
 
 class RunSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -76,11 +76,16 @@ class AccountSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 
 class StrategySection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`[strategies.NAME]`: its class (a name of the library, `module:Class` or `file.py:Class`) and parameters."""
+    """`[strategies.NAME]`: its class (a name of the library, `module:Class` or `file.py:Class`) and parameters.
+
+    `canary`: the largest part of its limits that a new version may have while it is tried beside it ("10%"); empty: no
+    version can be deployed while the system runs (docs/deploy.md).
+    """
 
     type: str
     account: str
     params: dict[str, Any] = {}
+    canary: str = ""
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -130,6 +135,7 @@ def load(path: Path, overrides: dict[str, Any] | None = None) -> Config:
         if strategy.account not in config.accounts:
             hint = nearest(strategy.account, config.accounts)
             raise UserError(f"{path}: strategies.{name}.account: unknown account {strategy.account!r}{hint}")
+    slots_of(config, str(path))
     config_live.check(str(path), config.log, config.topology, config.simulated, config.strategies)
     return config
 
@@ -201,6 +207,27 @@ def _user_module(name: str, base: Path) -> Any:
     return module
 
 
+def slots_of(config: Config, where: str = "configuration") -> dict[str, Decimal]:
+    """The strategies that have a slot for a candidate, and the largest part of their limits that it may have."""
+    found: dict[str, Decimal] = {}
+    for name, section in config.strategies.items():
+        if not section.canary:
+            continue
+        text = section.canary.strip()
+        try:
+            part = Decimal(text[:-1]) / 100 if text.endswith("%") else Decimal(text)
+        except InvalidOperation:
+            part = Decimal(0)
+        if not 0 < part < 1:
+            raise UserError(
+                f'{where}: strategies.{name}.canary is {section.canary!r}; write a part of its limits, as "10%"'
+            )
+        if name + NEXT in config.strategies:
+            raise UserError(f"{where}: strategies.{name}{NEXT} is the name of {name}'s slot for new versions")
+        found[name] = part
+    return found
+
+
 def scopes_of(config: Config) -> ScopeTable:
     """The scope table: accounts and strategies numbered in the file's order."""
     desks = dict.fromkeys([*config.desks, *(a.desk for a in config.accounts.values() if a.desk)])
@@ -208,6 +235,10 @@ def scopes_of(config: Config) -> ScopeTable:
         Account(name=n, desk=a.desk, group=a.group, capital=a.capital) for n, a in config.accounts.items()
     ]
     strategies = [StrategyScope(name=n, accounts=(s.account,)) for n, s in config.strategies.items()]
+    strategies += [
+        StrategyScope(name=n + NEXT, accounts=(config.strategies[n].account,), slot_of=n, part=part)
+        for n, part in slots_of(config).items()
+    ]
     return ScopeTable(accounts, strategies, list(desks))
 
 

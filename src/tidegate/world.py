@@ -22,7 +22,7 @@ from tidegate.model.instrument import Instrument, Universe
 from tidegate.ops.folder import replace
 from tidegate.risk.ledger import Ledger
 from tidegate.risk.limits import ELSEWHERE, Limits, split
-from tidegate.risk.scopes import ScopeTable
+from tidegate.risk.scopes import NEXT, ScopeTable, Slots
 
 if TYPE_CHECKING:
     from tidegate.risk.gate import Gate
@@ -78,6 +78,20 @@ class World:
         return configuration.scopes_of(self.config)
 
     @cached_property
+    def slots(self) -> dict[str, Slots]:
+        """The strategies that new versions can be deployed of, by name."""
+        numbers = {strategy.name: n for n, strategy in enumerate(self.scopes.strategies)}
+        found = {}
+        for name, part in configuration.slots_of(self.config, str(self.path)).items():
+            live, candidate = numbers[name], numbers[name + NEXT]
+            account = self.accounts.index(self.config.strategies[name].account)
+            found[name] = Slots(
+                name, live, candidate, self.scopes.strategy_scope(live), self.scopes.strategy_scope(candidate),
+                account, self.lane_of(account), int(part * 1_000_000),
+            )  # fmt: skip
+        return found
+
+    @cached_property
     def rates(self) -> dict[str, str | Decimal]:
         """Rates to the base currency."""
         return configuration.rates_of(self.config, self.path, self.universe)
@@ -114,16 +128,20 @@ class World:
         return list(configuration.build_strategies(self.config, str(self.path), self.path.parent))
 
     def gate(self) -> Gate:
-        """A fresh gate."""
+        """A fresh gate. Slots for new versions are closed until something is deployed there."""
+        from tidegate.risk import slots
         from tidegate.risk.gate import Gate
 
-        return Gate(
+        made = Gate(
             self.universe,
             self.scopes,
             self.limits,
             base_currency=self.config.run.base_currency,
             fx=self.rates,
         )
+        for slot in self.slots.values():
+            slots.share(made, len(self.universe), slot.live_scope, slot.next_scope, slots.WHOLE, 0)
+        return made
 
     def ledger(self) -> Ledger:
         """A fresh ledger."""
@@ -146,6 +164,8 @@ class World:
             self.universe.instruments, c.accounts, list(c.strategies), [s.account for s in c.strategies.values()],
             c.desks, risk, c.rates, c.run.base_currency, c.log.lanes, self.settings,
         )  # fmt: skip
+        if self.slots:
+            parts = (*parts, [list(slot) for slot in self.slots.values()])
         data = msgspec.json.encode(
             [msgspec.to_builtins(part, str_keys=True) for part in parts], order="sorted"
         )

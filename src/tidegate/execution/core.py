@@ -23,7 +23,7 @@ import hashlib
 from collections.abc import Callable
 from typing import Any
 
-from tidegate.execution import commands, contingent, invariants, snapshot, timeouts
+from tidegate.execution import commands, contingent, invariants, slots, snapshot, timeouts
 from tidegate.execution.commands import Refused
 from tidegate.execution.ids import cl_ord_id
 from tidegate.execution.ports import Gate, Ledger
@@ -34,12 +34,14 @@ from tidegate.model.messages import (
     CancelAll,
     CancelOrder,
     Funding,
+    HandOver,
     Mark,
     Message,
     NewOrder,
     ReplaceOrder,
     Report,
     ScopeState,
+    SlotShare,
     Tick,
 )
 from tidegate.risk.reasons import Reason
@@ -64,6 +66,8 @@ COMMANDS: dict[type[Message], Handler] = {
     ReplaceOrder: commands.replace_order,
     CancelAll: commands.cancel_all,
     Mark: commands.mark,
+    SlotShare: slots.share,
+    HandOver: slots.hand_over,
 }
 FACTS: dict[type[Message], Handler] = {
     Report: report,

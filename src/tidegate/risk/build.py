@@ -13,7 +13,7 @@ from tidegate.kernel import gate_state as g
 from tidegate.model import money
 from tidegate.model.instrument import Instrument, Universe
 from tidegate.risk.controls import CONTROLS, Control
-from tidegate.risk.limits import InstrumentLimits, Limits, ScopeLimits, bits
+from tidegate.risk.limits import InstrumentLimits, Limits, ScopeLimits, bits, fraction
 from tidegate.risk.scopes import Level, ScopeTable
 
 UNSET = -1
@@ -65,6 +65,11 @@ class Tables:
         for number in range(1, len(scopes)):
             named = levels[scopes.levels[number]][0]
             self.general.append([named[n] for n in (scopes.names[number], "*") if n in named])
+        for strategy, slot in enumerate(scopes.strategies):
+            if slot.slot_of:
+                whole = [limits.strategies[n] for n in (slot.slot_of, "*") if n in limits.strategies]
+                own = [limits.strategies[slot.name]] if slot.name in limits.strategies else []
+                self.general[scopes.strategy_scope(strategy)] = own + [fraction(t, slot.part) for t in whole]
         for level, (named, where) in levels.items():
             known = [n for n, at in zip(scopes.names, scopes.levels, strict=True) if at is level]
             for name in named:

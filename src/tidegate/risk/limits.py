@@ -184,7 +184,12 @@ def split(limits: Limits, lanes: int) -> Limits:
     return msgspec.structs.replace(limits, firm=_part(limits.firm, lanes), desks=desks)
 
 
-def _part(scope: _Table, lanes: int) -> _Table:
+def fraction(scope: ScopeLimits, part: Decimal) -> ScopeLimits:
+    """The same limits with `part` (0 … 1) of every total; what is said of an order by itself stays."""
+    return _part(scope, 1 / part)
+
+
+def _part(scope: _Table, lanes: int | Decimal) -> _Table:
     changed: dict[str, Any] = {
         name: type(value)(value / lanes)
         for name in _SHARED

@@ -9,10 +9,14 @@ from __future__ import annotations
 
 from decimal import Decimal
 from enum import IntEnum
+from typing import NamedTuple
 
 import msgspec
 
 from tidegate.errors import UserError, nearest
+
+NEXT = ".next"
+"""The slot for a new version of strategy `NAME` is called `NAME.next`."""
 
 
 class Level(IntEnum):
@@ -48,10 +52,30 @@ class Account(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class StrategyScope(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One strategy and the accounts it may trade on."""
+    """One strategy and the accounts it may trade on.
+
+    `slot_of` names the strategy whose candidate's slot this is (`risk.slots`); where no table of limits names the slot,
+    it has `part` of what that strategy has in all.
+    """
 
     name: str
     accounts: tuple[str, ...]
+    slot_of: str = ""
+    part: Decimal = Decimal(1)
+
+
+class Slots(NamedTuple):
+    """A strategy's live slot and its candidate's: their strategy numbers and scopes. `part`: the most of the limits that
+    the candidate may have, in parts per million."""
+
+    name: str
+    live: int
+    candidate: int
+    live_scope: int
+    next_scope: int
+    account: int
+    lane: int
+    part: int
 
 
 class Chain(msgspec.Struct, frozen=True):

@@ -1,0 +1,211 @@
+"""Two versions on one lane: their limits are parts of one, and positions move without money moving."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tidegate.execution.core import Lane
+from tidegate.kernel.gate_state import UNLIMITED
+from tidegate.model.instrument import Instrument, InstrumentKind, Universe
+from tidegate.model.messages import HandOver, Mark, NewOrder, OrderEvent, Report, SendNew, SlotShare
+from tidegate.model.order import ExecType, OrdStatus, OrdType, Side
+from tidegate.risk.gate import Gate
+from tidegate.risk.lease_fields import Field
+from tidegate.risk.ledger import Ledger
+from tidegate.risk.limits import Limits, unlimited
+from tidegate.risk.reasons import Reason
+from tidegate.risk.scopes import Account, ScopeTable, StrategyScope
+from tidegate.risk.slots import WHOLE, share
+
+PERP = Instrument(
+    symbol="P", venue="X", kind=InstrumentKind.PERPETUAL, base="B", quote="USDT", tick=Decimal("0.01"), lot=Decimal(1),
+    initial_margin=Decimal("0.1"), maker_fee=Decimal(0), taker_fee=Decimal(0),
+)  # fmt: skip
+UNIVERSE = Universe([PERP])
+SCOPES = ScopeTable(
+    [Account(name="main", capital=Decimal(10**9))],
+    [
+        StrategyScope(name="a", accounts=("main",)),
+        StrategyScope(name="a.next", accounts=("main",), slot_of="a", part=Decimal("0.2")),
+    ],
+)
+LIVE, NEXT = SCOPES.strategy_scope(0), SCOPES.strategy_scope(1)
+
+
+def limits(position: int = 100, orders: int = 10):
+    import msgspec
+
+    base = unlimited()
+    every = base.strategies["*"]
+    tight = msgspec.structs.replace(
+        every, position=type(every.gross)(position), open_orders=type(every.gross)(orders),
+        orders_per_second=type(every.gross)(1000), loss=type(every.gross)(5000),
+    )  # fmt: skip
+    return Limits(firm=base.firm, accounts=base.accounts, strategies={"*": tight})
+
+
+def gate(position: int = 100):
+    return Gate(UNIVERSE, SCOPES, limits(position))
+
+
+def lane():
+    made = Lane(0, UNIVERSE, gate(), Ledger(UNIVERSE))
+    made.apply(Mark(1, 0, 9_999, 10_001))
+    return made
+
+
+class Trader:
+    """Sends orders of both strategies to a lane, acknowledges and fills them."""
+
+    def __init__(self):
+        self.lane, self.n, self.ts, self.exec_id = lane(), 0, 1, 0
+
+    def order(self, strategy, side, qty, price=10_000):
+        self.n += 1
+        self.ts += 10**9
+        out = self.lane.apply(
+            NewOrder(self.ts, (strategy << 40) | self.n, 0, strategy, 0, side, OrdType.LIMIT, qty, price,
+                     ref_bid=9_999, ref_ask=10_001, ref_ts=self.ts)
+        )  # fmt: skip
+        sent = [m for m in out if isinstance(m, SendNew)]
+        if not sent:
+            event = next(m for m in out if isinstance(m, OrderEvent))
+            assert event.status is OrdStatus.DENIED
+            return Reason(event.reason)
+        self.lane.apply(Report(self.ts, sent[0].cl_ord_id, ExecType.NEW))
+        return sent[0].cl_ord_id
+
+    def fill(self, strategy, side, qty, price=10_000):
+        ident = self.order(strategy, side, qty, price)
+        assert not isinstance(ident, Reason), ident
+        self.exec_id += 1
+        self.lane.apply(
+            Report(self.ts, ident, ExecType.TRADE, exec_id=self.exec_id, last_qty=qty, last_px=price, cum_qty=qty, leaves_qty=0)
+        )  # fmt: skip
+
+    def position(self, strategy):
+        return self.lane.state.ledger.position(0, strategy, 0).lots
+
+
+def test_a_slot_has_its_part_of_totals_and_the_whole_of_what_holds_for_one_order():
+    g = gate()
+    assert g.human_limit(LIVE, Field.LONG, 0) == 100
+    assert g.human_limit(NEXT, Field.LONG, 0) == 20
+    assert g.human_limit(NEXT, Field.ORDERS) == 2
+    assert g.human_limit(NEXT, Field.GROSS) == UNLIMITED
+
+
+def test_a_closed_candidate_trades_nothing_and_the_live_slot_has_all():
+    t = Trader()
+    t.lane.apply(SlotShare(t.ts, LIVE, NEXT, WHOLE, 0))
+    assert t.order(1, Side.BUY, 1) is Reason.OPEN_ORDERS
+    assert isinstance(t.order(0, Side.BUY, 100), int)
+
+
+def test_tightened_first_then_granted():
+    t = Trader()
+    t.fill(0, Side.BUY, 95)
+    t.lane.apply(SlotShare(t.ts, LIVE, NEXT, WHOLE - 100_000, 100_000))
+    g = t.lane.state.gate
+    assert g.limit_of(LIVE, Field.LONG, 0) == 90
+    assert g.limit_of(NEXT, Field.LONG, 0) == 5  # the live slot uses 95 of the 100
+    assert isinstance(t.order(1, Side.BUY, 6), Reason)
+    assert isinstance(t.order(1, Side.BUY, 5), int)
+    assert isinstance(t.order(0, Side.BUY, 1), Reason)
+    t.fill(0, Side.SELL, 30)
+    t.lane.apply(SlotShare(t.ts, LIVE, NEXT, WHOLE - 100_000, 100_000))
+    assert g.limit_of(NEXT, Field.LONG, 0) == 10
+
+
+def test_what_a_candidate_still_holds_is_kept_back_from_the_live_slot():
+    t = Trader()
+    t.lane.apply(SlotShare(t.ts, LIVE, NEXT, WHOLE - 200_000, 200_000))
+    t.fill(1, Side.BUY, 15)
+    t.lane.apply(SlotShare(t.ts, LIVE, NEXT, WHOLE, 0))
+    assert isinstance(t.order(1, Side.BUY, 1), Reason)
+    assert isinstance(t.order(0, Side.BUY, 86), Reason)
+    assert isinstance(t.order(0, Side.BUY, 85), int)
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.tuples(
+                st.just("order"), st.integers(0, 1), st.sampled_from(Side), st.integers(1, 120), st.booleans()
+            ),
+            st.tuples(st.just("share"), st.integers(0, WHOLE), st.integers(0, WHOLE)),
+        ),
+        max_size=40,
+    )
+)
+@settings(max_examples=150, deadline=None)
+def test_both_together_never_use_more_than_the_strategy_may(acts):
+    t = Trader()
+    t.lane.apply(SlotShare(t.ts, LIVE, NEXT, WHOLE, 0))
+    g = t.lane.state.gate
+    for act in acts:
+        if act[0] == "share":
+            live, candidate = act[1], min(act[2], WHOLE - act[1])
+            t.lane.apply(SlotShare(t.ts, LIVE, NEXT, live, candidate))
+        else:
+            _, strategy, side, qty, filled = act
+            ident = t.order(strategy, side, qty)
+            if filled and isinstance(ident, int):
+                t.exec_id += 1
+                t.lane.apply(
+                    Report(t.ts, ident, ExecType.TRADE, exec_id=t.exec_id, last_qty=qty, last_px=10_000, cum_qty=qty,
+                           leaves_qty=0)
+                )  # fmt: skip
+        for field, limit in ((Field.LONG, 100), (Field.SHORT, 100)):
+            used = sum(max(0, g.use(scope, field, 0)) for scope in (LIVE, NEXT))
+            assert used <= limit
+        assert g.use(LIVE, Field.ORDERS) + g.use(NEXT, Field.ORDERS) <= 10
+
+
+def test_a_hand_over_moves_the_position_and_no_money():
+    t = Trader()
+    t.fill(1, Side.SELL, 7, 10_000)
+    t.fill(0, Side.BUY, 20, 10_000)
+    ledger, g = t.lane.state.ledger, t.lane.state.gate
+    account = SCOPES.account_scope(0)
+    before = (ledger.balances(0), g.use(account, Field.TRADED), g.use(account, Field.LONG, 0))
+    out = t.lane.apply(HandOver(t.ts, 1, 0))
+    assert (t.position(0), t.position(1)) == (13, 0)
+    assert (g.use(LIVE, Field.LONG, 0), g.use(NEXT, Field.LONG, 0)) == (13, 0)
+    assert (ledger.balances(0), g.use(account, Field.TRADED), g.use(account, Field.LONG, 0)) == before
+    moved = {m.strategy: m.side.sign * m.last_qty for m in out if isinstance(m, OrderEvent)}
+    assert moved == {0: -7, 1: 7}
+    assert not t.lane.apply(HandOver(t.ts, 1, 0))  # again is nothing
+
+
+def test_what_cannot_be_is_refused_and_the_lane_goes_on():
+    t = Trader()
+    for bad in (
+        SlotShare(t.ts, LIVE, NEXT, WHOLE, 1),
+        SlotShare(t.ts, LIVE, 99, WHOLE, 0),
+        HandOver(t.ts, 0, 0),
+        HandOver(t.ts, 0, 7),
+    ):
+        before = t.lane.state.gate.state_bytes()
+        (event,) = t.lane.apply(bad)
+        assert event.reason == Reason.INVALID_COMMAND
+        assert t.lane.state.gate.state_bytes() == before
+    assert isinstance(t.order(0, Side.BUY, 1), int)
+
+
+def test_shares_survive_a_snapshot():
+    t = Trader()
+    t.fill(1, Side.BUY, 3)
+    t.lane.apply(SlotShare(t.ts, LIVE, NEXT, WHOLE - 100_000, 100_000))
+    again = Lane.restore(t.lane.snapshot(), UNIVERSE, gate(), Ledger(UNIVERSE))
+    assert again.state.gate.limit_of(NEXT, Field.LONG, 0) == 10
+    assert again.state_hash() == t.lane.state_hash()
+
+
+def test_more_than_the_whole_is_refused():
+    with pytest.raises(ValueError, match="parts per million"):
+        share(gate(), 1, LIVE, NEXT, 600_000, 500_000)

@@ -20,10 +20,10 @@ What a shell around it owes:
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from tidegate.execution import commands, contingent, invariants, slots, snapshot, timeouts
+from tidegate.execution import commands, contingent, invariants, leases, slots, snapshot, timeouts
 from tidegate.execution.commands import Refused
 from tidegate.execution.ids import cl_ord_id
 from tidegate.execution.ports import Gate, Ledger
@@ -35,6 +35,8 @@ from tidegate.model.messages import (
     CancelOrder,
     Funding,
     HandOver,
+    LeaseGrant,
+    LeaseReturn,
     Mark,
     Message,
     NewOrder,
@@ -74,6 +76,8 @@ FACTS: dict[type[Message], Handler] = {
     Tick: timeouts.tick,
     Funding: _funding,
     ScopeState: _scope_state,
+    LeaseGrant: leases.grant,
+    LeaseReturn: leases.give_back,
 }
 """What has happened cannot be refused: an error in one of these breaks the lane."""
 
@@ -82,16 +86,20 @@ class Lane:
     """One partition of accounts, with one writer.
 
     `number` is the lane's own (part of every ClOrdID), `universe` the instruments by number, `gate` and
-    `ledger` as in `execution.ports`: both belong to this lane and are fed by it alone.
+    `ledger` as in `execution.ports`: both belong to this lane and are fed by it alone. `shared` are the scopes
+    that lie over several lanes (`risk.leases.lanes_of`): of their limits the lane has what it was lent, so
+    nothing at first.
     """
 
     __slots__ = ("_commands", "_facts", "state")
 
     def __init__(
-        self, number: int, universe: Universe, gate: Gate, ledger: Ledger, settings: Settings | None = None
-    ) -> None:
+        self, number: int, universe: Universe, gate: Gate, ledger: Ledger, settings: Settings | None = None,
+        shared: Iterable[int] = (),
+    ) -> None:  # fmt: skip
         cl_ord_id(number, 1)
         self.state = State(number, universe, gate, ledger, settings or Settings())
+        self._share(shared)
         self._commands = COMMANDS
         self._facts = FACTS
 
@@ -166,14 +174,21 @@ class Lane:
         return hashlib.sha256(snapshot.save(self.state)).hexdigest()
 
     @classmethod
-    def restore(cls, data: bytes, universe: Universe, gate: Gate, ledger: Ledger) -> Lane:
+    def restore(
+        cls, data: bytes, universe: Universe, gate: Gate, ledger: Ledger, shared: Iterable[int] = ()
+    ) -> Lane:
         """The lane that `snapshot()` was taken of; `gate` and `ledger` are fresh ones, of the same
         configuration."""
         lane = cls.__new__(cls)
         lane.state = snapshot.load(data, universe, gate, ledger)
         lane._commands = COMMANDS
         lane._facts = FACTS
+        lane._share(shared)
         return lane
+
+    def _share(self, shared: Iterable[int]) -> None:
+        self.state.shared = frozenset(shared)
+        leases.renew(self.state)
 
 
 def _react(s: State, ts: int) -> None:

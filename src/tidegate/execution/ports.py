@@ -72,6 +72,15 @@ class Gate(Protocol):
     def set_state(self, scope: int, state: int, ts: int) -> None:
         """A scope's state (ACTIVE … KILLED)."""
 
+    def human_limit(self, scope: int, field: int, instrument: int = -1) -> int:
+        """An additive limit (`risk.lease_fields`) as people set it."""
+
+    def set_limit(self, scope: int, field: int, instrument: int, value: int) -> None:
+        """Of that limit, this gate has `value` from here on."""
+
+    def use(self, scope: int, field: int, instrument: int = -1) -> int:
+        """What is used of it now."""
+
     def state_bytes(self) -> bytes:
         """All state, canonically encoded."""
 

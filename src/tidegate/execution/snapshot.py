@@ -14,6 +14,7 @@ import msgspec
 from tidegate.execution.ports import Gate, Ledger
 from tidegate.execution.state import Group, LaneOrder, Link, Settings, State
 from tidegate.model.instrument import Universe
+from tidegate.risk.leases import Key, Lease
 
 FORMAT = 1
 
@@ -38,6 +39,7 @@ class Saved(msgspec.Struct, array_like=True, gc=False):
     counts: list[tuple[int, int]]
     gate: bytes
     ledger: bytes
+    leases: list[tuple[Key, Lease]] = []
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -70,6 +72,7 @@ def save(s: State) -> bytes:
             sorted((int(key), n) for key, n in s.counts.items()),
             s.gate.state_bytes(),
             s.ledger.state_bytes(),
+            sorted(s.leases.items()),
         )
     )
 
@@ -101,6 +104,7 @@ def load(data: bytes, universe: Universe, gate: Gate, ledger: Ledger) -> State:
     s.marks = {key: (bid, ask, ts) for key, bid, ask, ts in saved.marks}
     s.forgotten = dict(saved.forgotten)
     s.counts = dict(saved.counts)
+    s.leases = dict(saved.leases)
     gate.load(saved.gate)
     ledger.load(saved.ledger)
     return s

@@ -12,6 +12,7 @@ from tidegate.model.instrument import Universe
 from tidegate.model.messages import Message, NewOrder, Report
 from tidegate.model.order import Order, OrdStatus
 from tidegate.model.time import MS, SECOND
+from tidegate.risk.leases import Key, Lease
 
 Fill = tuple[int, int, int]
 """(quantity, price, fee) of one ExecID."""
@@ -115,9 +116,9 @@ class State:
     """A lane's state but for the gate's and the ledger's own. Changed by the modules of this package only."""
 
     __slots__ = (
-        "by_cmd", "closed", "counts", "error", "forgotten", "gate", "groups", "instruments", "ledger",
-        "links", "live", "marks", "now", "number", "out", "owed", "prefix", "seq", "settings", "touched",
-        "universe", "waiting",
+        "by_cmd", "closed", "counts", "error", "forgotten", "gate", "groups", "instruments", "leased", "leases",
+        "ledger", "links", "live", "marks", "now", "number", "out", "owed", "prefix", "seq", "settings",
+        "shared", "touched", "universe", "waiting",
     )  # fmt: skip
 
     def __init__(
@@ -151,6 +152,12 @@ class State:
         """By strategy: the highest cmd_id among the orders the history has dropped."""
         self.counts: dict[int, int] = {}
         """Refusals and anomalies by reason code."""
+        self.leases: dict[Key, Lease] = {}
+        """What was lent to this lane of limits over several lanes."""
+        self.shared: frozenset[int] = frozenset()
+        """Scopes that lie over several lanes; configuration, no part of the state."""
+        self.leased: dict[Key, None] = {}
+        """Limits of those that are lent now: by what people have set."""
         self.touched: list[LaneOrder] = []
         """Linked orders that changed in this step, for `contingent` to look at; empty between steps."""
         self.out: list[Message] = []

@@ -1,0 +1,282 @@
+"""The allocator's core: how much of each limit lies where, and who is to be given or asked for what.
+
+For every limit: `free + Σ outstanding = limit`, where what is outstanding to a lane is what it was granted less what it
+has reported returned. A limit that is lowered below what is outstanding leaves `free` below 0, a debt: nothing is
+granted, and lanes are asked to return what they do not use. A lane's silence changes nothing; what it holds may have
+filled.
+
+No clock and no I/O: what is decided changes nothing here before it is folded back from the allocator's log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from tidegate.model.messages import LeaseReport
+from tidegate.model.time import MS, SECOND
+from tidegate.risk.leases import Key
+
+UNDER_WAY = 1 << 62
+"""A recall that is not in the lane's log yet."""
+
+
+@dataclass(frozen=True)
+class PoolPolicy:
+    """`share` of what nobody uses is spread over the lanes, the rest stays in the pool. Times in ns."""
+
+    share: float = 0.5
+    pause: int = 50 * MS
+    """Least time between two recalls from one lane; doubles, up to `longest`, while they bring nothing."""
+    longest: int = 4 * SECOND
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share <= 1:
+            raise ValueError(f"lease share is {self.share}, must be above 0 and at most 1")
+
+
+class Grant(NamedTuple):
+    """To grant a lane `total` in all."""
+
+    lane: int
+    key: Key
+    total: int
+
+
+class Recall(NamedTuple):
+    """To ask a lane to return up to `amount`."""
+
+    lane: int
+    key: Key
+    amount: int
+
+
+class Short(NamedTuple):
+    """More is in use than a lowered limit allows."""
+
+    key: Key
+    limit: int
+    used: int
+
+
+@dataclass
+class Decision:
+    """What is to be done now."""
+
+    grants: list[Grant] = field(default_factory=list)
+    recalls: list[Recall] = field(default_factory=list)
+    short: list[Short] = field(default_factory=list)
+
+
+@dataclass
+class Holding:
+    """One lane's part of one limit, as far as is known here."""
+
+    granted: int = 0
+    """In all; the lane may not know of the last of it yet."""
+    confirmed: int = 0
+    """What the lane has said it was granted."""
+    returned: int = 0
+    used: int = 0
+    wanted: int = 0
+    """What it wants beyond all that was granted."""
+    seq: int = 0
+    """Entry of the lane's log after which it used and wanted that."""
+    recall: int = 0
+    """Entry of the lane's log that asks it to return something, unanswered; 0 for none."""
+    before: int = 0
+    """What it had returned when that was asked."""
+    recalled_at: int = 0
+    pause: int = 0
+    answered: bool = True
+    """Whether it has said what it uses since the limit was lowered."""
+
+    @property
+    def outstanding(self) -> int:
+        return self.granted - self.returned
+
+    @property
+    def unused(self) -> int:
+        """What it holds and did not use when last heard of."""
+        return max(0, self.outstanding - max(0, self.used))
+
+
+class LimitPool:
+    """One limit."""
+
+    def __init__(self, limit: int, lanes: Iterable[int]) -> None:
+        self.limit = limit
+        self.leased = True
+        """Whether it is lent now; what is outstanding is kept either way."""
+        self.holdings = {lane: Holding() for lane in sorted(lanes)}
+
+    @property
+    def outstanding(self) -> int:
+        return sum(h.outstanding for h in self.holdings.values())
+
+    @property
+    def free(self) -> int:
+        """What may be granted; below 0 a debt."""
+        return self.limit - self.outstanding
+
+    @property
+    def used(self) -> int:
+        """What lanes use in all, as last heard."""
+        return sum(max(0, h.used) for h in self.holdings.values())
+
+    @property
+    def spare(self) -> int:
+        """What nobody uses, in the pool or with a lane."""
+        return max(0, self.free) + sum(h.unused for h in self.holdings.values())
+
+    def size(self, policy: PoolPolicy) -> int:
+        """What a lane should have unused, now: a share of what nobody uses, so less as the limit is used up."""
+        return max(1, int(self.spare * policy.share) // len(self.holdings))
+
+
+class LeasePool:
+    """All leased limits. `lanes` says which lanes share each scope's limits (`leases.lanes_of`)."""
+
+    def __init__(self, lanes: Mapping[int, Iterable[int]], policy: PoolPolicy | None = None) -> None:
+        self.pools: dict[Key, LimitPool] = {}
+        self._lanes = {scope: tuple(over) for scope, over in lanes.items()}
+        self._policy = policy or PoolPolicy()
+        self._stirred: dict[Key, None] = {}
+        """Limits that may want something done."""
+
+    # What is known.
+
+    def set_limits(self, limits: Mapping[Key, int]) -> None:
+        """The limits from here on. More is there at once; less counts as lanes return the difference."""
+        for key, limit in limits.items():
+            pool = self._pool(key)
+            if limit < pool.limit or not pool.leased:
+                for holding in pool.holdings.values():
+                    holding.answered = not holding.outstanding
+                    holding.recalled_at = holding.pause = 0
+            pool.limit, pool.leased = limit, True
+            self._stirred[key] = None
+        for key, pool in self.pools.items():
+            pool.leased = key in limits
+
+    def _pool(self, key: Key) -> LimitPool:
+        pool = self.pools.get(key)
+        if pool is None:
+            pool = self.pools[key] = LimitPool(0, self._lanes.get(key.scope, ()))
+            pool.leased = False
+        return pool
+
+    def _holding(self, key: Key, lane: int) -> Holding:
+        return self._pool(key).holdings.setdefault(lane, Holding())
+
+    def granted(self, lane: int, key: Key, total: int) -> None:
+        """Fold a grant: it is in the allocator's log."""
+        holding = self._holding(key, lane)
+        if total > holding.granted:
+            holding.wanted = max(0, holding.wanted - (total - holding.granted))
+            holding.granted = total
+
+    def report(self, m: LeaseReport, seq: int) -> None:
+        """Fold a lane's report, which speaks of it after entry `seq` of its log."""
+        key = Key(m.scope, m.field, m.instrument)
+        holding = self._holding(key, m.lane)
+        holding.confirmed = max(holding.confirmed, m.granted)
+        holding.granted = max(holding.granted, m.granted)
+        holding.returned = max(holding.returned, m.returned)
+        self._stirred[key] = None
+        if seq < holding.seq:
+            return
+        holding.seq, holding.used = seq, m.used
+        holding.wanted = max(0, m.wanted - (holding.granted - m.granted))
+        if holding.recall and seq >= holding.recall:
+            brought = holding.returned > holding.before
+            holding.pause = 0 if brought else min(2 * holding.pause or self._policy.pause, self._policy.longest)
+            holding.recall = 0
+        if not holding.recall:
+            holding.answered = True
+
+    def recalled(self, lane: int, key: Key, seq: int, now: int) -> None:
+        """A recall is under way (`UNDER_WAY`), stands in the lane's log at `seq`, or was not stored (0)."""
+        holding = self._holding(key, lane)
+        holding.recall, holding.recalled_at = seq, now
+        if seq == UNDER_WAY:
+            holding.before = holding.returned
+        elif not seq:
+            holding.pause = max(holding.pause, self._policy.pause)
+
+    def unconfirmed(self) -> list[Grant]:
+        """Grants that their lanes have not said they know of."""
+        return [
+            Grant(lane, key, holding.granted)
+            for key, pool in self.pools.items()
+            for lane, holding in pool.holdings.items()
+            if holding.granted > holding.confirmed
+        ]
+
+    # What is to be done.
+
+    @property
+    def stirred(self) -> bool:
+        """Whether there may be something to decide."""
+        return bool(self._stirred)
+
+    def decide(self, now: int) -> Decision:
+        """What is to be done at `now` (ns). The same again, until grants are folded and recalls are told."""
+        found = Decision()
+        for key in list(self._stirred):
+            pool = self.pools[key]
+            if pool.leased and not self._settle(key, pool, now, found):
+                continue
+            del self._stirred[key]
+        return found
+
+    def _settle(self, key: Key, pool: LimitPool, now: int, found: Decision) -> bool:
+        """Decide on one limit; whether nothing more is to be done before somebody speaks."""
+        free, size = pool.free, pool.size(self._policy)
+        if free < 0:
+            if all(h.answered for h in pool.holdings.values()) and pool.used > pool.limit:
+                found.short.append(Short(key, pool.limit, pool.used))
+            self._recall(key, pool, -free, 0, now, found)
+            return False
+        spare, missing = pool.spare, 0
+        # An order that fits into nothing that is left gets its lane no more than others have.
+        waiting = [
+            (need := h.wanted if h.wanted <= spare else 1, max(need, size - h.unused), lane, h)
+            for lane, h in pool.holdings.items()
+            if h.wanted > 0
+        ]
+        waiting.sort(key=lambda item: item[1:3])
+        for n, (need, wish, lane, holding) in enumerate(waiting):
+            given = min(wish, free // (len(waiting) - n))
+            free -= given
+            missing += max(0, need - given)
+            if given > 0:
+                found.grants.append(Grant(lane, key, holding.granted + given))
+        if missing:
+            self._recall(key, pool, missing, size, now, found)
+        return not waiting
+
+    def _recall(
+        self, key: Key, pool: LimitPool, need: int, keep: int, now: int, found: Decision
+    ) -> None:
+        """Ask lanes that want nothing for `need` in all: those first that have more than `keep` unused."""
+        debt = pool.free < 0
+        asked = {
+            lane: h for lane, h in pool.holdings.items()
+            if h.outstanding > 0 and (debt or not h.wanted) and not h.recall and now >= h.recalled_at + h.pause
+        }  # fmt: skip
+        under_way = any(h.recall for h in pool.holdings.values())
+        surplus = {lane: max(0, h.unused - keep) for lane, h in asked.items()}
+        total = sum(surplus.values())
+        if total < need and under_way and not debt:
+            return  # what has been asked for may be enough
+        for lane, holding in asked.items():
+            if total >= need:
+                amount = -(-need * surplus[lane] // total)
+            elif debt:
+                amount = need  # what it uses may have become less since it spoke
+            else:
+                amount = max(surplus[lane], holding.unused // 2, 1)
+            if amount > 0:
+                found.recalls.append(Recall(lane, key, amount))

@@ -1,0 +1,77 @@
+"""Escrow leases: which limits are lent to lanes, and what one lane holds of one.
+
+A limit over several lanes is never checked by asking around. The allocator lends each lane a part, and the lane spends
+it alone. Allocator and lane exchange totals that only grow (granted, returned), so a message that is lost, doubled,
+late or out of order can do no harm: the highest total counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+from tidegate.kernel.gate_state import UNLIMITED
+from tidegate.risk.lease_fields import NO_INSTRUMENT, Field
+from tidegate.risk.scopes import ScopeTable
+
+
+class Key(NamedTuple):
+    """One limit: of a scope (its number), one field (`lease_fields.Field`), of an instrument or −1."""
+
+    scope: int
+    field: int
+    instrument: int = NO_INSTRUMENT
+
+
+class Lease(msgspec.Struct, array_like=True, gc=False):
+    """What a lane was granted of a limit, and what it gave back, in all."""
+
+    granted: int = 0
+    returned: int = 0
+
+    @property
+    def amount(self) -> int:
+        """What the lane may use."""
+        return self.granted - self.returned
+
+    def grant(self, total: int) -> None:
+        """The allocator's word: `total` in all. An older word changes nothing."""
+        self.granted = max(self.granted, total)
+
+    def give_back(self, amount: int, used: int) -> int:
+        """Give back up to `amount` of what is not used; how much that was."""
+        given = max(0, min(amount, self.amount - max(0, used)))
+        self.returned += given
+        return given
+
+
+class _Limited(Protocol):
+    """A gate, as far as its limits go."""
+
+    def human_limit(self, scope: int, field: int, instrument: int = NO_INSTRUMENT, /) -> int: ...
+
+
+def lanes_of(scopes: ScopeTable, lane_of: Callable[[int], int]) -> dict[int, tuple[int, ...]]:
+    """The scopes that lie over more than one lane, each with its lanes; `lane_of` says which lane an account is on."""
+    numbers = {account.name: n for n, account in enumerate(scopes.accounts)}
+    members: dict[int, Iterable[int]] = {0: range(len(scopes.accounts))}
+    for d, desk in enumerate(scopes.desks):
+        members[1 + d] = [n for n, account in enumerate(scopes.accounts) if account.desk == desk]
+    for s, strategy in enumerate(scopes.strategies):
+        members[scopes.strategy_scope(s)] = [numbers[name] for name in strategy.accounts]
+    lanes = {scope: tuple(sorted({lane_of(a) for a in accounts})) for scope, accounts in members.items()}
+    return {scope: over for scope, over in lanes.items() if len(over) > 1}
+
+
+def leased(gate: _Limited, over: Iterable[int], instruments: int) -> dict[Key, int]:
+    """The limits that are lent, with what people set: every finite one that adds up, of the scopes in `over`."""
+    found: dict[Key, int] = {}
+    for scope in sorted(over):
+        for field in Field:
+            for instrument in range(instruments) if field.per_instrument else (NO_INSTRUMENT,):
+                limit = gate.human_limit(scope, field, instrument)
+                if limit < UNLIMITED:
+                    found[Key(scope, int(field), instrument)] = limit
+    return found

@@ -160,7 +160,7 @@ class World:
         """A hash of all that a lane's decisions depend on."""
         c = self.config
         risk = {key: table for key, table in c.risk.items() if key not in ELSEWHERE}
-        parts = (
+        parts: tuple[Any, ...] = (
             self.universe.instruments, c.accounts, list(c.strategies), [s.account for s in c.strategies.values()],
             c.desks, risk, c.rates, c.run.base_currency, c.log.lanes, self.settings,
         )  # fmt: skip

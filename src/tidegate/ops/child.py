@@ -8,14 +8,17 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, MutableMapping
+from collections import deque
+from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import suppress
 from enum import StrEnum
 from typing import Any
 
 from tidegate.errors import UserError
+from tidegate.ops.cell_life import Cell
+from tidegate.ops.ending import End, How
 from tidegate.ops.folder import DataFolder
-from tidegate.ops.health import Condition, read_health
+from tidegate.ops.health import Condition, last_beat, read_health
 from tidegate.ops.proc import ended, lives, started
 from tidegate.ops.spawn import how_it_ended, last_line, spawn, trim
 from tidegate.ops.topology import Process
@@ -23,7 +26,9 @@ from tidegate.ops.topology import Process
 USER_MISTAKE = 2
 """The exit code of a user's mistake: starting again would not mend it."""
 STALE_S = 5.0
-"""Seconds without a new health file after which a process counts as degraded."""
+"""Seconds without a sign of life after which a process counts as degraded."""
+LATE_S = 1.0
+"""A look that comes so much later than the last tells of a machine that stood still, not of the process."""
 
 
 class State(StrEnum):
@@ -61,7 +66,11 @@ class Backoff:
 
 
 class Child:
-    """`told` hears of every change of state; `env` is what start hooks gave so far, shared by all children."""
+    """`told` hears of every change of state; `env` is what start hooks gave so far, shared by all children.
+
+    `gone` is awaited after an end that is nobody's wish, before the next life: what hung, went over a limit, or is not
+    started again.
+    """
 
     def __init__(
         self,
@@ -69,6 +78,8 @@ class Child:
         folder: DataFolder,
         env: MutableMapping[str, str],
         told: Callable[[Child], None],
+        cell: Cell | None = None,
+        gone: Callable[[Process, End], Awaitable[None]] | None = None,
     ) -> None:
         self.process = process
         self.state = State.WAITING
@@ -78,7 +89,8 @@ class Child:
         """The process's start time (`proc.started`): with `pid` its name for good."""
         self.restarts = 0
         self.code: int | None = None
-        self._folder, self._env, self._told = folder, env, told
+        self.cell = cell
+        self._folder, self._env, self._told, self._gone = folder, env, told, gone
         self._backoff = Backoff()
         self._popen: subprocess.Popen[bytes] | None = None
         self._begin = 0
@@ -86,8 +98,11 @@ class Child:
         self._task: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
         self._ready = asyncio.Event()
-        self._healthy_at = self._seen_at = self._born_at = 0.0
-        self._seen: Any = None
+        self._healthy_at = self._seen_at = self._born_at = self._looked_at = 0.0
+        self._seen = 0
+        self._verdict: tuple[How, str] | None = None
+        """Why we killed it."""
+        self._deaths: deque[float] = deque()
 
     # What is asked of it.
 
@@ -95,6 +110,7 @@ class Child:
         """Begin, or begin again after an end."""
         if self._task is None or self._task.done():
             self._stop = self._again = False
+            self._deaths.clear()
             self._backoff = Backoff()
             self._ready.clear()
             self._task = asyncio.create_task(self._lives())
@@ -128,6 +144,10 @@ class Child:
         self._wake.set()
         await self._end()
 
+    def condemn(self, why: str) -> None:
+        """Kill it and all of its cell now, for good."""
+        self._kill(How.CONDEMNED, why)
+
     def signal(self, number: int) -> bool:
         """Send it a signal; False when it does not run."""
         if self.pid and lives(self.pid, self.began):
@@ -149,9 +169,9 @@ class Child:
                     return
             else:
                 code = await self._ended()
-                if not self._after(code):
-                    return
                 how = self._how(code)
+                if not await self._after(code, how):
+                    return
             if not await self._pause(how):
                 return
             self.restarts += 1
@@ -170,15 +190,15 @@ class Child:
         return not self._stop
 
     async def _spawn(self) -> None:
-        self._healthy_at, self._seen = 0.0, None
-        self._born_at = self._seen_at = time.monotonic()
+        self._healthy_at, self._seen, self._verdict = 0.0, 0, None
+        self._born_at = self._seen_at = self._looked_at = time.monotonic()
         if self.process.start is not None:
             hooked = await self.process.start()
             self.pid = hooked.pid
             self._env.update(hooked.env)
         else:
             self._folder.health(self.process.name).unlink(missing_ok=True)
-            self._popen, self._begin = spawn(self.process, self._folder, self._env)
+            self._popen, self._begin = spawn(self.process, self._folder, self._env, self.cell)
             self.pid = self._popen.pid
         self.began = started(self.pid)
         self._move(State.STARTING)
@@ -189,26 +209,48 @@ class Child:
 
     async def _ended(self) -> int | None:
         await ended(self.pid)
+        code = None  # whoever started it has its exit code
         if self._popen is not None:
-            return self._popen.wait()
-        return None  # whoever started it has its exit code
+            code = self._popen.wait()
+        if self.cell is not None:
+            self.cell.ended()
+            if self.cell.over:
+                self._verdict = (How.LIMIT, self.cell.over)
+        return code
 
-    def _after(self, code: int | None) -> bool:
+    async def _after(self, code: int | None, how: str) -> bool:
         """Note how it ended; True when it is to be started again."""
         self.code, self.pid, self.began = code, 0, 0
+        mistake = code == USER_MISTAKE and self._verdict is None
+        final = not self._again and (
+            self._stop or mistake or not self.process.restart or self._condemned() or self._too_many()
+        )
+        kind = self._verdict[0] if self._verdict else How.CRASHED
+        clean = kind is How.CRASHED and (self._stop or code == 0 or self._again)
+        if self._gone is not None and not clean and (final or kind is not How.CRASHED):
+            await self._gone(self.process, End(kind, how, final))
         if self._stop:
             self._move(State.STOPPED)
-        elif self._again:
-            return True
-        elif code == USER_MISTAKE:
+        elif mistake:
             self._move(State.DEAD, self._said() or "exit code 2")
-        elif self.process.restart:
+        elif self._again or not final:
             return True
-        elif code == 0:
+        elif code == 0 and not self.process.restart:
             self._move(State.DONE)
         else:
-            self._move(State.DEAD, self._how(code))
+            self._move(State.DEAD, f"{how}; not started again")
         return False
+
+    def _condemned(self) -> bool:
+        return self._verdict is not None and self._verdict[0] is How.CONDEMNED
+
+    def _too_many(self) -> bool:
+        """Count this end; whether there were too many of late."""
+        now = time.monotonic()
+        self._deaths.append(now)
+        while self._deaths and now - self._deaths[0] > self.process.deaths_within:
+            self._deaths.popleft()
+        return 0 < self.process.deaths <= len(self._deaths)
 
     async def _end(self) -> None:
         if not self.pid:
@@ -223,7 +265,7 @@ class Child:
             if (self.pid, self.began) == (pid, began):
                 self.why = f"did not stop in {self.process.stop_timeout:g} s, killed"
                 self._told(self)
-                self.signal(signal.SIGKILL)
+                self._kill(How.HUNG, "it did not stop when asked")
 
     # Its health.
 
@@ -233,22 +275,47 @@ class Child:
             return
         if self._popen is not None:
             trim(self._folder.out(self.process.name))
-        said = read_health(self._folder.health(self.process.name))
+        if self.cell is not None and self._in_cell(self.cell):
+            return
+        path = self._folder.health(self.process.name)
+        said = read_health(path)
         mine = said.get("pid") == self.pid
-        if mine and said.get("n") != self._seen:
-            self._seen, self._seen_at = said.get("n"), now
+        if now - self._looked_at > LATE_S:
+            self._seen_at += now - self._looked_at
+        self._looked_at = now
+        if mine and (beat := last_beat(path)) != self._seen:
+            self._seen, self._seen_at = beat, now
         silent = now - self._seen_at
         starting = not mine or said.get("condition") == Condition.STARTING  # it may compile for a while
-        if starting:
+        longest = self.process.ready_timeout if starting else self.process.hung_after
+        if self.process.hung_after and silent > longest and (self.process.strategies or not starting):
+            self._move(State.DEGRADED, f"no sign of life for {silent:.0f} s: killed")
+            self._kill(How.HUNG, f"no sign of life for {longest:g} s")
+        elif starting:
             if now - self._born_at > self.process.ready_timeout:
                 self._move(State.DEGRADED, f"not ready after {self.process.ready_timeout:g} s")
-        elif self.process.hung_after and silent > self.process.hung_after:
-            self._move(State.DEGRADED, f"no sign of life for {silent:.0f} s: killed")
-            self.signal(signal.SIGKILL)
         elif silent > STALE_S:
             self._move(State.DEGRADED, f"no sign of life for {STALE_S:g} s")
         else:
             self._judge(said)
+
+    def _in_cell(self, cell: Cell) -> bool:
+        """See that it keeps to its limits; True when it had to be killed."""
+        if over := cell.look():
+            self._kill(How.LIMIT, over)
+            return True
+        if text := cell.noticed():
+            self.why = text
+            self._told(self)
+        return False
+
+    def _kill(self, how: How, why: str) -> None:
+        """End it and what belongs to it; its first process last, for with that its life is over."""
+        if self.pid:
+            self._verdict = (how, why)
+            if self.cell is not None:
+                self.cell.kill()
+            self.signal(signal.SIGKILL)
 
     def _judge(self, said: dict[str, Any]) -> None:
         condition = said.get("condition")
@@ -279,6 +346,8 @@ class Child:
         return last_line(self._folder.out(self.process.name), self._begin) if self._popen else ""
 
     def _how(self, code: int | None) -> str:
+        if self._verdict is not None:
+            return f"killed: {self._verdict[1]}"
         if self._again:
             return "restart asked for"
         return "ended" if code is None else how_it_ended(code, self._said() if code > 0 else "")

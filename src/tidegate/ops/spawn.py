@@ -10,19 +10,22 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from tidegate.ops.cell_life import Cell
 from tidegate.ops.folder import DataFolder
 from tidegate.ops.topology import Process
 
 LARGEST_OUT = 16 << 20
 """Bytes of a process's printed output that are kept."""
 _PR_SET_PDEATHSIG = 1
+_ALONE = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+"""In a cell, linear algebra starts no thread for every core of the machine, unless our own environment says so."""
 _LINE = 400
 
 
 def spawn(
-    process: Process, folder: DataFolder, env: Mapping[str, str]
+    process: Process, folder: DataFolder, env: Mapping[str, str], cell: Cell | None = None
 ) -> tuple[subprocess.Popen[bytes], int]:
-    """Start it; the process and where in its `.out` file this life begins. Raises `OSError`.
+    """Start it, in its cell; the process and where in its `.out` file this life begins. Raises `OSError`.
 
     It gets a session of its own, so that Ctrl-C in our terminal does not reach it: we stop it in its turn. Should
     we die, the kernel sends it SIGTERM (Linux).
@@ -31,31 +34,37 @@ def spawn(
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     try:
         begin = trim(path)
+        confine = cell.prepare() if cell is not None else None
         child = subprocess.Popen(
             list(process.argv),
             stdin=subprocess.DEVNULL,
             stdout=fd,
             stderr=fd,
-            env={**os.environ, **env, **process.env},
+            env={**(_ALONE if cell is not None else {}), **os.environ, **env, **process.env},
             start_new_session=True,
-            preexec_fn=_die_with(os.getpid()),
+            preexec_fn=_before(os.getpid(), confine),
         )
     finally:
         os.close(fd)
+    if cell is not None:
+        cell.joined(child.pid)
     return child, begin
 
 
-def _die_with(parent: int) -> Callable[[], None] | None:
+def _before(parent: int, confine: Callable[[], None] | None) -> Callable[[], None] | None:
+    """What the new process does before it becomes the program: ask to die with us, and take its limits."""
     if not sys.platform.startswith("linux"):
-        return None
+        return confine
     libc = ctypes.CDLL(None, use_errno=True)
 
-    def ask() -> None:
+    def act() -> None:
         libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
         if os.getppid() != parent:  # it died before we asked
             os._exit(1)
+        if confine is not None:
+            confine()
 
-    return ask
+    return act
 
 
 def trim(path: Path) -> int:

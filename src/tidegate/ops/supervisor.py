@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, NamedTuple
 
 import msgspec
@@ -14,11 +14,14 @@ import msgspec
 from tidegate.errors import UserError, nearest
 from tidegate.model.clock import Clock
 from tidegate.ops import control
+from tidegate.ops.cell_group import Groups, find
+from tidegate.ops.cell_life import Cell
 from tidegate.ops.child import GOOD, RUNNING, USER_MISTAKE, Child, State
+from tidegate.ops.ending import End
 from tidegate.ops.folder import DataFolder, replace
 from tidegate.ops.lock import Lock
 from tidegate.ops.proc import ended, lives
-from tidegate.ops.topology import Topology
+from tidegate.ops.topology import Process, Topology
 
 _LEFTOVER_S = 3.0
 
@@ -40,6 +43,8 @@ class ChildFailed(Exception):
 class Supervisor:
     """Runs a topology on a data folder. `on_event` hears of everything at once and must not block.
 
+    `on_end` is awaited where a process ended as nobody wished (`ending`), before it is started again.
+
     `run` does it all; `start`, `wait` and `stop` are its parts. Raises `UserError` when the folder is in use or
     cannot be written, or a critical process ends with exit code 2 while starting: its own line is the message.
     """
@@ -51,11 +56,20 @@ class Supervisor:
         clock: Clock,
         on_event: Callable[[Event], None] = lambda event: None,
         period: float = 0.5,
+        on_end: Callable[[Process, End], Awaitable[None]] | None = None,
     ) -> None:
         self.folder, self.clock, self.period = folder, clock, period
         self.env: MutableMapping[str, str] = {}
         self.topology = topology
-        self.children = {p.name: Child(p, folder, self.env, self._changed) for p in topology.processes}
+        celled = any(p.cell is not None for p in topology.processes)
+        self.groups = find(folder.path) if celled else Groups(folder.path, {}, 2)
+        self.children = {
+            p.name: Child(
+                p, folder, self.env, self._changed,
+                Cell(p.name, p.cell, self.groups) if p.cell is not None else None, on_end,
+            )
+            for p in topology.processes
+        }  # fmt: skip
         self.counters = {"states_unwritten": 0, "leftovers_ended": 0}
         self._on_event = on_event
         self._lock = Lock(folder)
@@ -150,6 +164,7 @@ class Supervisor:
             {
                 "name": child.process.name, "state": child.state, "why": child.why, "pid": child.pid,
                 "started": child.began, "restarts": child.restarts, "code": child.code,
+                "cell": child.cell.in_force if child.cell is not None and child.pid else "",
             }
             for child in self.children.values()
         ]  # fmt: skip

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from tidegate.errors import UserError, nearest
+from tidegate.ops.cell import Limits
 from tidegate.ops.folder import check_name
 
 STOP_ORDER = {
@@ -49,7 +50,14 @@ class Process:
     """Seconds it may be starting before it counts as degraded."""
     stop_timeout: float = 10.0
     hung_after: float = 30.0
-    """Seconds without a health file after which it is killed and started again; 0: never."""
+    """Seconds without a sign of life after which it is killed and started again; 0: never."""
+    cell: Limits | None = None
+    """What it may use of the machine; None: whatever there is."""
+    deaths: int = 0
+    """So many ends by itself within `deaths_within` seconds, and it is not started again; 0: always again."""
+    deaths_within: float = 60.0
+    strategies: tuple[str, ...] = ()
+    """The strategies that run in it, and nothing else does: their orders are cancelled when it hangs or ends for good."""
 
     def __post_init__(self) -> None:
         check_name(self.name)

@@ -140,12 +140,14 @@ class LeaseGrant(Message):
     come twice, late or out of order.
 
     `scope` and `field` name the limit (`risk.leases`), `instrument` where it is one of an instrument (else −1).
+    `lane` is whose it is, where the message is not in the lane's own log.
     """
 
     scope: int
     field: int
     instrument: int
     granted: int
+    lane: int = -1
 
 
 class LeaseReturn(Message):

@@ -191,7 +191,9 @@ class LeasePool:
         holding.wanted = max(0, m.wanted - (holding.granted - m.granted))
         if holding.recall and seq >= holding.recall:
             brought = holding.returned > holding.before
-            holding.pause = 0 if brought else min(2 * holding.pause or self._policy.pause, self._policy.longest)
+            holding.pause = (
+                0 if brought else min(2 * holding.pause or self._policy.pause, self._policy.longest)
+            )
             holding.recall = 0
         if not holding.recall:
             holding.answered = True
@@ -257,9 +259,7 @@ class LeasePool:
             self._recall(key, pool, missing, size, now, found)
         return not waiting
 
-    def _recall(
-        self, key: Key, pool: LimitPool, need: int, keep: int, now: int, found: Decision
-    ) -> None:
+    def _recall(self, key: Key, pool: LimitPool, need: int, keep: int, now: int, found: Decision) -> None:
         """Ask lanes that want nothing for `need` in all: those first that have more than `keep` unused."""
         debt = pool.free < 0
         asked = {

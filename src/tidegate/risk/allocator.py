@@ -1,0 +1,285 @@
+"""The allocator of leases: follows what lanes say, grants and recalls, and keeps it all in the stream LEASES.
+
+`lease.report` lanes' reports, by any writer of the lane; `lease.grant` what the allocator decided. Its state is a fold
+of both. A grant counts once it is in LEASES, appended with the sequence of the grant before it, one at a time; only then
+it is written into the lane's log, and again until the lane has said that it knows of it. An allocator begins with the
+whole table under an epoch of its own, so the appends of one that it replaces are refused, and nobody reads further back.
+
+When no allocator acts, lanes go on within their leases, run dry, and then refuse what does not reduce risk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from tidegate.log.base import Conflict, Entry, Log, LogDown, LogError, Subscription
+from tidegate.model.clock import Clock
+from tidegate.model.messages import LeaseGrant, LeaseReport, LeaseReturn, Message
+from tidegate.model.wire import Envelope, Unreadable, decode, pack
+from tidegate.risk.lease_pool import UNDER_WAY, Grant, LeasePool, PoolPolicy, Recall, Short
+from tidegate.risk.leases import Key
+
+STREAM, GRANTS = "LEASES", "lease.grant"
+BEAT = 0.05
+"""Seconds between two looks at what waits for time to pass."""
+REPEAT = (1.0, 30.0)
+"""A grant that its lane has not confirmed is told again after so many seconds, doubling."""
+TABLE = 2_000
+"""Grants after which the whole table is written: a successor reads at most so far back, about."""
+_PAUSE = 0.1
+_ANSWER = 1.0
+
+
+class Allocator:
+    """Part of the risk service. Of several that run, the last to start acts; the others are `fenced`.
+
+    `lanes` are the scopes over several lanes and their lanes (`leases.lanes_of`), `limits` what people set of those
+    scopes (`leases.leased` of a gate built from the configuration); later ones by `set_limits`. `on_short` is called when
+    a limit was lowered below what is in use, once for each: the service lets the scope only reduce. With one lane there
+    is nothing to lend: it starts, and does nothing.
+    """
+
+    def __init__(
+        self,
+        log: Log,
+        clock: Clock,
+        lanes: Mapping[int, Iterable[int]],
+        limits: Mapping[Key, int],
+        *,
+        name: str = "risk",
+        policy: PoolPolicy | None = None,
+        on_short: Callable[[Short], None] = lambda short: None,
+    ) -> None:
+        self.ident = f"{clock.now():020d}-{name}"
+        self.epoch = 0
+        self.fenced = False
+        """Another allocator has begun."""
+        self.counts: Counter[str] = Counter()
+        self._log, self._clock, self._on_short = log, clock, on_short
+        self._lanes = {scope: tuple(over) for scope, over in lanes.items()}
+        self._limits, self._policy = dict(limits), policy
+        self.pool = LeasePool(self._lanes, policy)
+        self._acting = False
+        self._last = 0
+        """The last entry on `lease.grant`."""
+        self._from = 0
+        """Entries up to this one are in the last table."""
+        self._read = 0
+        self._since = 0
+        self._told: set[Short] = set()
+        self._again: dict[tuple[int, Key], tuple[int, float, float]] = {}
+        """Of an unconfirmed grant: its total, when to tell it again, and the pause after that."""
+        self._following: Subscription | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._work: asyncio.Task[None] | None = None
+
+    # Beginning and ending.
+
+    async def start(self) -> None:
+        """Take over: read the log, and put the table under an epoch of our own. Raises `LogError`."""
+        if not self._lanes:
+            return
+        while not await self._take_over():
+            pass
+        self.pool.set_limits(self._limits)
+        self._acting = True
+        self._following = self._log.follow(STREAM, self._entries, after=self._read)
+        self._beat()
+
+    async def stop(self) -> None:
+        """Grant nothing more. Lanes go on with what they have."""
+        self._rest()
+        if self._work is not None:
+            self._work.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._work
+
+    def set_limits(self, limits: Mapping[Key, int]) -> None:
+        """What people have set, from here on: all of it."""
+        self._limits = dict(limits)
+        self._told.clear()
+        if self._acting:
+            self.pool.set_limits(self._limits)
+            self._stir()
+
+    def health(self) -> dict[str, Any]:
+        """What people want to know of it."""
+        why = "another allocator has taken over" if self.fenced else ""
+        if self._acting:
+            debts = [pool for pool in self.pool.pools.values() if pool.leased and pool.free < 0]
+            why = f"{len(debts)} lowered limits wait for lanes to return the difference" if debts else ""
+        return {
+            "ok": not self.fenced,
+            "why": why,
+            "epoch": self.epoch,
+            "limits": sum(pool.leased for pool in self.pool.pools.values()),
+            "counters": dict(self.counts),
+        }
+
+    async def _take_over(self) -> bool:
+        """Whether the epoch is ours; another may have been quicker."""
+        last = await self._log.last(STREAM, GRANTS)
+        head = decode(last.data) if last else Envelope([])
+        self.pool = LeasePool(self._lanes, self._policy)
+        self._read = head.seq
+        async for entries in self._log.read(STREAM, head.seq):
+            self._fold(entries)
+        self.epoch, self._from = head.epoch + 1, self._read
+        self._last = last.seq if last else 0
+        try:
+            await self._append(self._table(), f"t{self.ident}-{self.epoch}")
+        except Conflict:
+            return False
+        return True
+
+    def _rest(self) -> None:
+        self._acting = False
+        if self._following is not None:
+            self._following.close()
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _fence(self) -> None:
+        self.fenced = True
+        self._rest()
+
+    # What is known.
+
+    def _entries(self, entries: list[Entry]) -> None:
+        self._fold(entries)
+        self._stir()
+
+    def _fold(self, entries: list[Entry]) -> None:
+        for entry in entries:
+            self._read = max(self._read, entry.seq)
+            try:
+                envelope = decode(entry.data)
+            except Unreadable:
+                self.counts["unreadable"] += 1
+                continue
+            if entry.subject == GRANTS and envelope.epoch > self.epoch and self._acting:
+                self._fence()
+                return
+            self._messages(envelope, 0 if entry.subject == GRANTS else envelope.seq)
+
+    def _messages(self, envelope: Envelope, seq: int) -> None:
+        for m in envelope.messages:
+            if type(m) is LeaseGrant:
+                self.pool.granted(m.lane, Key(m.scope, m.field, m.instrument), m.granted)
+            elif type(m) is LeaseReport:
+                self.pool.report(m, seq)
+
+    def _table(self) -> list[Message]:
+        """All that is known, as an allocator and its lanes would have said it."""
+        now = self._clock.now()
+        found: list[Message] = []
+        for key, pool in self.pool.pools.items():
+            for lane, h in pool.holdings.items():
+                if h.granted or h.wanted:
+                    found.append(LeaseGrant(now, *key, h.granted, lane))
+                    found.append(LeaseReport(now, lane, *key, h.confirmed, h.returned, h.used, h.wanted))
+        return found
+
+    # Acting.
+
+    def _beat(self) -> None:
+        self._stir()
+        self._timer = asyncio.get_running_loop().call_later(BEAT, self._beat)
+
+    def _stir(self) -> None:
+        if self._acting and self._work is None and (self.pool.stirred or self._again):
+            self._work = asyncio.get_running_loop().create_task(self._act())
+
+    async def _act(self) -> None:
+        """Decide, until there is nothing to do before somebody speaks or time passes."""
+        try:
+            while self._acting:
+                found = self.pool.decide(self._clock.now())
+                for short in found.short:
+                    if short._replace(used=0) not in self._told:
+                        self._told.add(short._replace(used=0))
+                        self.counts["short"] += 1
+                        self._on_short(short)
+                for recall in found.recalls:
+                    self._recall(recall)
+                if not found.grants:
+                    break
+                await self._grant(found.grants)
+            self._repeat()
+        except Conflict:
+            self._fence()
+        except LogDown:
+            pass  # it is decided again with the next beat
+        finally:
+            self._work = None
+
+    async def _grant(self, grants: list[Grant]) -> None:
+        now = self._clock.now()
+        messages: list[Message] = [LeaseGrant(now, *g.key, g.total, g.lane) for g in grants]
+        self._since += 1
+        if self._since >= TABLE:
+            self._since, self._from = 0, self._read
+            messages = [*self._table(), *messages]
+        await self._append(messages, f"g{self.ident}-{self._last}")
+        self.counts["grants"] += len(grants)
+        for grant in grants:
+            self.pool.granted(*grant)
+        self._tell(grants)
+
+    async def _append(self, messages: list[Message], msg_id: str) -> None:
+        """Store what was decided; raises `Conflict` where another has decided something."""
+        data = pack(messages, ts=self._clock.now(), epoch=self.epoch, seq=self._from)
+        while True:
+            try:
+                self._last = await self._log.append(
+                    GRANTS, data, msg_id=msg_id, expect=self._last, timeout=_ANSWER
+                )
+                return
+            except LogDown:
+                await asyncio.sleep(_PAUSE)  # stored or not: under the same id it is stored once
+
+    def _tell(self, grants: list[Grant]) -> None:
+        """Write grants into their lanes' logs."""
+        now, due = self._clock.now(), asyncio.get_running_loop().time() + REPEAT[0]
+        by_lane: dict[int, list[Message]] = defaultdict(list)
+        for grant in grants:
+            by_lane[grant.lane].append(LeaseGrant(now, *grant.key, grant.total, grant.lane))
+            known = self._again.get((grant.lane, grant.key))
+            pause = min(2 * known[2], REPEAT[1]) if known and known[0] == grant.total else REPEAT[0]
+            self._again[grant.lane, grant.key] = (grant.total, due - REPEAT[0] + pause, pause)
+        for lane, messages in by_lane.items():
+            self._log.append(f"lane.{lane}.sys", pack(messages, ts=now, lane=lane)).add_done_callback(_heard)
+
+    def _repeat(self) -> None:
+        """Tell again what is not confirmed: what was lost, or what a predecessor decided and did not tell."""
+        now = asyncio.get_running_loop().time()
+        open_grants = {(g.lane, g.key): g for g in self.pool.unconfirmed()}
+        self._again = {place: state for place, state in self._again.items() if place in open_grants}
+        due = [
+            g for place, g in open_grants.items() if place not in self._again or self._again[place][1] <= now
+        ]
+        if due:
+            self.counts["told again"] += len(due)
+            self._tell(due)
+
+    def _recall(self, recall: Recall) -> None:
+        self.counts["recalls"] += 1
+        now, lane, key = self._clock.now(), recall.lane, recall.key
+        self.pool.recalled(lane, key, UNDER_WAY, now)
+        data = pack([LeaseReturn(now, *key, recall.amount)], ts=now, lane=lane)
+
+        def stored(done: asyncio.Future[int]) -> None:
+            failed = done.cancelled() or done.exception() is not None
+            self.pool.recalled(lane, key, 0 if failed else done.result(), self._clock.now())
+
+        self._log.append(f"lane.{lane}.sys", data).add_done_callback(stored)
+
+
+def _heard(done: asyncio.Future[int]) -> None:
+    """What was lost is told again: nobody need know."""
+    if not done.cancelled():
+        done.exception()

@@ -3,8 +3,8 @@
 Contracts with tiers (perpetuals and futures, linear and inverse) are `risk.margin`; assets that are paid in full ask
 for nothing more. **Options have no model yet.** One that is held long is paid for. One that is sold can lose a
 multiple of its premium, so no figure taken from the premium is safe: an order that would leave an option short is
-refused, and a short option that is there all the same (an exercise, a position found at the venue) counts with all
-it could cost, a put its strike, a call the larger of strike and underlying.
+refused, and a short option that is there all the same (a position found at the venue) counts with its whole notional:
+a put its strike, which is all it can cost; a call the larger of strike and underlying.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Paid:
 
 
 class WholeRisk:
-    """Options, until they have a model: what is bought is paid, what is short counts with all it could cost."""
+    """Options, until they have a model: what is bought is paid, what is short counts with its whole notional."""
 
     covers_short = False
 

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from tidegate.log.base import LogDown
+from tidegate.log.lease import Lease
 from tidegate.log.memory import Faults, MemoryServer
 from tidegate.log.outbox import Outbox
 from tidegate.log.streams import declared
@@ -19,7 +20,6 @@ from tidegate.model.order import ExecType, OrdType, Side, TimeInForce
 from tidegate.risk.reasons import Reason
 from tidegate.sim.virtual_time import VirtualClock, run
 from tidegate.venue.gateway.dropcopy import DropCopy
-from tidegate.venue.gateway.lease import Lease
 from tidegate.venue.gateway.reports import identity
 from tidegate.venue.gateway.session import DROP, SEND, Session
 from tidegate.venue.gateway.settings import GatewaySettings

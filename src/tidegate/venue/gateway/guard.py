@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 
+from tidegate.log.lease import Lease
 from tidegate.venue.gateway.alerts import Alerts
-from tidegate.venue.gateway.lease import Lease
 from tidegate.venue.gateway.reconciler import Reconciler
 from tidegate.venue.gateway.session import Session
 from tidegate.venue.gateway.settings import GatewaySettings
 from tidegate.venue.gateway.sweep import Sweeper
+from tidegate.venue.gateway.target import WHOLE
 from tidegate.venue.port import Venue, VenueDown
 
 EVERY = 0.5
@@ -76,7 +77,7 @@ class Guard:
         text = f"the log has been away for more than {grace} s; resting orders: {action}"
         self._alerts.say("log_away", "critical", text)
         if action == "cancel":
-            done = await self._sweeper.cancel_all(None, "the log is away")
+            done = await self._sweeper.cancel_all(WHOLE, "the log is away")
             self._alerts.say("control", "high", "canceled all: the log is away", by="gateway", **done)
 
     async def _renew(self) -> None:

@@ -16,23 +16,29 @@ import msgspec
 
 from tidegate.errors import UserError
 from tidegate.log.base import KvEntry, Log, LogError, Subscription
+from tidegate.log.lease import Lease
 from tidegate.model.clock import Clock
 from tidegate.model.instrument import Universe
 from tidegate.model.messages import Report, SendCancel, SendNew, SendReplace, SendStatus
 from tidegate.model.order import ExecType
 from tidegate.model.wire import Envelope, Newer, Unreadable, decode
+from tidegate.risk.halt import Check, HaltEvent, State
+from tidegate.risk.scope_name import Kind, text_of
+from tidegate.risk.scopes import ScopeTable
 from tidegate.venue.gateway.alerts import Alerts
 from tidegate.venue.gateway.dropcopy import DropCopy
 from tidegate.venue.gateway.guard import Guard
+from tidegate.venue.gateway.halt_file import HaltFile
+from tidegate.venue.gateway.halts import Halts
 from tidegate.venue.gateway.history import History
-from tidegate.venue.gateway.lease import Lease
 from tidegate.venue.gateway.memory import Memory
-from tidegate.venue.gateway.operator import Operator
+from tidegate.venue.gateway.operator import Operator, Trail
 from tidegate.venue.gateway.reconciler import Reconciler
 from tidegate.venue.gateway.reports import Reports
 from tidegate.venue.gateway.session import SEND, Session
 from tidegate.venue.gateway.settings import GatewaySettings
 from tidegate.venue.gateway.sweep import Sweeper
+from tidegate.venue.gateway.target import Place
 from tidegate.venue.port import Venue, VenueDown, VenueRefused
 
 Hop = tuple[int, int, int, int, int]
@@ -44,7 +50,7 @@ _SAVE = 1.0
 class GatewayService:
     """One account at one venue. `account_number` is the run's, `lanes` those that may hold the account's orders.
 
-    `start` raises `UserError` where the venue refuses the key, `LogDown` where there is no log. `on_hop` is told of
+    `check` verifies commands that people have signed, `trail` is told of them. `start` raises `UserError` where the venue refuses the key, `LogDown` where there is no log. `on_hop` is told of
     every new order that was sent.
     """
 
@@ -59,6 +65,9 @@ class GatewayService:
         clock: Clock,
         lanes: Sequence[int],
         settings: GatewaySettings,
+        scopes: ScopeTable,
+        check: Check,
+        trail: Trail,
         on_hop: Callable[[Hop], None] | None = None,
     ) -> None:
         self.name = f"{venue_name}.{account_name}"
@@ -79,15 +88,21 @@ class GatewayService:
         self.history = History(venue, self.reports, dropcopy, self.memory, self.alerts, clock, self.counts)
         self.reconciler = Reconciler(
             venue_name, account_number, lanes, venue, universe, log, clock, self.reports, self.history, self.memory,
-            self.alerts, self.counts, settings, self._on_clean,
+            self.alerts, self.counts, settings, self._on_clean, self._on_mismatch,
         )  # fmt: skip
         sweeper = Sweeper(
-            venue, account_number, self.session, self.reports, clock, self.counts, settings.sweep_for
-        )
-        self.operator = Operator(
-            self._subject, universe, sweeper, self.session, self.memory, self.reconciler, self.alerts, log, clock,
-            settings, self.health,
+            venue, account_number, self.session, self.reports, clock, self.counts, settings.sweep_for,
+            self.reconciler.owners,
         )  # fmt: skip
+        place = Place(venue_name, account_number, scopes, universe)
+        file = HaltFile(settings.socket.with_suffix(".halts") if settings.socket else None)
+        self.halts = Halts(
+            place, check, venue, self.session, self.reports, sweeper, self.alerts, log, clock, self.counts, file,
+            self._spawn, self._alive, self._on_recovering,
+        )  # fmt: skip
+        self.operator = Operator(
+            self._subject, check, self.halts, sweeper, self.alerts, trail, log, clock, settings, self.health
+        )
         self.guard = Guard(
             venue, sweeper, self.session, self.lease, self.reconciler, self.alerts, self.counts, settings
         )
@@ -127,18 +142,20 @@ class GatewayService:
         if self._acting:
             self.session.holds["stopping"] = "the gateway is being stopped"
             if self._settings.on_stop == "cancel":
-                await self.operator.cancel_all(None, "gateway", "clean stop")
+                await self.operator.cancel_all("gateway", "clean stop")
             await self.guard.disarm()
             await self._leave()
         if self._opened:
             await self._venue.close()
         await self.reports.drained(2.0)
         await self.alerts.drained(2.0)
+        await self.halts.drained(2.0)
         with contextlib.suppress(LogError, asyncio.TimeoutError):
             await asyncio.wait_for(self.memory.save(), 2.0)
             await self.lease.release()
         self.reports.close()
         self.alerts.close()
+        self.halts.stop()
 
     async def _keep_lease(self) -> None:
         while True:
@@ -185,7 +202,7 @@ class GatewayService:
         self.reconciler.recall()
         self.session.since = max(self.session.since, self._clock.now())
         self.session.holds = {"reconcile": "the first reconciliation is not done"}
-        self.operator.recall()
+        await self.halts.open()
         self._subscriptions = [
             bucket.watch(self._on_lane, "lane."),
             self._log.subscribe(self._subject, self._on_request),
@@ -203,6 +220,7 @@ class GatewayService:
         """Open the venue's session, once in this process: a standby that has acted keeps it, and turns deaf."""
         await self._venue.open(self._on_reports, self._on_session)
         self._opened = True
+        self.halts.sweep()
 
     async def _open_later(self) -> None:
         """The venue could not be reached: go on trying."""
@@ -231,6 +249,7 @@ class GatewayService:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.halts.close()
         await self.operator.close()
 
     def _spawn(self, work: Coroutine[Any, Any, None], vital: bool = True) -> None:
@@ -281,7 +300,7 @@ class GatewayService:
                 "misrouted", "high", f"a request for account {m.account} came here", key=m.account
             )
             return
-        verdict = self.session.judge(m, envelope.trace, envelope.ts, received)
+        verdict = self.session.judge(m, envelope.trace, envelope.ts, received, self.halts.judge(m))
         if verdict == SEND:
             self._send(m)
             if self._on_hop is not None and type(m) is SendNew:
@@ -334,6 +353,21 @@ class GatewayService:
         """Venue and books agree: new orders may go out."""
         self.session.holds.pop("reconcile", None)
 
+    def _on_mismatch(self, text: str) -> None:
+        """Until people have looked, the account only reduces."""
+        self.halts.halt(
+            HaltEvent(
+                ts=self._clock.now(), scope=text_of(Kind.ACCOUNT, self.halts.place.account_name),
+                state=State.REDUCE_ONLY, reason=text, trigger="position_mismatch", source=f"gateway {self.name}",
+            )
+        )  # fmt: skip
+
+    def _on_recovering(self, scope: str) -> None:
+        """A scope comes up: what went out meanwhile must be known."""
+        if self.reconciler.why or self._clock.now() - self.reconciler.reconciled > self._settings.fresh * 1e9:
+            self.session.holds["reconcile"] = f"{scope} comes up: not reconciled since"
+            self.reconciler.want(f"{scope} comes up")
+
     def _alive(self) -> None:
         self.guard.alive(asyncio.get_running_loop().time())
 
@@ -360,7 +394,7 @@ class GatewayService:
 
     def health(self) -> dict[str, Any]:
         """As in `ops.health`; `state` is `acting`, `standby` or `refused`."""
-        holds = dict(self.session.holds)
+        holds = self.session.why()
         standing_by = not self._acting and not self._refused
         why = "" if standing_by else "; ".join(f"{name}: {text}" for name, text in sorted(holds.items()))
         state = "refused" if self._refused else "acting" if self._acting else "standby"
@@ -375,6 +409,7 @@ class GatewayService:
             "foreign": self.reconciler.foreign,
             "inflight": len(self.session.inflight),
             "holds": holds,
+            "halts": self.halts.shown(),
             "unstored_reports": self.reports.pending,
             "cursor": self.memory.saved.cursor,
         }

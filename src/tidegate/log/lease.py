@@ -1,4 +1,5 @@
-"""Who acts for an account: one gateway, by a key in the LEASE bucket that it renews by compare-and-set.
+"""Who acts, where one of several may (a gateway for its account, a risk service): by a key in the LEASE bucket that it
+renews by compare-and-set.
 
 A holder is taken for dead when the key has not changed for `ttl` by the watcher's own clock, of which only the time
 counts in which the log answered: an outage of the log is nobody's death.

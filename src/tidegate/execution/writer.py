@@ -18,12 +18,14 @@ import msgspec
 from tidegate.execution.core import Lane
 from tidegate.execution.event_pipe import EventPipe
 from tidegate.execution.lane_log import DeadLetter, Header, LaneKind, Step, fold, header, load, save
+from tidegate.execution.lease_desk import LeaseDesk
 from tidegate.execution.state import LaneBroken
 from tidegate.log.base import Conflict, Entry, Log, LogError, Subscription
 from tidegate.log.outbox import Outbox
 from tidegate.model.clock import Clock
 from tidegate.model.messages import (
     LaneEpoch,
+    LeaseReport,
     Message,
     OrderEvent,
     SendCancel,
@@ -94,6 +96,8 @@ class Writer:
         self.on_hop: Callable[[str, int, int], None] | None = None
         """Told (stage, trace, time) of entries with a trace, for measurements."""
         self.lane: Lane
+        self.desk: LeaseDesk | None = None
+        """Cares for the lane's leases, where it has any."""
         self._kind, self._route, self._log, self._clock = kind, route, log, clock
         self._on_stop = on_stop
         self._settings = settings or WriterSettings()
@@ -136,6 +140,8 @@ class Writer:
         if self.seq != mark:
             raise Unusable(f"lane {self.number}: the log was to end at {mark} and ended at {self.seq}")
         self.counts.folded_at_start = self.counts.entries
+        if self.lane.state.shared:
+            self.desk = LeaseDesk(self.lane, self.epoch, self._log, self._clock, lambda: self.seq)
 
     async def _mark(self) -> int:
         subject = f"lane.{self.number}.epoch"
@@ -225,6 +231,8 @@ class Writer:
         if events:
             self.counts.events += len(events)
             self._pipe.put(self.seq, events, trace, self._clock.now())
+        if self.desk is not None and self._live:
+            self.desk.look()
         due = self.seq - self._saved >= self._settings.snapshot_entries
         if due and self._saving is None:
             self._saving = asyncio.get_running_loop().create_task(self._save())
@@ -246,6 +254,11 @@ class Writer:
             for out in outputs:
                 if type(out) is OrderEvent:
                     events.append(out)
+                    if out.reason and self.desk is not None:
+                        self.desk.refused(out)
+                elif type(out) is LeaseReport:
+                    if self.desk is not None:
+                        self.desk.told(out)
                 else:
                     requests.setdefault(self._route(out), []).append(out)  # type: ignore[arg-type]
         for subject, batch in requests.items():
@@ -283,6 +296,8 @@ class Writer:
         state = self.lane.state
         if state.waiting or state.owed:
             self.append(Tick(self._clock.now()))
+        if self.desk is not None:
+            self.desk.look()
         self._ticking = asyncio.get_running_loop().call_later(self._settings.tick, self._tick)
 
     def append(self, *messages: Message) -> None:

@@ -16,7 +16,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from tidegate.log.base import Conflict, Entry, Log, LogDown, LogError, Subscription
+from tidegate.log.base import Conflict, Entry, Log, LogDown, Subscription
 from tidegate.model.clock import Clock
 from tidegate.model.messages import LeaseGrant, LeaseReport, LeaseReturn, Message
 from tidegate.model.wire import Envelope, Unreadable, decode, pack
@@ -241,6 +241,12 @@ class Allocator:
                 return
             except LogDown:
                 await asyncio.sleep(_PAUSE)  # stored or not: under the same id it is stored once
+            except Conflict:
+                last = await self._log.last(STREAM, GRANTS)
+                if last is None or last.data != data:
+                    raise
+                self._last = last.seq  # it was stored, so long ago that its id is forgotten
+                return
 
     def _tell(self, grants: list[Grant]) -> None:
         """Write grants into their lanes' logs."""

@@ -194,9 +194,7 @@ class LeasePool:
             holding.pause = (
                 0 if brought else min(2 * holding.pause or self._policy.pause, self._policy.longest)
             )
-            holding.recall = 0
-        if not holding.recall:
-            holding.answered = True
+            holding.recall, holding.answered = 0, True
 
     def recalled(self, lane: int, key: Key, seq: int, now: int) -> None:
         """A recall is under way (`UNDER_WAY`), stands in the lane's log at `seq`, or was not stored (0)."""

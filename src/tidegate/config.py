@@ -20,6 +20,8 @@ from typing import Any
 import msgspec
 
 from tidegate import config_live
+from tidegate.access import identity_file
+from tidegate.access.identity_file import AccessSection
 from tidegate.config_live import ConnectionSection, LogSection, SimulatedSection, TopologySection
 from tidegate.errors import UserError, nearest
 from tidegate.model.time import duration, parse
@@ -102,6 +104,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     log: LogSection = LogSection()
     topology: TopologySection = TopologySection()
     simulated: SimulatedSection | None = None
+    access: AccessSection = AccessSection()
 
 
 LIBRARY = {
@@ -136,6 +139,7 @@ def load(path: Path, overrides: dict[str, Any] | None = None) -> Config:
             hint = nearest(strategy.account, config.accounts)
             raise UserError(f"{path}: strategies.{name}.account: unknown account {strategy.account!r}{hint}")
     slots_of(config, str(path))
+    identity_file.check(config.access, str(path))
     config_live.check(str(path), config.log, config.topology, config.simulated, config.strategies)
     return config
 
@@ -343,6 +347,7 @@ def backtest(config: Config, path: Path) -> Any:
         for number, item in enumerate(instruments)
     ]
     strategies = list(build_strategies(config, where, base))
+    plain = msgspec.structs.replace(config, access=AccessSection())  # who may stop it changes no result
     data_key = [[p.path.name for p in lake.parts(item.id)] for item in instruments]
     return Setup(
         universe=universe,
@@ -356,9 +361,7 @@ def backtest(config: Config, path: Path) -> Any:
         sample=latencies(config.run.sample, f"{where}: run.sample", base)[0],
         seed=config.run.seed,
         name=config.run.name,
-        key=repr(
-            (msgspec.to_builtins(config, str_keys=True), data_key, [_code(type(s)) for s in strategies])
-        ),
+        key=repr((msgspec.to_builtins(plain, str_keys=True), data_key, [_code(type(s)) for s in strategies])),
     )
 
 

@@ -21,7 +21,8 @@ from tidegate.execution.state import Settings
 from tidegate.model.instrument import Instrument, Universe
 from tidegate.ops.folder import replace
 from tidegate.risk.ledger import Ledger
-from tidegate.risk.limits import ELSEWHERE, Limits, split
+from tidegate.risk.leases import lanes_of
+from tidegate.risk.limits import ELSEWHERE, Limits
 from tidegate.risk.scopes import NEXT, ScopeTable, Slots
 
 if TYPE_CHECKING:
@@ -75,7 +76,14 @@ class World:
     @cached_property
     def scopes(self) -> ScopeTable:
         """Desks, accounts and strategies."""
-        return configuration.scopes_of(self.config)
+        scopes = configuration.scopes_of(self.config)
+        scopes.spread = {scope: len(lanes) for scope, lanes in lanes_of(scopes, self.lane_of).items()}
+        return scopes
+
+    @cached_property
+    def shared(self) -> dict[int, tuple[int, ...]]:
+        """The scopes that lie over several lanes, and their lanes: their limits are lent (`risk.leases`)."""
+        return lanes_of(self.scopes, self.lane_of)
 
     @cached_property
     def slots(self) -> dict[str, Slots]:
@@ -98,9 +106,8 @@ class World:
 
     @cached_property
     def limits(self) -> Limits:
-        """One lane's limits: the firm's and the desks' are divided among the lanes."""
-        limits = Limits.load(self.config.risk, f"{self.path}: risk")
-        return split(limits, self.config.log.lanes)
+        """The limits as people wrote them."""
+        return Limits.load(self.config.risk, f"{self.path}: risk")
 
     @property
     def accounts(self) -> list[str]:
@@ -175,9 +182,9 @@ class World:
         """How lanes of this configuration are made and restored."""
 
         def make(number: int) -> Lane:
-            return Lane(number, self.universe, self.gate(), self.ledger(), self.settings)
+            return Lane(number, self.universe, self.gate(), self.ledger(), self.settings, self.shared)
 
         def restore(data: bytes) -> Lane:
-            return Lane.restore(data, self.universe, self.gate(), self.ledger())
+            return Lane.restore(data, self.universe, self.gate(), self.ledger(), self.shared)
 
         return LaneKind(self.fingerprint, make, restore)

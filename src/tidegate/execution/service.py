@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from tidegate.execution.lane_halts import LaneHalts
 from tidegate.execution.lane_log import LaneKind
 from tidegate.execution.lane_view import answer_view
 from tidegate.execution.ownership import Ownership
@@ -26,14 +27,16 @@ from tidegate.model.clock import Clock
 from tidegate.model.instrument import Universe
 from tidegate.model.messages import Mark
 from tidegate.model.wire import Unreadable, decode
+from tidegate.risk.halt import Check
+from tidegate.risk.scopes import ScopeTable
 
 
 class OmsService:
     """One order-manager instance.
 
     `accounts` are their names by number; requests of account `a` for an instrument of venue `V` go to the gateway at
-    `gw.V.<name of a>`. `name` is the instance's, the same after a restart; `sample` (s) is how often the touch is
-    written into the log.
+    `gw.V.<name of a>`. `name` is the instance's, the same after a restart; `scopes` are those that may be halted, and
+    `check` verifies commands that people have signed; `sample` (s) is how often the touch is written into the log.
     """
 
     def __init__(
@@ -46,6 +49,8 @@ class OmsService:
         log: Log,
         clock: Clock,
         *,
+        scopes: ScopeTable,
+        check: Check,
         sample: float = 1.0,
         settings: WriterSettings | None = None,
         on_hop: Callable[[str, int, int], None] | None = None,
@@ -68,6 +73,7 @@ class OmsService:
         self._refused: dict[int, str] = {}
         """Lanes this instance cannot write, and why."""
         self._ownership = Ownership(name, self.ident, lanes, log.bucket("LEASE"), self._take, self._lose)
+        self.halts = LaneHalts(scopes, universe, check, self.writers, log, clock)
         self._served: dict[int, list[Subscription]] = {}
         self._subscriptions: list[Subscription] = []
         self._sampling: asyncio.TimerHandle | None = None
@@ -78,6 +84,7 @@ class OmsService:
         self._subscriptions = [
             self._log.subscribe(f"touch.{venue}", self._on_touch) for venue in self._venues
         ]
+        await self.halts.start()
         await self._ownership.start()
         self._write_marks()
 
@@ -88,6 +95,7 @@ class OmsService:
         for subscription in self._subscriptions:
             subscription.close()
         await self._ownership.stop()
+        self.halts.close()
         for task in list(self._tasks):
             task.cancel()
 
@@ -110,6 +118,11 @@ class OmsService:
         why = "another instance has this name" if self._ownership.usurped else ""
         why = why or "; ".join(f"lane {n} is broken: {text}" for n, text in broken.items())
         why = why or "; ".join(self._unwritten())
+        why = why or "; ".join(
+            f"lane {n} waits for leases of {w.desk.waiting} limits: is a risk service running?"
+            for n, w in sorted(self.writers.items())
+            if w.desk is not None and w.desk.waiting
+        )
         return {"ok": not why, "why": why, "lanes": lanes, "counters": {"lanes_taken": self.taken}}
 
     def _unwritten(self) -> list[str]:
@@ -144,6 +157,7 @@ class OmsService:
             self._log.serve(f"oms.{lane}.orders", lambda data: self._orders(writer, data)),
             self._log.serve(f"oms.{lane}.strategy", lambda data: self._strategy(writer, data)),
         ]
+        self.halts.brief(lane)
         if self._touch:
             writer.append(*self._touch.values())
 

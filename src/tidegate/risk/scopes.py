@@ -110,6 +110,8 @@ class ScopeTable:
         self.strategies = list(strategies)
         if not self.accounts or not self.strategies:
             raise UserError("scopes: at least one account and one strategy are needed")
+        self.spread: dict[int, int] = {}
+        """Over how many lanes a scope lies, where it is more than one: each lane has its part of the scope's rates."""
         self._account_base = 1 + len(self.desks)
         self._strategy_base = self._account_base + len(self.accounts)
         self.names = [firm, *self.desks, *(a.name for a in accounts), *(s.name for s in strategies)]

@@ -14,7 +14,8 @@ from tidegate.model.margin_tiers import Tier, TierTable, problem
 from tidegate.model.scale import ScaleError, from_steps, round_half_even, to_steps
 
 _NOT_NEGATIVE = (
-    "min_qty", "max_qty", "min_notional", "initial_margin", "maintenance_margin", "pool_fee", "expiry",
+    "min_qty", "max_qty", "min_notional", "initial_margin", "maintenance_margin", "pool_fee", "expiry", "leverage",
+    "margin_price",
 )  # fmt: skip
 
 
@@ -68,6 +69,8 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Margin by a position's value (`docs/margin.md`); none: the two rates above, whatever the value."""
     leverage: int = 0
     """What accounts are set to at the venue; 0: the most that each tier gives."""
+    margin_price: Decimal = Decimal(0)
+    """The gate's one margin rate holds up to this price, of an inverse contract down to it; 0: at any."""
     expiry: int = 0
     """Last trading time, ns; 0 for none."""
     strike: Decimal = Decimal(0)
@@ -103,8 +106,6 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         wrong = problem(self.tiers) if self.tiers else ""
         if wrong:
             raise ValueError(f"instrument {self.id}: margin {wrong}")
-        if self.leverage < 0:
-            raise ValueError(f"instrument {self.id}: leverage is {self.leverage}, must not be below 0")
         if self.inverse and self.negative_prices:
             raise ValueError(f"instrument {self.id}: an inverse contract cannot have negative prices")
 

@@ -97,7 +97,8 @@ class Backtest:
         self.gate = self._gate()
         self.ledger = Ledger(setup.universe)
         self.lane = Lane(PYTHON_LANE, setup.universe, self.gate, self.ledger)
-        self.engine = Engine(setup.universe, setup.venues, len(setup.strategies), self.gate.state, setup.seed)
+        numbers = 1 + max((strategy.number for strategy in setup.strategies), default=-1)
+        self.engine = Engine(setup.universe, setup.venues, numbers, self.gate.state, setup.seed)
         self.recorder = Recorder(sink=None if compiled else sink, keep=compiled or verify)
         self.audited = Recorder(sink=sink) if compiled or verify else None
         self.shell = Shell(self.engine, self.lane, self.ledger, self.recorder)

@@ -1,0 +1,1 @@
+"""New versions of a strategy: tried, compared, watched, taken back."""

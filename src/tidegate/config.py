@@ -61,6 +61,8 @@ class VenueSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     extra_feed_latency: str = "0ms"
     maker_fee: Decimal | None = None
     taker_fee: Decimal | None = None
+    margin_tiers: str = ""
+    """A file of margin tiers (docs/margin.md), or `packaged`."""
     live: ConnectionSection | None = None
 
 
@@ -276,6 +278,7 @@ def latencies(value: str | list[str], where: str, base: Path) -> tuple[int, ...]
 def universe_of(config: Config, path: Path) -> Any:
     """The instruments of a configuration, numbered in its order, with the fees it sets (`model.instrument.Universe`)."""
     from tidegate.model.instrument import Universe
+    from tidegate.risk import margin_file
     from tidegate.store.lake import Lake
 
     lake = Lake(path.parent / config.data.lake)
@@ -289,7 +292,8 @@ def universe_of(config: Config, path: Path) -> Any:
     for name in config.venues:
         if name not in names:
             raise UserError(f"{path}: venues.{name}: no instrument trades there{nearest(name, names)}")
-    return Universe(instruments)
+    tiers = {name: section.margin_tiers for name, section in config.venues.items()}
+    return Universe(margin_file.with_tiers(instruments, tiers, path.parent, str(path)))
 
 
 def rates_of(config: Config, path: Path, universe: Any) -> dict[str, str | Decimal]:
@@ -349,6 +353,7 @@ def backtest(config: Config, path: Path) -> Any:
     strategies = list(build_strategies(config, where, base))
     plain = msgspec.structs.replace(config, access=AccessSection())  # who may stop it changes no result
     data_key = [[p.path.name for p in lake.parts(item.id)] for item in instruments]
+    data_key += [[repr((item.tiers, item.leverage, item.margin_price))] for item in instruments if item.tiers]
     return Setup(
         universe=universe,
         sources=sources,

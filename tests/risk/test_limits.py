@@ -163,27 +163,3 @@ def test_a_configuration_without_limits_refuses_everything() -> None:
         assert desk.send(10, 600_000, strategy=strategy) == R.NO_LIMIT
     assert desk.gate.control == 30
     assert desk.gate.limit == 1
-
-
-def test_totals_of_firm_and_desks_are_divided_among_lanes_and_accounts_keep_theirs():
-    from tidegate.risk.limits import split
-
-    limits = Limits.load(
-        {
-            "firm": {"gross": "1000", "open_orders": 5, "loss": "unlimited", "order_qty": "7",
-                     "instruments": {"X": {"position": "9"}}},
-            "desks": {"d": {"net": "50"}},
-            "accounts": {"a": {"gross": "1000"}},
-        }
-    )  # fmt: skip
-    part = split(limits, 2)
-    assert (part.firm.gross, part.firm.open_orders) == (500, 2), (
-        "whole orders, never more in all than allowed"
-    )
-    assert part.firm.loss is not None
-    assert not part.firm.loss.is_finite()
-    assert part.firm.order_qty == 7, "a limit of one order is no total"
-    assert part.firm.instruments["X"].position == Decimal("4.5")
-    assert part.desks["d"].net == 25
-    assert part.accounts == limits.accounts
-    assert split(limits, 1) is limits

@@ -18,7 +18,7 @@ import msgspec
 from tidegate.errors import UserError, nearest
 from tidegate.model.order import OrdType, Side, TimeInForce
 from tidegate.model.scale import ScaleError, decimal
-from tidegate.model.time import duration, parse
+from tidegate.model.time import duration, iso, parse
 
 UNLIMITED_TEXT = "unlimited"
 _NOT_NUMBERS = {
@@ -164,24 +164,43 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             scopes[level] = {name: _scope(table, f"{where}.{level}.{name}") for name, table in tables.items()}
         return cls(**scopes)
 
+    def to_json(self) -> bytes:
+        """The document as it is kept and sent: the same limits give the same bytes."""
+        return msgspec.json.encode(_plain(self), order="deterministic")
+
+    @classmethod
+    def from_json(cls, data: bytes) -> Limits:
+        """The inverse of `to_json`; raises `UserError`."""
+        try:
+            decoded = msgspec.json.decode(data)
+        except (msgspec.DecodeError, TypeError) as error:
+            raise UserError(f"risk: the document is not JSON: {error}") from None
+        _check_table(decoded, "risk")
+        return cls.load(decoded)
+
+
+def _plain(value: Any) -> Any:
+    """What `Limits.load` reads, without what is not set."""
+    if isinstance(value, msgspec.Struct):
+        defaults = type(value)()
+        fields = ((name, getattr(value, name)) for name in value.__struct_fields__)
+        return {name: _plain(held) for name, held in fields if held != getattr(defaults, name)}
+    if isinstance(value, Decimal):
+        return str(value) if value.is_finite() else UNLIMITED_TEXT
+    if isinstance(value, Moment):
+        return iso(value)
+    if isinstance(value, Duration):
+        return UNLIMITED_TEXT if value >= 1 << 62 else int(value)
+    if isinstance(value, dict):
+        return {name: _plain(held) for name, held in value.items()}
+    return value
+
 
 _SHARED = (
     "position", "long", "short", "open_orders", "open_value", "gross", "net", "loss", "drawdown", "traded_value",
     "orders_per_second", "cancels_per_second",
 )  # fmt: skip
 """Totals: what several lanes use up together."""
-
-
-def split(limits: Limits, lanes: int) -> Limits:
-    """Each lane's part of limits that lie over several lanes: the firm's and the desks' totals, in equal parts.
-
-    An account, and so a strategy, is on one lane and keeps its limits whole. Fixed parts hold exactly, and refuse
-    where one lane's part is used up though another's is not.
-    """
-    if lanes == 1:
-        return limits
-    desks = {name: _part(scope, lanes) for name, scope in limits.desks.items()}
-    return msgspec.structs.replace(limits, firm=_part(limits.firm, lanes), desks=desks)
 
 
 def fraction(scope: ScopeLimits, part: Decimal) -> ScopeLimits:

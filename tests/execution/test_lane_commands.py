@@ -242,7 +242,7 @@ def test_a_replace_is_charged_at_the_worse_until_it_is_answered():
     key = acked(world)
     told, sent = world.apply(ReplaceOrder(3, 1, qty=25, price=99))
     assert told.status is OrdStatus.PENDING_REPLACE
-    assert sent == SendReplace(3, key, 25, 99, *PLACE, Side.BUY)
+    assert sent == SendReplace(3, key, 25, 99, *PLACE, Side.BUY, 2, 0)
     assert (world.order(key).qty, world.state.gate.charges[key]) == (10, 25)
     world.apply(Report(4, key, ExecType.CANCEL_REJECTED, qty=25, price=99))
     assert (world.order(key).status, world.state.gate.charges[key]) == (OrdStatus.NEW, 10)

@@ -9,10 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 from oracle.gate_books import Open, Window
-from oracle.gate_limits import Denied, micro, ppm, whole
+from oracle.gate_limits import Denied, LimitBook, micro, ppm, whole
 from oracle.gate_rules import STOPS, Rules
 
 from tidegate.model.order import ExecInst, Order, OrdType, Side, TimeInForce
+from tidegate.risk.limits import Limits
 from tidegate.risk.reasons import Reason as R
 from tidegate.risk.scopes import State
 
@@ -88,7 +89,8 @@ class OracleGate(Rules):
         shrinks = held is not None and lots == 0 and sign * (price - order.price) <= 0
         if self.halted[i] is State.WARN:
             self.warnings |= 1 << 27
-        if not shrinks and not self.reduces(chain[0], order, lots):
+        safe = shrinks or self.reduces(chain[0], order, lots)
+        if not safe:
             if self.halted[i] >= State.REDUCE_ONLY:
                 raise Denied(R.INSTRUMENT_REDUCE_ONLY, 27, 0, lots, 0)
             self.limits_set(order, risk_only=True)
@@ -102,7 +104,7 @@ class OracleGate(Rules):
         self.needs_reference(order, price, known)
         worst, plain, base2 = self.prices(order, price, bid, ask)
         value = self.charge_value(order, worst, plain, known, bid, ask, qty)
-        self.sizes(order, qty, plain, value)
+        self.sizes(order, safe, qty, plain, value)
         stop = order.ord_type in STOPS
         if not stop or self.limited(order, price):
             collar, scope = self.rule(order, "price_collar", ppm)
@@ -261,6 +263,16 @@ class OracleGate(Rules):
 
     def set_instrument_state(self, i: int, state: State, ts: int) -> None:
         self.halted[i] = state
+
+    def set_factor(self, i: int, ppm: int) -> None:
+        self.factor_of[i] = ppm
+
+    def set_limit(self, s: int, field: int, i: int, value: int) -> None:
+        self.lent[s, field, i] = value
+
+    def set_limits(self, limits: Limits) -> None:
+        self.book_of = LimitBook(self.universe, self.scopes, limits)
+        self._rules.clear()
 
     def roll(self, ts: int) -> None:
         if ts >= self.day_ends:

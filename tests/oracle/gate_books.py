@@ -74,6 +74,8 @@ class Books:
         self.day_pnl = [0] * len(scopes)
         self.state = [State.ACTIVE] * len(scopes)
         self.halted = [State.ACTIVE] * n
+        self.factor_of: dict[int, int] = {}
+        self.lent: dict[tuple[int, int, int], int] = {}
         self.cause: list[tuple[int, int, int]] = [(0, 0, 0)] * len(scopes)
         self.tat = {"new": [0] * len(scopes), "cancel": [0] * len(scopes)}
         self.recent = [deque[tuple[Any, ...]](maxlen=64) for _ in scopes.strategies]

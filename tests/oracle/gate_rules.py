@@ -10,6 +10,7 @@ from oracle.gate_books import Books
 from oracle.gate_limits import ENDLESS, Denied, micro, number, ppm, remember, whole
 
 from tidegate.model.order import ExecInst, Order, OrdType, Side, TimeInForce
+from tidegate.risk.lease_fields import Field
 from tidegate.risk.reasons import Reason as R
 from tidegate.risk.scopes import Level, State
 
@@ -33,6 +34,16 @@ class Rules(Books):
                 self.book_of.tightest(self.chain(order), order.instrument, field)[1], companion
             )
         return self._rules[key]
+
+    def cap(self, s: int, field: str, end: Field) -> int:
+        """A scope's total in force: what people set, or what is lent of it."""
+        return min(self.book_of.cap(s, field), self.lent.get((s, end, -1), ENDLESS))
+
+    def held(self, i: int, limit: int, safe: bool = False) -> int:
+        """An instrument's limit, held to its factor; what only reduces has people's limit."""
+        if safe or limit == ENDLESS:
+            return limit
+        return limit * self.factor_of.get(i, 1_000_000) // 1_000_000
 
     def known(self, order: Order) -> None:
         if not 0 <= order.instrument < len(self.universe):
@@ -224,7 +235,7 @@ class Rules(Books):
             return pos < 0 and self.buys[s, order.instrument] + lots <= -pos
         return pos > 0 and self.sells[s, order.instrument] + lots <= pos
 
-    def sizes(self, order: Order, qty: int, plain: int, value: int) -> None:
+    def sizes(self, order: Order, safe: bool, qty: int, plain: int, value: int) -> None:
         item = self.universe[order.instrument]
         least = self.least_notional(order.instrument)
         if float(abs(plain)) * qty < least:
@@ -232,9 +243,11 @@ class Rules(Books):
         limit, scope = self.rule(
             order, "order_qty", lambda q: math.floor(q / item.lot) if q.is_finite() else ENDLESS
         )
+        limit = self.held(order.instrument, limit, safe)
         if qty > limit:
             raise Denied(R.MAX_ORDER_QTY, 4, limit, qty, scope)
         limit, scope = self.rule(order, "order_value", micro)
+        limit = self.held(order.instrument, limit, safe)
         if value >= 1 << 60:
             raise Denied(R.OUT_OF_RANGE, 5, 1 << 60, value, 0)
         if value > limit:
@@ -311,20 +324,24 @@ class Rules(Books):
             )  # fmt: skip
             if asked > left:
                 raise Denied(R.REDUCE_ONLY_EXCEEDED, 27, left, asked, s)
-        if count and len(mine) + 1 > book.cap(s, "open_orders"):
-            raise Denied(R.OPEN_ORDERS, 16, book.cap(s, "open_orders"), len(mine) + 1, s)
-        if more and resting + more > book.cap(s, "open_value"):
-            raise Denied(R.OPEN_VALUE, 16, book.cap(s, "open_value"), resting + more, s)
+        most = self.cap(s, "open_orders", Field.ORDERS)
+        if count and len(mine) + 1 > most:
+            raise Denied(R.OPEN_ORDERS, 16, most, len(mine) + 1, s)
+        most = self.cap(s, "open_value", Field.OPEN_VALUE)
+        if more and resting + more > most:
+            raise Denied(R.OPEN_VALUE, 16, most, resting + more, s)
         if safe:
             return
         if lots:
             would = pos + self.buys[s, i] + lots if buy else self.sells[s, i] + lots - pos
-            allowed = book.room(s, i, "long" if buy else "short")
+            allowed = self.held(i, book.room(s, i, "long" if buy else "short"))
+            allowed = min(allowed, self.lent.get((s, Field.LONG if buy else Field.SHORT, i), ENDLESS))
             if would > allowed:
                 raise Denied(R.POSITION_LIMIT, 17, allowed, would, s)
         traded = self.traded[s] + resting + more
-        if more and traded > book.cap(s, "traded_value"):
-            raise Denied(R.TRADED_VALUE, 25, book.cap(s, "traded_value"), traded, s)
+        most = self.cap(s, "traded_value", Field.TRADED)
+        if more and traded > most:
+            raise Denied(R.TRADED_VALUE, 25, most, traded, s)
         if not lots:
             return
         gross, net = self.all_gross(s), self.all_net(s, buy)
@@ -332,14 +349,16 @@ class Rules(Books):
         now = self.gross(s, i) if self.marked_unit(i) else 0.0
         then = self.gross(s, i, lots, order.side, unit)
         grown = whole(then) - whole(now)
-        if grown > 0 and gross + grown > book.cap(s, "gross"):
-            raise Denied(R.GROSS_NOTIONAL, 18, book.cap(s, "gross"), gross + grown, s)
+        most = self.cap(s, "gross", Field.GROSS)
+        if grown > 0 and gross + grown > most:
+            raise Denied(R.GROSS_NOTIONAL, 18, most, gross + grown, s)
         end = pos + self.buys[s, i] if buy else pos - self.sells[s, i]
         after = net - whole(self.marked_unit(i) * end) + whole(unit * (end + (lots if buy else -lots)))
         # A buy is judged by the worst long, a sell by the worst short, whatever the other is.
         sign = 1 if buy else -1
-        if sign * after > book.cap(s, "net") and sign * after > sign * net:
-            raise Denied(R.NET_NOTIONAL, 18, book.cap(s, "net"), sign * after, s)
+        most = self.cap(s, "net", Field.NET_LONG if buy else Field.NET_SHORT)
+        if sign * after > most and sign * after > sign * net:
+            raise Denied(R.NET_NOTIONAL, 18, most, sign * after, s)
         buffer = book.total(s, "margin_buffer")
         if self.scopes.levels[s] is Level.ACCOUNT and buffer is not None and buffer.is_finite():
             capital = self.scopes.accounts[order.account].capital

@@ -7,8 +7,11 @@ from collections.abc import Iterator
 from decimal import Decimal as D
 from typing import Any
 
+from msgspec.structs import replace
+
 from tidegate.model.instrument import Instrument, InstrumentKind, Universe
 from tidegate.model.order import ExecInst, Order, OrdType, Side, TimeInForce
+from tidegate.risk.lease_fields import Field
 from tidegate.risk.limits import Limits
 from tidegate.risk.scopes import Account, ScopeTable, State, StrategyScope
 
@@ -91,6 +94,10 @@ LIMITS = Limits.load(
         },
     }
 )  # fmt: skip
+OTHER_LIMITS = replace(
+    LIMITS, firm=replace(LIMITS.firm, order_qty=D(12), price_collar=D("0.02"), gross=D(200_000))
+)
+_LENT = (100_000 * 1_000_000, 300_000 * 1_000_000)
 SETUP: dict[str, Any] = {"base_currency": BASE, "fx": FX, "open_orders": 36, "volatility_memory": 5_000 * MS}
 
 Command = tuple[str, tuple[Any, ...]]
@@ -204,12 +211,27 @@ class World:
                 number = r.randrange(len(of))
                 self.down.append((what, number))
                 yield what, (number, State(r.choice((0, 0, 0, 0, 1, 2, 3, 4, 5))), self.ts)
-            elif draw < 0.99 and self.done:
+            elif draw < 0.987:
+                yield self.control()
+            elif draw < 0.991 and self.done:
                 order, qty, price, fee = r.choice(self.done[-20:])
                 yield "book", (order, -qty, price, -fee, self.ts)
             else:
                 legs = [self.order() for _ in range(r.randint(1, 3))]
                 yield "check_parent", (legs, [self.ref(leg.instrument) for leg in legs], self.ts)
+
+    def control(self) -> Command:
+        """Limits are tightened by the market, lent, or changed by people."""
+        r, draw = self.random, self.random.random()
+        if draw < 0.4:
+            return "set_factor", (r.randrange(4), r.choice((1_000_000, 1_000_000, 500_000, 123_456, 1)))
+        if draw < 0.9:
+            field, value = r.choice(list(Field)), round(10 ** r.uniform(-2, 1) * _LENT[r.randrange(2)])
+            i = r.randrange(4) if field.per_instrument else -1
+            if field is Field.ORDERS or field.per_instrument:
+                value = round(value / 1e10)
+            return "set_limit", (r.randrange(len(SCOPES)), field, i, r.choice((1 << 62, 1 << 62, value)))
+        return "set_limits", (r.choice((LIMITS, LIMITS, OTHER_LIMITS)),)
 
     def mark(self) -> Command:
         r, i = self.random, self.random.choice((0, 0, 1, 2, 3))

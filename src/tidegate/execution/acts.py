@@ -92,7 +92,7 @@ def submit(s: State, order: LaneOrder, ref: tuple[int, int, int], ts: int) -> bo
         SendNew(
             ts, order.cl_ord_id, order.account, order.instrument, order.side, order.ord_type, order.qty,
             order.price, order.stop_price, order.time_in_force, order.exec_inst, order.display_qty,
-            order.offset, order.expire_ts,
+            order.offset, order.expire_ts, order.strategy, s.halt_epoch,
         )
     )  # fmt: skip
     return True
@@ -228,7 +228,12 @@ def send_replace(s: State, order: LaneOrder, qty: int, price: int, ts: int) -> N
     order.asks = 0
     s.watch(order, ts + s.settings.ack_timeout)
     tell(s, order, None, ts)
-    s.out.append(SendReplace(ts, order.cl_ord_id, qty, price, order.account, order.instrument, order.side))
+    s.out.append(
+        SendReplace(
+            ts, order.cl_ord_id, qty, price, order.account, order.instrument, order.side, order.strategy,
+            s.halt_epoch,
+        )
+    )  # fmt: skip
 
 
 def ask(s: State, order: LaneOrder, ts: int) -> None:

@@ -23,7 +23,7 @@ import hashlib
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from tidegate.execution import commands, contingent, invariants, leases, slots, snapshot, timeouts
+from tidegate.execution import commands, contingent, controls, invariants, leases, slots, snapshot
 from tidegate.execution.commands import Refused
 from tidegate.execution.ids import cl_ord_id
 from tidegate.execution.ports import Gate, Ledger
@@ -33,10 +33,12 @@ from tidegate.model.instrument import Universe
 from tidegate.model.messages import (
     CancelAll,
     CancelOrder,
+    DynamicLimit,
     Funding,
     HandOver,
     LeaseGrant,
     LeaseReturn,
+    LimitsChange,
     Mark,
     Message,
     NewOrder,
@@ -58,10 +60,6 @@ def _funding(s: State, m: Funding) -> None:
     s.ledger.apply_funding(m.instrument, m.rate, m.price, m.ts)
 
 
-def _scope_state(s: State, m: ScopeState) -> None:
-    s.gate.set_state(m.scope, m.state, m.ts)
-
-
 COMMANDS: dict[type[Message], Handler] = {
     NewOrder: commands.new_order,
     CancelOrder: commands.cancel_order,
@@ -73,9 +71,11 @@ COMMANDS: dict[type[Message], Handler] = {
 }
 FACTS: dict[type[Message], Handler] = {
     Report: report,
-    Tick: timeouts.tick,
+    Tick: controls.tick,
     Funding: _funding,
-    ScopeState: _scope_state,
+    ScopeState: controls.scope_state,
+    LimitsChange: controls.limits_change,
+    DynamicLimit: controls.dynamic_limit,
     LeaseGrant: leases.grant,
     LeaseReturn: leases.give_back,
 }

@@ -13,9 +13,11 @@ the position alone.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from tidegate.model.order import Order
+from tidegate.risk.limits import Limits
 
 
 class Gate(Protocol):
@@ -71,6 +73,15 @@ class Gate(Protocol):
 
     def set_state(self, scope: int, state: int, ts: int) -> None:
         """A scope's state (ACTIVE … KILLED)."""
+
+    def set_instrument_state(self, instrument: int, state: int, ts: int) -> None:
+        """An instrument's own state, over all who trade it."""
+
+    def set_limits(self, limits: Limits) -> Sequence[object]:
+        """The limits from here on; uses stay. Returns each that is now below its use. Raises `UserError`."""
+
+    def set_factor(self, instrument: int, ppm: int) -> None:
+        """Limits of an instrument are held to `ppm` parts per million of what people set."""
 
     def human_limit(self, scope: int, field: int, instrument: int = -1) -> int:
         """An additive limit (`risk.lease_fields`) as people set it."""

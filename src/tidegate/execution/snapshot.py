@@ -14,6 +14,7 @@ import msgspec
 from tidegate.execution.ports import Gate, Ledger
 from tidegate.execution.state import Group, LaneOrder, Link, Settings, State
 from tidegate.model.instrument import Universe
+from tidegate.model.messages import LimitsChange
 from tidegate.risk.leases import Key, Lease
 
 FORMAT = 1
@@ -40,6 +41,9 @@ class Saved(msgspec.Struct, array_like=True, gc=False):
     gate: bytes
     ledger: bytes
     leases: list[tuple[Key, Lease]] = []
+    halt_epoch: int = 0
+    limits_version: int = 0
+    limits_due: list[LimitsChange] = []
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -73,6 +77,9 @@ def save(s: State) -> bytes:
             s.gate.state_bytes(),
             s.ledger.state_bytes(),
             sorted(s.leases.items()),
+            s.halt_epoch,
+            s.limits_version,
+            s.limits_due,
         )
     )
 
@@ -105,6 +112,7 @@ def load(data: bytes, universe: Universe, gate: Gate, ledger: Ledger) -> State:
     s.forgotten = dict(saved.forgotten)
     s.counts = dict(saved.counts)
     s.leases = dict(saved.leases)
+    s.halt_epoch, s.limits_version, s.limits_due = saved.halt_epoch, saved.limits_version, saved.limits_due
     gate.load(saved.gate)
     ledger.load(saved.ledger)
     return s

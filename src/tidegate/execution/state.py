@@ -9,7 +9,7 @@ import msgspec
 from tidegate.execution.ids import SEQUENCE_BITS
 from tidegate.execution.ports import Gate, Ledger
 from tidegate.model.instrument import Universe
-from tidegate.model.messages import Message, NewOrder, Report
+from tidegate.model.messages import LimitsChange, Message, NewOrder, Report
 from tidegate.model.order import Order, OrdStatus
 from tidegate.model.time import MS, SECOND
 from tidegate.risk.leases import Key, Lease
@@ -116,9 +116,9 @@ class State:
     """A lane's state but for the gate's and the ledger's own. Changed by the modules of this package only."""
 
     __slots__ = (
-        "by_cmd", "closed", "counts", "error", "forgotten", "gate", "groups", "instruments", "leased", "leases",
-        "ledger", "links", "live", "marks", "now", "number", "out", "owed", "prefix", "seq", "settings",
-        "shared", "touched", "universe", "waiting",
+        "by_cmd", "closed", "counts", "error", "forgotten", "gate", "groups", "halt_epoch", "instruments", "leased",
+        "leases", "ledger", "limits_due", "limits_version", "links", "live", "marks", "now",
+        "number", "out", "owed", "prefix", "seq", "settings", "shared", "touched", "universe", "waiting",
     )  # fmt: skip
 
     def __init__(
@@ -152,6 +152,12 @@ class State:
         """By strategy: the highest cmd_id among the orders the history has dropped."""
         self.counts: dict[int, int] = {}
         """Refusals and anomalies by reason code."""
+        self.halt_epoch = 0
+        """The last halt that the lane knows of: what it lets pass carries it."""
+        self.limits_version = 0
+        """Of the limits in force; 0 for those of the configuration."""
+        self.limits_due: list[LimitsChange] = []
+        """Limits that are to come into force at a later time."""
         self.leases: dict[Key, Lease] = {}
         """What was lent to this lane of limits over several lanes."""
         self.shared: frozenset[int] = frozenset()

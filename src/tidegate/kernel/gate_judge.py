@@ -121,7 +121,8 @@ def judge(
     state = g.inst[i, I_STATE]
     if state == S_WARN:
         out[5] |= 1 << 27
-    if not (shrinks or reduces(g, links[CH_STRATEGY], i, side, lots)):
+    safe = shrinks or reduces(g, links[CH_STRATEGY], i, side, lots)
+    if not safe:
         if state >= S_REDUCE_ONLY:
             return deny(out, INSTRUMENT_REDUCE_ONLY, 27, 0, lots, 0)
         if rules[R_MISSING_RISK] != 0:
@@ -133,7 +134,7 @@ def judge(
         return reason
     worst, plain, base2 = judged_prices(g, orders, k, rules, price, bid, ask)
     more = value = charged_value(g, i, side, worst, plain, known, bid, ask, qty)
-    reason = check_size(g, rules, i, qty, plain, value, out)
+    reason = check_size(g, rules, i, safe, qty, plain, value, out)
     if reason == 0:
         reason = check_collar(orders, k, rules, plain, base2, price, out)
     if reason != 0:

@@ -55,12 +55,14 @@ from tidegate.kernel.gate_state import (
     R_PARENT,
     R_PARENT_SCOPE,
     R_QTY,
+    R_QTY_NOW,
     R_QTY_SCOPE,
     R_SAME,
     R_SAME_SCOPE,
     R_SAME_WINDOW,
     R_SELF_MATCH,
     R_VALUE,
+    R_VALUE_NOW,
     R_VALUE_SCOPE,
     RING,
     UNLIMITED,
@@ -113,14 +115,18 @@ def check_reference(g: Any, orders: Any, k: int, rules: Any, price: int, known: 
 
 
 @inline
-def check_size(g: Any, rules: Any, i: int, qty: int, plain: int, value: int, out: Any) -> int:
-    """Minimum notional (3), then quantity, value and parent value (4, 5, 6); half the value warns."""
+def check_size(g: Any, rules: Any, i: int, safe: Any, qty: int, plain: int, value: int, out: Any) -> int:
+    """Minimum notional (3), then quantity, value and parent value (4, 5, 6); half the value warns.
+
+    What is `safe`, for it only reduces, is held to people's own limits.
+    """
     notional, least = float(abs(plain)) * qty, g.real[i, X_MIN_NOTIONAL]
-    reason, control, limit, scope = 0, 5, rules[R_VALUE], 0
+    reason, control, scope, most = 0, 5, 0, rules[R_QTY] if safe else rules[R_QTY_NOW]
+    limit = rules[R_VALUE] if safe else rules[R_VALUE_NOW]
     if notional < least:
         reason, control, limit, value = BELOW_MIN_NOTIONAL, 3, whole(least), whole(notional)
-    elif qty > rules[R_QTY]:
-        reason, control, limit, value, scope = MAX_ORDER_QTY, 4, rules[R_QTY], qty, rules[R_QTY_SCOPE]
+    elif qty > most:
+        reason, control, limit, value, scope = MAX_ORDER_QTY, 4, most, qty, rules[R_QTY_SCOPE]
     elif value >= MAX_MONEY:
         reason, limit = OUT_OF_RANGE, MAX_MONEY
     elif value > limit:

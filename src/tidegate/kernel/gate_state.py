@@ -51,9 +51,11 @@ CHAIN_WORDS = 8
     R_CLOSED_FROM,  # restricted: no order in [from, to), nor from `until` on
     R_CLOSED_TO,
     R_LAST_ENTRY,
-    R_QTY,
+    R_QTY,  # as people set it, then what is in force: held down while the market is thin or wild
+    R_QTY_NOW,
     R_QTY_SCOPE,
     R_VALUE,
+    R_VALUE_NOW,
     R_VALUE_SCOPE,
     R_PARENT,
     R_PARENT_SCOPE,
@@ -73,7 +75,7 @@ CHAIN_WORDS = 8
     R_SAME_WINDOW,
     R_SAME_SCOPE,
     R_SELF_MATCH,  # 1: prevent
-) = range(34)
+) = range(36)
 RULE_WORDS = 40
 
 # `cell`, one row for each scope × instruments + instrument.

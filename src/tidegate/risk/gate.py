@@ -23,7 +23,7 @@ from tidegate.model.order import Order
 from tidegate.model.time import MINUTE
 from tidegate.risk import lease_fields
 from tidegate.risk.build import build
-from tidegate.risk.in_force import InForce
+from tidegate.risk.in_force import BelowUse, InForce, Saved
 from tidegate.risk.lease_fields import NO_INSTRUMENT
 from tidegate.risk.limits import Limits
 from tidegate.risk.reasons import Reason, describe
@@ -58,9 +58,9 @@ class Gate:
     ) -> None:
         self.universe, self.scopes, self.base_currency = universe, scopes, base_currency
         self.state: GateState = build(
-            universe, scopes, limits, base_currency, fx or {}, open_orders, day_start, volatility_memory
+            universe, scopes, base_currency, fx or {}, open_orders, day_start, volatility_memory
         )
-        self.in_force = InForce(self.state)
+        self.in_force = InForce(self.state, universe, scopes, limits)
         one = allocate_play(self.state)
         self._one = Played(one)
         self._address = self._one.address
@@ -238,6 +238,26 @@ class Gate:
         """The same limit as people set it, whatever is lent."""
         return self.in_force.human(scope, field, instrument)
 
+    @property
+    def limits(self) -> Limits:
+        """The document of limits in force, as people wrote it."""
+        return self.in_force.limits
+
+    def set_limits(self, limits: Limits) -> list[BelowUse]:
+        """People's limits from here on. What is used stays, and so do states, leases and factors.
+
+        Gives every additive limit that is now below its use: there only what reduces passes (and, of open orders,
+        none before enough are over). Raises `UserError`, and changes nothing, for limits of what does not exist.
+        """
+        return self.in_force.set_limits(limits)
+
+    def set_factor(self, instrument: int, ppm: int) -> None:
+        """Hold size, value and position of an instrument (4, 5, 17) to `ppm` parts per million of what people set.
+
+        What only reduces is held to people's limits alone. Raises `ValueError` for a factor of 0 or above the whole.
+        """
+        self.in_force.tighten(instrument, ppm)
+
     def scope_state(self, scope: int) -> State:
         """A scope's own state; an order is judged by the most severe on its chain."""
         return State(int(self.state.scope[scope, 0]))
@@ -247,7 +267,7 @@ class Gate:
         return State(int(self.state.inst[instrument, I_STATE]))
 
     def state_bytes(self) -> bytes:
-        """All that calls have changed, canonically: the arrays of `MUTABLE` one after another, then the leases."""
+        """All that calls have changed, canonically: the arrays of `MUTABLE` one after another, then what limits them."""
         arrays = [getattr(self.state, name).tobytes() for name in MUTABLE]
         return b"".join([*arrays, self.in_force.save()])
 
@@ -255,7 +275,7 @@ class Gate:
         """The inverse of `state_bytes`, for a gate built from the same universe, scopes and limits."""
         size = sum(getattr(self.state, name).nbytes for name in MUTABLE)
         try:
-            self.in_force.load(data[size:])
+            saved = msgspec.msgpack.decode(data[size:], type=Saved)
         except msgspec.MsgspecError:
             raise ValueError(
                 f"gate snapshot has {len(data)} bytes, this gate's arrays have {size}: built differently?"
@@ -265,5 +285,6 @@ class Gate:
             array = getattr(self.state, name)
             array[:] = np.frombuffer(data, array.dtype, array.size, offset).reshape(array.shape)
             offset += array.nbytes
+        self.in_force.load(saved)
         used = np.flatnonzero(self.state.slot[1:, L_ID]) + 1
         self._slot = {int(self.state.slot[h, L_ID]): int(h) for h in used}

@@ -16,12 +16,13 @@ from tidegate.risk.breakers.orders import OrderRateBreaker, RejectBreaker
 from tidegate.risk.breakers.settings import BreakerSettings
 from tidegate.risk.breakers.told import Alert, ClockBreaker, MismatchBreaker, VenueBreaker
 from tidegate.risk.breakers.trip import Trip
-from tidegate.risk.build import Tables, micro
+from tidegate.risk.convert import micro
 from tidegate.risk.exposure import Exposure
 from tidegate.risk.limits import Limits
 from tidegate.risk.marks import Marks
 from tidegate.risk.scope_name import Kind, name_of, text_of
 from tidegate.risk.scopes import ScopeTable
+from tidegate.risk.tables import Tables
 
 
 class Thresholds(NamedTuple):

@@ -1,0 +1,92 @@
+"""What those who watch over a lane tell it: states of scopes and instruments, limits, and by how much to tighten.
+
+These are facts of the lane's log. One that names what does not exist, or cannot be read, is counted and changes
+nothing: it must not stop the lane that the next one is to halt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from tidegate.errors import UserError
+from tidegate.execution import leases, timeouts
+from tidegate.execution.state import State
+from tidegate.model.messages import DynamicLimit, LimitsChange, Message, ScopeState, Tick
+from tidegate.risk.limits import Limits
+from tidegate.risk.reasons import Reason
+
+Handler = Callable[[State, Any], None]
+
+
+def tolerant(handler: Handler) -> Handler:
+    """The handler, with what cannot be applied counted instead of raised. The gate checks before it changes anything."""
+
+    def handle(s: State, m: Message) -> None:
+        try:
+            handler(s, m)
+        except (ValueError, TypeError, OverflowError, UserError, msgspec.MsgspecError) as error:
+            s.count(Reason.INVALID_CONTROL)
+            s.error = f"{type(m).__name__} not applied: {error}"
+
+    return handle
+
+
+def _scope_state(s: State, m: ScopeState) -> None:
+    if m.instrument >= 0:
+        s.gate.set_instrument_state(m.instrument, m.state, m.ts)
+    else:
+        s.gate.set_state(m.scope, m.state, m.ts)
+
+
+def scope_state(s: State, m: ScopeState) -> None:
+    """A state changed. What the lane lets pass from here on carries the epoch of the last halt it knows of.
+
+    Even of a halt it cannot apply: the order was judged after it.
+    """
+    if isinstance(m.epoch, int) and 0 <= m.epoch < 1 << 63:
+        s.halt_epoch = max(s.halt_epoch, m.epoch)
+    tolerant(_scope_state)(s, m)
+
+
+def _dynamic_limit(s: State, m: DynamicLimit) -> None:
+    s.gate.set_factor(m.instrument, m.factor)
+
+
+def _apply_limits(s: State, m: LimitsChange) -> None:
+    below = s.gate.set_limits(Limits.from_json(m.limits))
+    s.limits_version = m.version
+    leases.renew(s)
+    if below:
+        s.count(Reason.LIMIT_BELOW_USE)
+        s.error = f"limits version {m.version}: {'; '.join(map(str, below))}"
+
+
+def _limits_change(s: State, m: LimitsChange) -> None:
+    """Of one version the first counts, and an older one than is in force changes nothing."""
+    if m.version <= s.limits_version:
+        return
+    if m.effective <= m.ts:
+        tolerant(_apply_limits)(s, m)
+        return
+    Limits.from_json(m.limits)
+    if all(due.version != m.version for due in s.limits_due):
+        s.limits_due.append(m)
+        s.limits_due.sort(key=lambda due: (due.effective, due.version))
+
+
+dynamic_limit = tolerant(_dynamic_limit)
+"""An instrument's limits are held to a part of what people set."""
+limits_change = tolerant(_limits_change)
+"""The limits from here on, or from a later time on."""
+
+
+def tick(s: State, m: Tick) -> None:
+    """Time: limits come into force, then what is overdue is asked about."""
+    while s.limits_due and s.limits_due[0].effective <= m.ts:
+        due = s.limits_due.pop(0)
+        if due.version > s.limits_version:
+            tolerant(_apply_limits)(s, due)
+    timeouts.tick(s, m)

@@ -183,7 +183,7 @@ async def services(place: Place, roles: list[tuple[str, str]], log: Log | None) 
         if role == "feed":
             found.append((role, await _feed(place, log)))
         elif role == "oms":
-            found.append((role, _oms(place, log)))
+            found.append((role, await _oms(place, log)))
         elif role == "gateway":
             found += await _gateways(place, log)
         elif role == "recorder":
@@ -225,23 +225,29 @@ async def _feed(place: Place, log: Log) -> Service:
     return FeedService(world.universe, feeds, log, place.clock)
 
 
-def _oms(place: Place, log: Log) -> Service:
+async def _oms(place: Place, log: Log) -> Service:
+    from tidegate.access.keyring import Keyring
     from tidegate.config import latencies
     from tidegate.execution.service import OmsService
 
     world = place.world
+    keyring = await Keyring.open(log, place.folder.path, world.config.access)
     sample = latencies(world.config.topology.sample, f"{world.path}: topology.sample", world.path.parent)[0]
     return OmsService(
         place.name, range(world.config.log.lanes), world.lane_kind(), world.universe, world.accounts, log,
-        place.clock, sample=sample / 1e9, on_hop=place.hops,
+        place.clock, scopes=world.scopes, check=keyring.verify, sample=sample / 1e9, on_hop=place.hops,
     )  # fmt: skip
 
 
 async def _gateways(place: Place, log: Log) -> list[tuple[str, Service]]:
+    from tidegate.access.audit import AuditTrail
+    from tidegate.access.keyring import Keyring
     from tidegate.venue.binance.venue import BinanceVenue
     from tidegate.venue.gateway import GatewayService, GatewaySettings
 
     world = place.world
+    keyring = await Keyring.open(log, place.folder.path, world.config.access)
+    trail = AuditTrail(log, place.clock, place.name, place.folder.path)
     found: list[tuple[str, Service]] = []
     for number, (account, section) in enumerate(world.config.accounts.items()):
         for name in world.venues:
@@ -250,14 +256,13 @@ async def _gateways(place: Place, log: Log) -> list[tuple[str, Service]]:
                 continue
             venue = BinanceVenue(name, world.universe, await endpoints(place, name), keys, place.clock)
             settings = GatewaySettings(
-                scope=world.scopes.account_scope(number),
                 instance=place.name,
                 socket=place.folder.run / f"gw.{name}.{account}.sock",
                 on_stop=world.config.topology.on_stop,
             )
             gateway = GatewayService(
                 name, account, number, venue, world.universe, log, place.clock, [world.lane_of(number)], settings,
-                place.hops.gateway,
+                world.scopes, keyring.verify, trail, place.hops.gateway,
             )  # fmt: skip
             found.append((f"gateway {name}.{account}", gateway))
     if not found:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from lane_world import new
+from risk.halting import VERIFIER
 
 from tidegate.execution.lane_log import DeadLetter, fold
 from tidegate.execution.service import OmsService
@@ -77,7 +78,7 @@ class World:
         service = process.run(
             lambda: OmsService(
                 name, range(self.plant.lanes), kind or self.plant.kind, self.plant.universe, ACCOUNTS, log, self.clock,
-                settings=WriterSettings(tick=0.1, snapshot_entries=every),
+                scopes=self.plant.scopes, check=VERIFIER.verify, settings=WriterSettings(tick=0.1, snapshot_entries=every),
             )
         )  # fmt: skip
         await self.inside(process, service.start())

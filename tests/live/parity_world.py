@@ -15,6 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from tidegate.access.audit import AuditTrail
+from tidegate.access.identity import Identities
+from tidegate.access.verify import Verifier
 from tidegate.execution.core import Lane
 from tidegate.execution.lane_log import LaneKind
 from tidegate.execution.service import OmsService
@@ -239,14 +242,38 @@ async def live(
     for item in universe.instruments:
         feed.serve(f"snap.{item.venue}.{item.symbol}", lambda data: b"")
     services: list[Any] = [
-        OmsService("oms", range(1), kind, universe, accounts, server.client("oms"), clock, sample=3600.0)
+        OmsService(
+            "oms",
+            range(1),
+            kind,
+            universe,
+            accounts,
+            server.client("oms"),
+            clock,
+            scopes=scopes,
+            check=Verifier(Identities()).verify,
+            sample=3600.0,
+        )
     ]
     for venue in dict.fromkeys(item.venue for item in universe.instruments):
         # Nothing is lost here, so there is nothing to look for after the start.
-        settings = GatewaySettings(scope=scopes.account_scope(0), drop_copy=3600.0, reconcile_every=3600.0)
+        settings = GatewaySettings(drop_copy=3600.0, reconcile_every=3600.0)
         log = server.client(f"gw-{venue}")
         services.append(
-            GatewayService(venue, accounts[0], 0, Session(desk, venue), universe, log, clock, [0], settings)
+            GatewayService(
+                venue,
+                accounts[0],
+                0,
+                Session(desk, venue),
+                universe,
+                log,
+                clock,
+                [0],
+                settings,
+                scopes,
+                Verifier(Identities()).verify,
+                AuditTrail(log, clock, f"gw-{venue}"),
+            )
         )
     for strategy in strategies:
         services.append(

@@ -16,7 +16,10 @@ from decimal import Decimal
 import msgspec
 from execution import lane_world
 from execution.lane_world import CountingGate, new, universe
+from risk.halting import VERIFIER, signed
 
+from tidegate.access.audit import AuditTrail
+from tidegate.access.audit_chain import read
 from tidegate.execution.core import Lane
 from tidegate.execution.lane_log import LaneKind
 from tidegate.execution.service import OmsService
@@ -36,11 +39,17 @@ from tidegate.model.messages import (
 from tidegate.model.order import ExecType, OrdStatus, Side
 from tidegate.model.wire import decode, pack
 from tidegate.risk.ledger import Ledger
+from tidegate.risk.scopes import Account, ScopeTable, StrategyScope
 from tidegate.sim.virtual_time import VirtualClock
 from tidegate.venue.gateway import GatewayService, GatewaySettings
 from tidegate.venue.port import VenueDown, VenueFill, VenueOrder, VenueRefused
 
-ACCOUNT, SCOPE = 1, 2
+ACCOUNT, SCOPE = 1, 3
+SCOPES = ScopeTable(
+    [Account(name="other"), Account(name="main", desk="desk")],
+    [StrategyScope(name=name, accounts=("other", "main")) for name in ("left", "right")],
+    desks=["desk"],
+)
 FOREIGN = 1 << 62
 """Keys from here on are orders of somebody else: the venue shows no id of ours for them."""
 
@@ -225,6 +234,12 @@ class SmallVenue:
         return {}
 
 
+def order(do: str, scope: str, by: str, now: int, *others: str, **args: str) -> bytes:
+    """A line for the gateway's control: a signed command."""
+    made = signed(do, scope, by, now, *others, **args)
+    return json.dumps({"do": "command", "signed": json.loads(made.encode())}).encode()
+
+
 def lane_kind(settings: Settings | None = None) -> LaneKind:
     u = universe()
     parts = lambda: (CountingGate(), Ledger(u))  # noqa: E731
@@ -245,7 +260,7 @@ class Desk:
         self.clock = VirtualClock(self.loop)
         self.server = MemoryServer(1, clock=self.clock, log=declared(lanes))
         self.exchange = Exchange(self.clock)
-        self.settings = settings or GatewaySettings(scope=SCOPE)
+        self.settings = settings or GatewaySettings()
         self.lanes = lanes
         self.kind = lane_kind(lane)
         self.user = self.server.client("user")
@@ -270,8 +285,9 @@ class Desk:
     async def start_oms(self) -> None:
         self.oms_log = self.server.client("oms")
         self.oms = OmsService(
-            "oms-1", range(self.lanes), self.kind, universe(), ["other", "main"], self.oms_log, self.clock
-        )
+            "oms-1", range(self.lanes), self.kind, universe(), ["other", "main"], self.oms_log, self.clock,
+            scopes=SCOPES, check=VERIFIER.verify,
+        )  # fmt: skip
         await self.oms.start()
         await self.until(lambda: len(self.oms.writers) == self.lanes)
 
@@ -288,10 +304,11 @@ class Desk:
         self.lives += 1
         self.gw_log = self.server.client(f"gw-{self.lives}")
         self.venue = SmallVenue(self.exchange)
+        self.trail = AuditTrail(self.gw_log, self.clock, f"gw-{self.lives}")
         chosen = msgspec.structs.replace(settings or self.settings, instance=instance)
         return GatewayService(
-            "X", "main", ACCOUNT, self.venue, universe(), self.gw_log, self.clock, range(self.lanes), chosen,
-            self.hops.append,
+            "X", "main", ACCOUNT, self.venue, universe(), self.gw_log, self.clock, range(self.lanes), chosen, SCOPES,
+            VERIFIER.verify, self.trail, self.hops.append,
         )  # fmt: skip
 
     async def start_gateway(self, instance: str = "gateway") -> GatewayService:
@@ -340,6 +357,11 @@ class Desk:
     async def status(self, key: int, status: OrdStatus, seconds: float = 120.0) -> None:
         await self.until(lambda: self.lane.order(key).status is status, seconds)
 
+    async def ask(self, do: str, scope: str, by: str = "oz", **args: str) -> dict:
+        """What the gateway answers to a signed command that comes over the log."""
+        line = order(do, scope, by, self.clock.now(), **args)
+        return json.loads(await self.user.request("ctl.gw.X.main", line, 60.0))
+
     async def reconcile(self) -> None:
         """The next clean reconciliation has passed."""
         before = self.clock.now()
@@ -363,6 +385,11 @@ class Desk:
     def scopes(self) -> list[ScopeState]:
         told = [m for e in self.entries("LANE_0", "lane.0.sys") for m in decode(e.data).messages]
         return [m for m in told if isinstance(m, ScopeState)]
+
+    def audit(self) -> list[tuple[str, str, str, str]]:
+        """(who, what, scope, outcome) of every act that was noted."""
+        noted = [read(e.data).record for e in self.entries("AUDIT", "audit.record")]
+        return [(r.who, r.do, r.scope, r.outcome) for r in noted]
 
     def alerts(self, kind: str = "") -> list[dict]:
         return [json.loads(e.data) for e in self.entries("ALERT", f"alert.{kind}")]

@@ -25,7 +25,7 @@ from tidegate.risk.scopes import State
 from tidegate.sim.virtual_time import run
 from tidegate.venue.gateway import GatewaySettings
 
-QUIET = GatewaySettings(scope=SCOPE, countdown=0.0, reconcile_every=1e6, drop_copy=1e6)
+QUIET = GatewaySettings(countdown=0.0, reconcile_every=1e6, drop_copy=1e6)
 """Only what a test does itself."""
 
 
@@ -395,7 +395,7 @@ def test_a_foreign_order_is_told_once_and_left_alone():
 
 def test_foreign_orders_are_cleared_where_configured_and_nothing_of_ours_rests():
     async def main():
-        async with Desk(GatewaySettings(scope=SCOPE, clear_foreign=True)) as desk:
+        async with Desk(GatewaySettings(clear_foreign=True)) as desk:
             await desk.start_gateway()
             ours = await desk.rest()
             desk.exchange.foreign()
@@ -557,7 +557,7 @@ def test_a_key_refused_at_a_take_over_is_an_alert():
 @pytest.mark.parametrize("action", ["cancel", "keep"])
 def test_a_clean_stop_cancels_or_keeps(action):
     async def main():
-        async with Desk(GatewaySettings(scope=SCOPE, on_stop=action)) as desk:
+        async with Desk(GatewaySettings(on_stop=action)) as desk:
             gw = await desk.start_gateway()
             await desk.rest()
             await gw.stop()
@@ -587,4 +587,4 @@ def test_an_adapter_that_fails_is_counted_and_the_next_request_goes_out():
 @pytest.mark.parametrize("wrong", [{"max_age": 0.0}, {"buffer": -1}, {"on_stop": "sell"}])
 def test_settings_that_cannot_be_are_refused(wrong):
     with pytest.raises(UserError, match=next(iter(wrong))):
-        GatewaySettings(scope=1, **wrong)
+        GatewaySettings(**wrong)

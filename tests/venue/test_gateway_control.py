@@ -1,4 +1,4 @@
-"""Orders to the gateway itself, over its socket and over the log."""
+"""Orders to the gateway itself, over its socket and over the log: signed, verified, noted."""
 
 from __future__ import annotations
 
@@ -7,23 +7,13 @@ import contextlib
 import json
 import stat
 
-import msgspec
 import pytest
-from gateway_world import SCOPE, Desk
+from gateway_world import Desk, order
 
-from tidegate.model.messages import ReplaceOrder, SendCancel, SendReplace
 from tidegate.model.order import OrdStatus
-from tidegate.risk.reasons import Reason
 from tidegate.sim.virtual_time import run
 from tidegate.venue.gateway import GatewaySettings
-from tidegate.venue.gateway.control import DisabledFile, answer, listen
-
-BY = {"by": "ann", "reason": "drill"}
-
-
-async def ask(desk, **order):
-    """Over the log."""
-    return json.loads(await desk.user.request("ctl.gw.X.main", json.dumps(order).encode(), 60.0))
+from tidegate.venue.gateway.control import answer, listen
 
 
 async def talk(path, *lines):
@@ -38,22 +28,43 @@ async def talk(path, *lines):
     return said
 
 
-def test_cancel_all_of_one_instrument_and_of_all():
+def test_cancel_all_of_one_instrument_of_one_strategy_and_of_all():
     async def main():
         async with Desk() as desk:
             await desk.start_gateway()
             first, second = await desk.rest(), await desk.rest(instrument=1)
-            said = await ask(desk, do="cancel_all", instrument="C1.X", **BY)
+            other = await desk.rest(strategy=1)
+            said = await desk.ask("cancel-all", "instrument:C1.X")
             assert said["orders"] == {str(second): "canceled"}
+            said = await desk.ask("cancel-all", "strategy:right")
+            assert said["orders"] == {str(other): "canceled"}
             assert desk.exchange.open() == [first]
-            said = await ask(desk, do="cancel_all", **BY)
+            said = await desk.ask("cancel-all", "venue:X")
             assert said["ok"]
             assert said["empty"]
             assert not desk.exchange.open()
             await desk.status(first, OrdStatus.CANCELED)
             await desk.rest()
             desk.agree()
-            assert [a["figures"]["by"] for a in desk.alerts("control")] == ["ann", "ann"]
+            assert [a["figures"]["by"] for a in desk.alerts("control")] == ["oz"] * 3
+            await desk.trail.drained()
+            assert [(who, do, outcome) for who, do, _, outcome in desk.audit()] == [
+                ("oz", "cancel-all", "done")
+            ] * 3
+
+    run(main())
+
+
+def test_a_scope_that_is_not_here_is_none_of_ours():
+    async def main():
+        async with Desk() as desk:
+            await desk.start_gateway()
+            await desk.rest()
+            assert (await desk.ask("cancel-all", "account:other"))["concerned"] is False
+            said = await desk.ask("halt", "account:other")
+            assert (said["concerned"], said["state"]) == (False, "KILLED")
+            await desk.rest()
+            assert len(desk.exchange.open()) == 2
 
     run(main())
 
@@ -62,39 +73,38 @@ def test_cancel_all_goes_on_until_the_venue_shows_nothing_and_names_each_order()
     async def main():
         async with Desk() as desk:
             await desk.start_gateway()
-            filled, canceled = await desk.rest(), await desk.rest()
+            resting, filled = await desk.rest(), await desk.rest()
             desk.venue.mass = False
-            desk.venue.latency = 0.3
-            sent = await desk.place()  # on its way: neither open nor answered
-            asking = asyncio.create_task(ask(desk, do="cancel_all", **BY))
-            await asyncio.sleep(0.1)
-            assert "cancel_all" in desk.gateway.session.holds
+            sent = await desk.place()
+            await desk.until(lambda: sent in desk.gateway.session.inflight)
+            asking = asyncio.create_task(desk.ask("cancel-all", "firm"))
+            await desk.until(lambda: desk.gateway.session.sweeps)
             desk.exchange.fill(filled, 10)
             said = await asking
             assert said["empty"]
-            assert said["orders"][str(filled)] == "filled"
-            assert said["orders"][str(canceled)] == "canceled"
+            assert said["orders"][str(resting)] == "canceled"
+            assert said["orders"][str(filled)] in ("filled", "canceled")
             assert said["orders"][str(sent)] == "canceled"
             assert said["rounds"] > 1
             assert not desk.exchange.open()
-            assert not desk.gateway.session.holds
+            assert not desk.gateway.session.why()
 
     run(main())
 
 
 def test_a_cancel_all_that_does_not_succeed_says_so():
     async def main():
-        async with Desk(GatewaySettings(scope=SCOPE, countdown=0.0)) as desk:
+        async with Desk(GatewaySettings(countdown=0.0)) as desk:
             await desk.start_gateway()
             key = await desk.rest()
             desk.exchange.foreign()
             desk.exchange.silent = True
-            said = await ask(desk, do="cancel_all", **BY)
+            said = await desk.ask("cancel-all", "firm")
             assert not said["empty"]
             desk.exchange.silent = False
             desk.venue.mass = False
             honest, desk.venue.send = desk.venue.send, lambda request: None
-            said = await ask(desk, do="cancel_all", **BY)
+            said = await desk.ask("cancel-all", "firm")
             assert said["orders"] == {str(key): "open"}
             assert said["foreign_left"] == 1
             assert said["seconds"] >= 10
@@ -103,51 +113,21 @@ def test_a_cancel_all_that_does_not_succeed_says_so():
     run(main())
 
 
-def test_disable_holds_new_orders_and_replaces_over_a_restart():
+def test_of_a_strategy_orders_that_another_process_sent_are_told_apart_by_the_lane():
     async def main():
         async with Desk() as desk:
             await desk.start_gateway()
-            key = await desk.rest()
-            assert (await ask(desk, do="disable", **BY))["already"] is False
-            assert (await ask(desk, do="disable", by="bob", reason="too"))["already"] is True
-            assert len(desk.alerts("control")) == 1, "twice is once"
-            await desk.command(ReplaceOrder(desk.clock.now(), desk.lane.order(key).cmd_id, price=101))
-            await asyncio.sleep(3)
+            left, right = await desk.rest(), await desk.rest(strategy=1)
             await desk.kill_gateway()
-            gw = desk.gateway = desk.make_gateway()
-            await gw.start()
-            await desk.until(lambda: set(gw.session.holds) == {"disabled"})
-            refused = await desk.place()
-            await desk.status(refused, OrdStatus.REJECTED)
-            assert desk.lane.order(refused).reason == Reason.GATEWAY_HELD
-            assert not desk.exchange.requests(SendReplace)
-            assert "ann" in gw.health()["why"]
-            await desk.cancel(key)
-            await desk.status(key, OrdStatus.CANCELED)
-            assert desk.exchange.requests(SendCancel)
-
-    run(main())
-
-
-def test_enabling_takes_two_people_and_a_clean_reconciliation():
-    async def main():
-        async with Desk() as desk:
-            gw = await desk.start_gateway()
-            await ask(desk, do="disable", **BY)
-            for second in ("", "ann"):
-                said = await ask(desk, do="enable", approved_by=second, **BY)
-                assert not said["ok"]
-                assert "second person" in said["error"]
-            desk.exchange.deaf = True
-            gw.reconciler.want("test")
-            await asyncio.sleep(1)
-            said = await ask(desk, do="enable", approved_by="bob", **BY)
-            assert "clean reconciliation" in said["error"]
-            desk.exchange.deaf = False
-            await desk.reconcile()
-            assert (await ask(desk, do="enable", approved_by="bob", **BY))["ok"]
-            await desk.until(lambda: not gw.session.holds)
-            await desk.rest()
+            await desk.start_gateway()
+            said = await desk.ask("cancel-all", "strategy:right")
+            assert said["orders"] == {str(right): "canceled"}
+            assert desk.exchange.open() == [left]
+            desk.server.partition("oms")
+            said = await desk.ask("cancel-all", "strategy:right")
+            assert said["orders"] == {str(left): "canceled"}, "what nobody can put a name to is cancelled"
+            desk.server.heal("oms")
+            await desk.status(left, OrdStatus.CANCELED)
 
     run(main())
 
@@ -156,20 +136,51 @@ def test_enabling_takes_two_people_and_a_clean_reconciliation():
     ("line", "error"),
     [
         (b"no json", "JSON"),
-        (b'{"do": "buy"}', "'buy' is none of cancel_all, disable, enable, state"),
-        (b'{"do": "cancel_all"}', "needs by and reason"),
-        (b'{"do": "cancel_all", "by": "a", "reason": "b", "instrument": "C9.X"}', "'C9.X' is not known"),
-        (b'{"do": "cancel_all", "by": "a", "reason": "b", "instrument": 9}', "9 is not known"),
+        (b'{"do": "buy"}', "'buy' is none of command, state"),
+        (b'{"do": "command"}', "MALFORMED"),
         (b'{"do": "state", "colour": "red"}', "colour"),
+        (lambda now: order("cancel-all", "instrument:C9.X", "oz", now), "unknown instrument 'C9.X'"),
+        (lambda now: order("halt", "firm", "oz", now, state="ACTIVE"), "REDUCE_ONLY, CANCEL_ONLY, KILLED"),
+        (
+            lambda now: order("halt", "firm", "vic", now),
+            "ROLE_TOO_LOW: halt needs a operator; vic is a viewer",
+        ),
+        (lambda now: order("halt", "firm", "gone", now), "IDENTITY_REVOKED"),
+        (lambda now: order("halt", "firm", "oz", now - 61 * 10**9), "COMMAND_EXPIRED"),
+        (
+            lambda now: order("resume", "firm", "ann", now, "bob", epoch="0"),
+            "does not go by a gateway's socket",
+        ),
+        (lambda now: order("halt", "firm", "oz", now).replace(b'"sig": "', b'"sig": "AAAA'), "BAD_SIGNATURE"),
     ],
 )
-def test_what_cannot_be_done_is_said(line, error):
+def test_what_cannot_be_done_is_said_and_noted(line, error):
     async def main():
         async with Desk() as desk:
             gw = await desk.start_gateway()
-            said = json.loads(await answer(line, gw.operator._doers))
+            asked = line if isinstance(line, bytes) else line(desk.clock.now())
+            said = json.loads(await answer(asked, gw.operator.doers))
             assert said["ok"] is False
             assert error in said["error"]
+            assert not gw.halts.shown()
+            await desk.rest()
+            if b"command" in asked and b"buy" not in asked:
+                await desk.trail.drained()
+                (noted,) = desk.audit()
+                assert noted[3].startswith("refused: ")
+
+    run(main())
+
+
+def test_a_replayed_command_is_refused():
+    async def main():
+        async with Desk() as desk:
+            gw = await desk.start_gateway()
+            line = order("cancel-all", "firm", "oz", desk.clock.now())
+            assert json.loads(await answer(line, gw.operator.doers))["ok"]
+            await desk.rest()
+            assert "REPLAYED" in json.loads(await answer(line, gw.operator.doers))["error"]
+            assert desk.exchange.open()
 
     run(main())
 
@@ -180,7 +191,7 @@ def test_the_socket_needs_no_log(tmp_path):
     async def main():
         deep = tmp_path / ("d" * 60) / ("e" * 60) / "run"
         path = deep / "gw.X.main.sock"
-        settings = GatewaySettings(scope=SCOPE, socket=path, on_log_away="keep")
+        settings = GatewaySettings(socket=path, on_log_away="keep")
         async with Desk(settings) as desk:
             gw = await desk.start_gateway()
             key = await desk.rest()
@@ -188,24 +199,24 @@ def test_the_socket_needs_no_log(tmp_path):
             short = tmp_path / "s"
             short.symlink_to(path)
             desk.server.partition("gw-1")
-            order = json.dumps({"do": "cancel_all", "instrument": None, **BY}).encode()
+            now = desk.clock.now()
             state, done, held, wrong = await talk(
-                str(short), b'{"do":"state"}', order, json.dumps({"do": "disable", **BY}).encode(), b"[]"
-            )
+                str(short), b'{"do":"state"}', order("cancel-all", "firm", "oz", now), order("halt", "firm", "oz", now),
+                b"[]",
+            )  # fmt: skip
             assert state["health"]["gateways"]["X.main"]["state"] == "acting"
             assert done["orders"] == {str(key): "canceled"}
             assert done["empty"]
-            assert held["disabled"]
+            assert held["state"] == "KILLED"
             assert wrong["ok"] is False
             assert not desk.exchange.open()
-            disabled = deep / "gw.X.main.disabled"
-            assert stat.S_IMODE(disabled.stat().st_mode) == 0o600
-            assert msgspec.json.decode(disabled.read_bytes())["by"] == "ann"
+            kept = deep / "gw.X.main.halts"
+            assert stat.S_IMODE(kept.stat().st_mode) == 0o600
             desk.server.heal("gw-1")
-            await desk.until(lambda: len(desk.alerts("control")) == 2)
+            await desk.until(lambda: desk.entries("HALT"))
             await gw.stop()
             assert not path.exists()
-            assert disabled.exists()
+            assert kept.exists()
 
     asyncio.run(main())
 
@@ -228,14 +239,3 @@ def test_a_line_without_end_closes_only_its_connection(tmp_path):
         server.close()
 
     asyncio.run(main())
-
-
-def test_a_file_that_cannot_be_read_counts_as_disabled(tmp_path):
-    file = DisabledFile(tmp_path / "x.disabled")
-    assert file.read() == {}
-    file.write({"by": "ann", "reason": "drill"})
-    assert file.read() == {"by": "ann", "reason": "drill"}
-    (tmp_path / "x.disabled").write_bytes(b"\x00")
-    assert "cannot be read" in file.read()["reason"]
-    file.write({})
-    assert file.read() == {}

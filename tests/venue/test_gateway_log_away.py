@@ -7,7 +7,7 @@ import json
 
 import msgspec
 import pytest
-from gateway_world import SCOPE, Desk
+from gateway_world import Desk, order
 
 from tidegate.execution.state import Settings
 from tidegate.log.base import LogDown
@@ -19,7 +19,7 @@ from tidegate.sim.virtual_time import run
 from tidegate.venue.gateway import GatewaySettings
 from tidegate.venue.gateway.control import answer
 
-KEEP = GatewaySettings(scope=SCOPE, on_log_away="keep")
+KEEP = GatewaySettings(on_log_away="keep")
 PATIENT = Settings(ack_timeout=60 * SECOND, reconciliation_window=60 * SECOND)
 """A lane that asks about nothing meanwhile."""
 
@@ -112,7 +112,7 @@ def test_new_orders_are_held_back_until_reconciled_after_it():
 @pytest.mark.parametrize("action", ["cancel", "keep"])
 def test_resting_orders_are_cancelled_or_kept_when_it_stays_away(action):
     async def main():
-        async with Desk(GatewaySettings(scope=SCOPE, on_log_away=action)) as desk:
+        async with Desk(GatewaySettings(on_log_away=action)) as desk:
             await desk.start_gateway()
             await desk.rest()
             desk.server.outage(True)
@@ -137,8 +137,8 @@ def test_cancels_reach_the_venue_by_the_control_while_the_log_is_away():
             desk.server.partition("gw-1")
             desk.server.outage(True)
             desk.venue.mass = False
-            line = json.dumps({"do": "cancel_all", "instrument": None, "by": "ann", "reason": "drill"})
-            said = json.loads(await answer(line.encode(), gw.operator._doers))
+            line = order("cancel-all", "account:main", "ann", desk.clock.now())
+            said = json.loads(await answer(line, gw.operator.doers))
             assert said["ok"]
             assert said["empty"]
             assert said["orders"] == {str(key): "canceled" for key in keys}
@@ -174,7 +174,7 @@ def test_the_dead_mans_switch_is_renewed_while_we_live_and_fires_when_we_do_not(
 
 def test_a_silent_log_lets_the_switch_run_out():
     async def main():
-        settings = GatewaySettings(scope=SCOPE, countdown=8.0)
+        settings = GatewaySettings(countdown=8.0)
         async with Desk(settings) as desk:
             gw = await desk.start_gateway()
             await desk.rest()

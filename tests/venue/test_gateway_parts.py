@@ -183,7 +183,7 @@ def new(key=1, ts=0):
 
 
 def session(**more):
-    it = Session(GatewaySettings(scope=1, **more), Counter())
+    it = Session(GatewaySettings(**more), Counter())
     it.holds.clear()
     return it
 

@@ -37,6 +37,7 @@ class ViewOrder(msgspec.Struct, array_like=True, gc=False):
     ts_sent: int
     ts_update: int
     missing: bool
+    strategy: int = -1
 
 
 class LaneView(msgspec.Struct, array_like=True, gc=False):
@@ -88,6 +89,7 @@ def _shown(order: LaneOrder) -> ViewOrder:
     return ViewOrder(
         order.cl_ord_id, order.account, order.instrument, order.side, order.status, order.qty, order.price,
         order.cum_qty, order.leaves_qty, order.ts_sent, order.ts_update, missing,
+        order.strategy,
     )  # fmt: skip
 
 

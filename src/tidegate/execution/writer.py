@@ -300,11 +300,13 @@ class Writer:
             self.desk.look()
         self._ticking = asyncio.get_running_loop().call_later(self._settings.tick, self._tick)
 
-    def append(self, *messages: Message) -> None:
-        """Write what the lane must know of the world into its log. One that is lost is followed by others."""
+    def append(self, *messages: Message) -> asyncio.Future[int]:
+        """Write what the lane must know of the world into its log. Of the world's samples one that is lost is followed by
+        others; who writes what must not be lost looks at the future."""
         now = self._clock.now()
         future = self._log.append(f"lane.{self.number}.sys", pack(list(messages), ts=now, lane=self.number))
         future.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return future
 
     @property
     def events_at(self) -> int:

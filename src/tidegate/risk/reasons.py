@@ -127,10 +127,12 @@ class Reason(IntEnum):
     GATEWAY_HELD = (
         218,
         0,
-        "The gateway lets no new orders out now: not reconciled, disabled, or canceling all",
+        "The gateway lets no new orders out now: not reconciled, or canceling all",
     )
     VENUE_DOWN = 219, 0, "No connection to the venue: the order never left"
     REQUEST_EXPIRED = 220, 0, "The request was too old when it came to the gateway; it was not sent"
+    GATEWAY_HALTED = 221, 0, "A scope of the order is halted, and the gateway lets nothing of it out"
+    BEFORE_HALT = 222, 0, "The order was checked before the last halt of a scope it is under; it was not sent"
     VENUE_OTHER = 299, 0, "Another reason of the venue's"
 
     DUPLICATE_COMMAND = 301, 0, "The command was seen before; it is done once"

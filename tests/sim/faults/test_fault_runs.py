@@ -117,9 +117,9 @@ def test_fills_that_never_come_are_found(monkeypatch):
 def test_a_gateway_that_forgets_what_it_sent_is_no_danger_without_a_second_request(monkeypatch):
     """The lane never sends an intent twice, so what guards against it may fail."""
 
-    def judge(self, m, trace, ts, now):
+    def judge(self, m, trace, ts, now, halted=0):
         self._sent.clear()
-        return real(self, m, trace, ts, now)
+        return real(self, m, trace, ts, now, halted)
 
     real = Judge.judge
     monkeypatch.setattr(Judge, "judge", judge)

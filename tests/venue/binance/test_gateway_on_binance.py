@@ -10,7 +10,9 @@ import msgspec
 import pytest
 from binance_world import KEY, NUMBERS, QUICK, TICKS, UNIT, UNIVERSE, run, server
 from execution.lane_world import CountingGate
+from risk.halting import VERIFIER
 
+from tidegate.access.audit import AuditTrail
 from tidegate.errors import UserError
 from tidegate.execution.core import Lane
 from tidegate.execution.lane_log import LaneKind
@@ -22,6 +24,7 @@ from tidegate.model.messages import CancelOrder, NewOrder, ReplaceOrder
 from tidegate.model.order import OrdStatus, OrdType, Side, TimeInForce
 from tidegate.model.wire import decode, pack
 from tidegate.risk.ledger import Ledger
+from tidegate.risk.scopes import ScopeTable
 from tidegate.venue.binance.keys import Keys
 from tidegate.venue.binance.products import simulated
 from tidegate.venue.binance.venue import BinanceVenue
@@ -43,7 +46,18 @@ class Stack:
             lambda n: Lane(n, UNIVERSE, CountingGate(), Ledger(UNIVERSE)),
             lambda data: pytest.fail("none kept"),
         )
-        self.oms = OmsService("oms", [0], kind, UNIVERSE, ["main"], self.log.client("oms"), self.clock)
+        scopes = self.scopes = ScopeTable.simple()
+        self.oms = OmsService(
+            "oms",
+            [0],
+            kind,
+            UNIVERSE,
+            ["main"],
+            self.log.client("oms"),
+            self.clock,
+            scopes=scopes,
+            check=VERIFIER.verify,
+        )
         self.user = self.log.client("user")
         self.cmd = 0
         self.lives = 0
@@ -54,9 +68,23 @@ class Stack:
         venue = BinanceVenue(
             self.name, UNIVERSE, simulated("127.0.0.1", self.port, self.name), keys, self.clock, pace=QUICK
         )
-        settings = GatewaySettings(scope=1, drop_copy=0.3, recheck=0.3)
+        settings = GatewaySettings(drop_copy=0.3, recheck=0.3)
         client = self.log.client(f"gw-{self.lives}")
-        return GatewayService(self.name, "main", 0, venue, UNIVERSE, client, self.clock, [0], settings)
+        trail = AuditTrail(client, self.clock, f"gw-{self.lives}")
+        return GatewayService(
+            self.name,
+            "main",
+            0,
+            venue,
+            UNIVERSE,
+            client,
+            self.clock,
+            [0],
+            settings,
+            self.scopes,
+            VERIFIER.verify,
+            trail,
+        )
 
     @property
     def lane(self) -> Lane:

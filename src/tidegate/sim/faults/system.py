@@ -9,6 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from tidegate.access.audit import AuditTrail
+from tidegate.access.identity import Identities
+from tidegate.access.verify import Verifier
 from tidegate.execution.service import OmsService
 from tidegate.execution.writer import WriterSettings
 from tidegate.log.base import LogError
@@ -26,6 +29,8 @@ from tidegate.sim.virtual_time import VirtualClock
 from tidegate.strategy.service import StrategyService
 from tidegate.venue.gateway import GatewayService, GatewaySettings
 
+NOBODY = Verifier(Identities()).verify
+"""Nobody gives commands here."""
 BACKOFF = (0.3, 5.0)
 """First and longest pause before what has died is started again, seconds; it doubles while deaths come fast."""
 BOOT = 0.4
@@ -115,7 +120,8 @@ class System:
         def make(process: VirtualProcess, log: SimLog, clock: Clock) -> Service:
             plant = self.plant
             return OmsService(
-                name, range(plant.lanes), plant.kind, plant.universe, ACCOUNTS, log, clock, sample=5.0,
+                name, range(plant.lanes), plant.kind, plant.universe, ACCOUNTS, log, clock, scopes=plant.scopes,
+                check=NOBODY, sample=5.0,
                 settings=WriterSettings(tick=0.2, snapshot_entries=200),
             )  # fmt: skip
 
@@ -136,12 +142,12 @@ class System:
             plant, name = self.plant, ACCOUNTS[account]
             session = Session(self.wire, account, process, clock)
             self.roles[f"gw-{name}"].session = session
-            settings = GatewaySettings(
-                scope=plant.scopes.account_scope(account), instance=f"gw-{name}", reconcile_every=20.0,
-                drop_copy=4.0,
-            )  # fmt: skip
+            settings = GatewaySettings(instance=f"gw-{name}", reconcile_every=20.0, drop_copy=4.0)
             lanes = [plant.lane_of(account)]
-            return GatewayService(VENUE, name, account, session, plant.universe, log, clock, lanes, settings)
+            return GatewayService(
+                VENUE, name, account, session, plant.universe, log, clock, lanes, settings, plant.scopes,
+                NOBODY, AuditTrail(log, clock, f"gw-{name}"),
+            )  # fmt: skip
 
         return make
 

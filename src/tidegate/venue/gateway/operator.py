@@ -1,24 +1,33 @@
-"""What people may ask of a gateway, with or without the log; every act is told to the audit."""
+"""What people may ask of a gateway, with or without the log: verified here, followed at once, audited."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
+from tidegate.access.command import Command, Signed
+from tidegate.access.replays import Replays
+from tidegate.access.verify import Denied
+from tidegate.errors import UserError
 from tidegate.log.base import Log, Subscription
 from tidegate.model.clock import Clock
-from tidegate.model.instrument import Universe
+from tidegate.risk.halt import Check, Ignored, commanded
+from tidegate.risk.scopes import State
 from tidegate.venue.gateway.alerts import Alerts
-from tidegate.venue.gateway.control import DisabledFile, Doer, Order, Refused, answer, listen
-from tidegate.venue.gateway.memory import Memory
-from tidegate.venue.gateway.reconciler import Reconciler
-from tidegate.venue.gateway.session import Session
+from tidegate.venue.gateway.control import Doer, Order, Refused, answer, listen
+from tidegate.venue.gateway.halts import Halts
 from tidegate.venue.gateway.settings import GatewaySettings
 from tidegate.venue.gateway.sweep import Sweeper
+from tidegate.venue.gateway.target import WHOLE
 
-FRESH = 120_000_000_000
-"""Enabling needs a clean reconciliation not older than this, ns."""
+
+class Trail(Protocol):
+    """Where acts of people are noted (`access.audit.AuditTrail`)."""
+
+    def note(
+        self, who: str, do: str, scope: str, outcome: str, detail: str = "", signed: bytes = b""
+    ) -> None: ...
 
 
 class Operator:
@@ -27,39 +36,29 @@ class Operator:
     def __init__(
         self,
         subject: str,
-        universe: Universe,
+        check: Check,
+        halts: Halts,
         sweeper: Sweeper,
-        session: Session,
-        memory: Memory,
-        reconciler: Reconciler,
         alerts: Alerts,
+        trail: Trail,
         log: Log,
         clock: Clock,
         settings: GatewaySettings,
         health: Callable[[], dict[str, Any]],
     ) -> None:
-        self._subject, self._universe, self._sweeper, self._session = subject, universe, sweeper, session
-        self._memory, self._reconciler, self._alerts = memory, reconciler, alerts
-        self._log, self._clock, self._health = log, clock, health
+        self._subject, self._check, self._halts, self._sweeper = subject, check, halts, sweeper
+        self._alerts, self._trail, self._log, self._clock, self._health = alerts, trail, log, clock, health
         self._path = settings.socket
-        self._file = DisabledFile(settings.socket.with_suffix(".disabled") if settings.socket else None)
+        self._replays = Replays(self._path.with_suffix(".replays") if self._path else None)
         self._server: asyncio.Server | None = None
         self._served: Subscription | None = None
-        self._doers: dict[str, Doer] = {
-            "cancel_all": self._cancel_all, "disable": self._disable, "enable": self._enable, "state": self._state,
-        }  # fmt: skip
-
-    def recall(self) -> None:
-        """Whoever disabled the account before it was restarted has disabled it still."""
-        who = self._file.read() or self._memory.saved.disabled
-        if who:
-            self._hold(who)
+        self.doers: dict[str, Doer] = {"command": self._command, "state": self._state}
 
     async def open(self) -> None:
         """Take orders."""
         if self._path is not None:
-            self._server = await listen(self._path, self._doers)
-        self._served = self._log.serve(f"ctl.{self._subject}", lambda line: answer(line, self._doers))
+            self._server = await listen(self._path, self.doers)
+        self._served = self._log.serve(f"ctl.{self._subject}", lambda line: answer(line, self.doers))
 
     async def close(self) -> None:
         """Take no more."""
@@ -72,55 +71,79 @@ class Operator:
             if self._path is not None:
                 self._path.unlink(missing_ok=True)
 
-    async def cancel_all(self, instrument: int | None, by: str, reason: str) -> dict[str, Any]:
-        """Cancel everything, of one instrument or all; what became of each order."""
-        where = "all instruments" if instrument is None else self._universe[instrument].id
-        done = await self._sweeper.cancel_all(instrument, f"cancel-all by {by}: {reason}")
-        text = f"canceled all of {where}: {reason}"
-        self._alerts.say("control", "high", text, by=by, do="cancel_all", **done)
-        return done
-
-    def _instrument(self, asked: str | int | None) -> int | None:
-        if asked is None:
-            return None
-        known = self._universe.index.get(asked) if isinstance(asked, str) else asked
-        if known is None or not 0 <= known < len(self._universe):
-            raise Refused(f"instrument: {asked!r} is not known here")
-        return known
-
-    async def _cancel_all(self, order: Order) -> dict[str, Any]:
-        return await self.cancel_all(self._instrument(order.instrument), order.by, order.reason)
-
-    async def _disable(self, order: Order) -> dict[str, Any]:
-        """Twice is once. It holds, and is on the disk, before it is answered."""
-        who = {"by": order.by, "reason": order.reason, "ts": str(self._clock.now())}
-        already = "disabled" in self._session.holds
-        self._hold(who)
-        if not already:
-            self._file.write(who)
-            self._alerts.say("control", "high", f"disabled: {order.reason}", by=order.by, do="disable")
-        return {"disabled": True, "already": already}
-
-    def _hold(self, who: dict[str, str]) -> None:
-        self._session.holds.setdefault("disabled", f"by {who.get('by')}: {who.get('reason')}")
-        self._memory.saved.disabled = self._memory.saved.disabled or who
-
-    async def _enable(self, order: Order) -> dict[str, Any]:
-        if not order.approved_by or order.approved_by == order.by:
-            raise Refused("enable needs approved_by, a second person")
-        age = self._clock.now() - self._reconciler.reconciled
-        if self._reconciler.why or age > FRESH:
-            raise Refused(
-                f"enable needs a clean reconciliation: {self._reconciler.why or 'the last is too old'}"
-            )
-        self._file.write({})
-        self._memory.saved.disabled = {}
-        was = self._session.holds.pop("disabled", "")
-        text = f"enabled: {order.reason}"
-        self._alerts.say(
-            "control", "high", text, by=order.by, approved_by=order.approved_by, do="enable", was=was
-        )
-        return {"disabled": False, "was": was}
-
     async def _state(self, order: Order) -> dict[str, Any]:
         return {"health": self._health()}
+
+    async def _command(self, order: Order) -> dict[str, Any]:
+        """Verify, follow, note. Whoever is refused is told why, and it is noted too."""
+        signed = order.signed or Signed(b"")
+        try:
+            command = self._check(signed.encode(), self._clock.now()).command
+        except Denied as error:
+            self._refused(signed, str(error))
+            raise Refused(str(error)) from None
+        try:
+            done = await self._follow(command, signed)
+        except (Refused, Ignored, UserError) as error:
+            self._note(command, signed, f"refused: {error}")
+            raise Refused(str(error)) from None
+        return {"scope": command.scope, "by": command.by, **done}
+
+    async def _follow(self, command: Command, signed: Signed) -> dict[str, Any]:
+        target = self._halts.place.target(command.scope)
+        if command.do == "cancel-all":
+            self._once(command)
+            if target is None:
+                return {"concerned": False}
+            self._note(command, signed, "done")
+            done = await self._sweeper.cancel_all(target, f"cancel-all by {command.by}: {command.reason}")
+            text = f"canceled all of {command.scope}: {command.reason}"
+            self._alerts.say("control", "high", text, by=command.by, do="cancel-all", **done)
+            return {"concerned": True, **done}
+        if command.do not in ("halt", "flatten"):
+            raise Refused(
+                f"{command.do} does not go by a gateway's socket: it is for the log, and all who follow it"
+            )
+        return await self._halt(command, signed)
+
+    async def _halt(self, command: Command, signed: Signed) -> dict[str, Any]:
+        """It holds, and is on the disk, before it is answered. The same command by the log is the same halt."""
+        event = commanded(signed.encode(), command, self._clock.now())
+        here = self._halts.place.target(command.scope) is not None
+        applied = self._halts.halt(event)
+        state = self._halts.state_of(command.scope)
+        if not applied and self._halts.board.seen(event.id) and state is State.ACTIVE:
+            raise Refused(f"REPLAYED: {command.scope} was halted by this command once, and came up since")
+        if applied:
+            self._note(command, signed, "done")
+        swept = await self._halts.swept(event.id)
+        return {"concerned": here, "state": state.name, "already": not applied, **(swept or {})}
+
+    async def cancel_all(self, by: str, reason: str) -> dict[str, Any]:
+        """The gateway's own: cancel everything of the account; what became of each order."""
+        done = await self._sweeper.cancel_all(WHOLE, f"cancel-all by {by}: {reason}")
+        self._alerts.say("control", "high", f"canceled all: {reason}", by=by, do="cancel-all", **done)
+        return done
+
+    def _once(self, command: Command) -> None:
+        if not self._replays.first(command.id, command.expires, self._clock.now()):
+            raise Refused("REPLAYED: this command was followed before")
+
+    def _note(self, command: Command, signed: Signed, outcome: str) -> None:
+        self._trail.note(
+            command.by,
+            command.do,
+            command.scope,
+            outcome,
+            f"{self._subject}: {command.reason}",
+            signed.encode(),
+        )
+
+    def _refused(self, signed: Signed, why: str) -> None:
+        """Of a command that cannot be believed, what it says of itself."""
+        try:
+            claimed = signed.command
+            who, do, scope = f"{claimed.by} (not verified)", claimed.do, claimed.scope
+        except ValueError:
+            who, do, scope = "nobody", "?", "?"
+        self._trail.note(who, do, scope, f"refused: {why}", self._subject, signed.encode())

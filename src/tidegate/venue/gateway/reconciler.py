@@ -12,9 +12,7 @@ from tidegate.execution.reconcile import Looks, Plan, Rules, VenueView, answered
 from tidegate.log.base import Log, LogError
 from tidegate.model.clock import Clock
 from tidegate.model.instrument import Universe
-from tidegate.model.messages import Report, ScopeState, SendStatus
-from tidegate.risk.reasons import Reason
-from tidegate.risk.scopes import State
+from tidegate.model.messages import Report, SendStatus
 from tidegate.venue.gateway.alerts import Alerts
 from tidegate.venue.gateway.history import History
 from tidegate.venue.gateway.memory import Memory
@@ -31,7 +29,7 @@ class Unfinished(Exception):
 
 class Reconciler:
     """`want` asks for a look soon; `run` takes one then, and every `reconcile_every` seconds. `clean` is called
-    after each that was."""
+    after each that was; `mismatch` with positions that differ, in one line: the account is to be halted."""
 
     def __init__(
         self,
@@ -49,6 +47,7 @@ class Reconciler:
         counts: Counter[str],
         settings: GatewaySettings,
         clean: Callable[[], None],
+        mismatch: Callable[[str], None],
     ) -> None:
         self.reconciled = 0
         """When the last clean look began, ns; 0 for never."""
@@ -59,7 +58,7 @@ class Reconciler:
         self._account, self._lanes, self._venue, self._universe = account, list(lanes), venue, universe
         self._log, self._clock, self._reports, self._history = log, clock, reports, history
         self._memory, self._alerts, self._counts, self._settings = memory, alerts, counts, settings
-        self._clean = clean
+        self._clean, self._mismatch = clean, mismatch
         self._rules = Rules(margin=round(settings.margin * 1e9), tolerance=settings.tolerance)
         self._looks = Looks()
         self._wanted = asyncio.Event()
@@ -206,6 +205,16 @@ class Reconciler:
             view.positions = {n: lots for n, lots in view.positions.items() if n in here}
         return view
 
+    async def owners(self, ids: list[int]) -> dict[int, int]:
+        """The strategy of each of these orders, as far as the lanes answer."""
+        views = await self._views(set(ids))
+        return {
+            order.cl_ord_id: order.strategy
+            for view in views.values()
+            if view is not None
+            for order in (*view.orders, *view.closed)
+        }
+
     # What follows.
 
     async def _carry_out(self, plan: Plan, before: Looks) -> int:
@@ -249,10 +258,8 @@ class Reconciler:
 
     def _restrict(self, gaps: dict[int, int]) -> None:
         """The account only reduces until people have looked."""
-        now = self._clock.now()
-        state = ScopeState(now, self._settings.scope, int(State.REDUCE_ONLY), int(Reason.SCOPE_REDUCE_ONLY))
-        what = "-".join(f"{instrument}.{gap}" for instrument, gap in sorted(gaps.items()))
-        self._reports.say([state], f"mismatch-{self._settings.scope}-{now}-{what}")
+        what = ", ".join(f"{self._universe[n].id} by {gap} lots" for n, gap in sorted(gaps.items()))
+        self._mismatch(f"positions differ from the venue's: {what}")
 
     async def _clear(self, plan: Plan) -> None:
         """Cancel what others have open where none of ours is: the venue's mass cancel knows no difference."""

@@ -13,7 +13,7 @@ from tidegate.execution.ids import lane_of
 from tidegate.log.base import Log, LogError
 from tidegate.log.outbox import Item, Outbox
 from tidegate.model.clock import Clock
-from tidegate.model.messages import Message, Report
+from tidegate.model.messages import Report
 from tidegate.model.order import ExecType
 from tidegate.model.wire import pack
 from tidegate.venue.gateway.alerts import Alerts
@@ -92,13 +92,6 @@ class Reports:
         if self._waiting and not self._scheduled:
             self._scheduled = True
             asyncio.get_running_loop().call_soon(self.flush)
-
-    def say(self, messages: list[Message], msg_id: str) -> None:
-        """Write something else that every lane of the account must know, on `lane.<n>.sys`."""
-        for lane, outbox in self.outboxes.items():
-            outbox.put(
-                f"lane.{lane}.sys", pack(messages, ts=self._clock.now(), lane=lane), f"{msg_id}-{lane}"
-            )
 
     def marks(self) -> dict[int, int]:
         """A mark for `passed`: all that has been delivered so far."""

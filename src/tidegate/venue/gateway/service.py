@@ -22,10 +22,11 @@ from tidegate.model.instrument import Universe
 from tidegate.model.messages import Report, SendCancel, SendNew, SendReplace, SendStatus
 from tidegate.model.order import ExecType
 from tidegate.model.wire import Envelope, Newer, Unreadable, decode
-from tidegate.risk.halt import Check, HaltEvent, State
+from tidegate.risk.halt import Check, HaltEvent
 from tidegate.risk.scope_name import Kind, text_of
-from tidegate.risk.scopes import ScopeTable
+from tidegate.risk.scopes import ScopeTable, State
 from tidegate.venue.gateway.alerts import Alerts
+from tidegate.venue.gateway.asker import Asker
 from tidegate.venue.gateway.dropcopy import DropCopy
 from tidegate.venue.gateway.guard import Guard
 from tidegate.venue.gateway.halt_file import HaltFile
@@ -43,15 +44,13 @@ from tidegate.venue.port import Venue, VenueDown, VenueRefused
 
 Hop = tuple[int, int, int, int, int]
 """(trace, when the envelope was written, when it was received, when the order was on the wire, its ClOrdID); ns."""
-STATUS_AT_ONCE = 8
-_SAVE = 1.0
 
 
 class GatewayService:
     """One account at one venue. `account_number` is the run's, `lanes` those that may hold the account's orders.
 
-    `check` verifies commands that people have signed, `trail` is told of them. `start` raises `UserError` where the venue refuses the key, `LogDown` where there is no log. `on_hop` is told of
-    every new order that was sent.
+    `check` verifies what people have signed, `trail` is told of it. `start` raises `UserError` where the venue refuses
+    the key, `LogDown` where there is no log. `on_hop` is told of every new order that was sent.
     """
 
     def __init__(
@@ -112,8 +111,7 @@ class GatewayService:
         self._subscriptions: list[Subscription] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._leasing: asyncio.Task[None] | None = None
-        self._asked: set[int] = set()
-        self._asking = asyncio.Semaphore(STATUS_AT_ONCE)
+        self._asker = Asker(venue, self.reports, self.counts)
 
     # Life.
 
@@ -208,7 +206,7 @@ class GatewayService:
             self._log.subscribe(self._subject, self._on_request),
         ]
         await self.operator.open()
-        for work in (self.reconciler.run(), self._compare(), self.guard.run(), self._save()):
+        for work in (self.reconciler.run(), self._compare(), self.guard.run(), self.memory.run(self.counts)):
             self._spawn(work)
         if not self._opened:
             try:
@@ -287,9 +285,8 @@ class GatewayService:
             elif type(m) is SendNew or type(m) is SendReplace:
                 self._enter(m, envelope, received)
             elif type(m) is SendStatus:
-                if m.cl_ord_id not in self._asked:
-                    self._asked.add(m.cl_ord_id)
-                    self._spawn(self._status(m), vital=False)
+                if self._asker.new(m):
+                    self._spawn(self._asker.ask(m), vital=False)
             else:
                 self.counts["no_request"] += 1
 
@@ -318,15 +315,6 @@ class GatewayService:
         except Exception as error:  # the order's fate is unknown; the lane will ask
             self.counts["send_failed"] += 1
             self.alerts.say("send_failed", "high", f"a request could not be written: {error!r}", key="send")
-
-    async def _status(self, m: SendStatus) -> None:
-        try:
-            async with self._asking:
-                self.reports.deliver(await self._venue.status(m))
-        except VenueDown:
-            self.counts["status_unanswered"] += 1  # the lane asks again
-        finally:
-            self._asked.discard(m.cl_ord_id)
 
     # What others tell.
 
@@ -383,14 +371,6 @@ class GatewayService:
                     await self.history.read(self._settings.drop_copy_overlap, expected=False)
                 except VenueDown:
                     self.counts["drop_copy_unanswered"] += 1
-
-    async def _save(self) -> None:
-        while True:
-            await asyncio.sleep(_SAVE)
-            try:
-                await self.memory.save()
-            except LogError:
-                self.counts["memory_unsaved"] += 1
 
     def health(self) -> dict[str, Any]:
         """As in `ops.health`; `state` is `acting`, `standby` or `refused`."""

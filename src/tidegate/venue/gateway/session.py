@@ -9,6 +9,7 @@ import msgspec
 from tidegate.model.messages import SendNew, SendReplace
 from tidegate.risk.reasons import Reason
 from tidegate.venue.gateway.settings import GatewaySettings
+from tidegate.venue.gateway.target import Target
 
 SEND, DROP = 0, -1
 """Verdicts on a request; any other is the reason it is refused with."""
@@ -16,11 +17,12 @@ INFLIGHT = 10_000
 
 
 class Sent(msgspec.Struct):
-    """What is remembered of a request: the trace it carried, when its envelope was written, and its instrument."""
+    """What is remembered of a request: the trace it carried, when its envelope was written, whose it is."""
 
     trace: int
     ts: int
     instrument: int
+    strategy: int
 
 
 class Session:
@@ -31,6 +33,8 @@ class Session:
         self.epochs: dict[int, int] = {}
         self.holds: dict[str, str] = {"start": "not started"}
         """Why no new order goes out now, by who says so."""
+        self.sweeps: dict[object, tuple[Target, str]] = {}
+        """What is being cancelled now, and why: no new order of it goes out meanwhile."""
         self.since = 0
         """Requests written before this may have been sent by a predecessor, or been forgotten."""
         self.inflight: OrderedDict[int, SendNew] = OrderedDict()
@@ -54,8 +58,11 @@ class Session:
             self.epochs[lane] = epoch
         return True
 
-    def judge(self, m: SendNew | SendReplace, trace: int, ts: int, now: int) -> int:
-        """The verdict on a request of an envelope written at `ts`. It is remembered, whatever the verdict."""
+    def judge(self, m: SendNew | SendReplace, trace: int, ts: int, now: int, halted: int = 0) -> int:
+        """The verdict on a request of an envelope written at `ts`. It is remembered, whatever the verdict.
+
+        `halted` is the reason why a halt forbids it, 0 where none does.
+        """
         key = m.cl_ord_id if type(m) is SendNew else (m.cl_ord_id, m.ts, m.qty, m.price)
         if key in self._sent:
             self.counts["duplicate_request"] += 1
@@ -63,13 +70,16 @@ class Session:
         if ts < self.since:
             self.counts["request_before_us"] += 1
             return DROP
-        self._sent[key] = Sent(trace, ts, m.instrument)
+        self._sent[key] = Sent(trace, ts, m.instrument, m.strategy)
         if len(self._sent) > self._remember:
             self.since = max(self.since, self._sent.popitem(last=False)[1].ts + 1)
+        if halted:
+            self.counts["request_halted"] += 1
+            return halted
         if now - ts > self._max_age:
             self.counts["request_expired"] += 1
             return int(Reason.REQUEST_EXPIRED)
-        if self.holds:
+        if self.holds or self._swept(m):
             self.counts["request_held"] += 1
             return int(Reason.GATEWAY_HELD)
         if type(m) is SendNew:
@@ -77,6 +87,13 @@ class Session:
             if len(self.inflight) > INFLIGHT:
                 self.inflight.popitem(last=False)
         return SEND
+
+    def _swept(self, m: SendNew | SendReplace) -> bool:
+        return any(target.covers(m.strategy, m.instrument) for target, _ in self.sweeps.values())
+
+    def why(self) -> dict[str, str]:
+        """All that holds new orders back, by who says so."""
+        return self.holds | {f"cancel_all {target}": text for target, text in self.sweeps.values()}
 
     def trace(self, cl_ord_id: int) -> int:
         """The trace the order was sent with; 0 for none."""
@@ -87,3 +104,8 @@ class Session:
         """The instrument of an order that was sent; −1 where that is not remembered."""
         sent = self._sent.get(cl_ord_id)
         return sent.instrument if sent else -1
+
+    def strategy(self, cl_ord_id: int) -> int:
+        """The strategy of an order that was sent; −1 where that is not remembered."""
+        sent = self._sent.get(cl_ord_id)
+        return sent.strategy if sent else -1

@@ -16,9 +16,8 @@ _ABOVE_ZERO = (
 
 
 class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Times in seconds. `scope` is the account's in the run's scope table."""
+    """Times in seconds."""
 
-    scope: int
     instance: str = "gateway"
     """This process among those that may act for the account: the same after a restart, and no other's."""
     socket: Path | None = None
@@ -51,6 +50,8 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     """How long a cancel-all goes on asking until the venue's open set is empty."""
     ask_for: float = 5.0
     """How long a reconciliation waits for a lane to have applied what was stored."""
+    fresh: float = 120.0
+    """A scope that comes up needs a clean reconciliation not older than this before new orders go out."""
     margin: float = 0.2
     """How far clocks of processes and venue may differ."""
     tolerance: Decimal = Decimal("0.0001")

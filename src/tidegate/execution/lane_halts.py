@@ -1,0 +1,149 @@
+"""HALT for the lanes: every change of a scope's state becomes a `ScopeState` in each lane that this instance writes.
+
+A lane is told all that was ever halted when it is taken over, too: what it knows of the halt epoch must not be less than
+what the gateways know, else they drop its orders. An append that fails is followed by another with the whole board.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import Callable, Mapping
+
+from tidegate.errors import UserError
+from tidegate.execution.writer import Writer
+from tidegate.log.alert import alert
+from tidegate.log.base import Entry, Log
+from tidegate.log.outbox import Outbox
+from tidegate.model.clock import Clock
+from tidegate.model.instrument import Universe
+from tidegate.model.messages import Message, ScopeState
+from tidegate.model.time import SECOND
+from tidegate.risk.halt import Change, Check, HaltBoard, Status, entry, most_severe
+from tidegate.risk.halt_feed import HaltFeed
+from tidegate.risk.reasons import Reason
+from tidegate.risk.scope_name import Kind, ScopeRef, parse, text_of
+from tidegate.risk.scopes import ScopeTable, State
+
+AGAIN = 0.5
+"""Seconds until a lane whose log did not take a state is told again."""
+LOOK = 1.0
+"""Seconds between two looks for recoveries whose time is over."""
+LATE = SECOND
+"""A recovery is said to be over so long (ns) after it is: the log's clock must agree."""
+_REASONS = {
+    State.REDUCE_ONLY: Reason.SCOPE_REDUCE_ONLY, State.CANCEL_ONLY: Reason.SCOPE_CANCEL_ONLY,
+    State.KILLED: Reason.SCOPE_KILLED,
+}  # fmt: skip
+
+
+class LaneHalts:
+    """Follows HALT; `writers` are the lanes to tell, by number. Alerts of every change, and of what is ignored."""
+
+    def __init__(
+        self,
+        scopes: ScopeTable,
+        universe: Universe,
+        check: Check,
+        writers: Mapping[int, Writer],
+        log: Log,
+        clock: Clock,
+        changed: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.counts: Counter[str] = Counter()
+        self._scopes, self._universe, self._writers = scopes, universe, writers
+        self._log, self._clock, self._changed = log, clock, changed
+        self.board = HaltBoard(check, self._known)
+        self._feed = HaltFeed(log, self.board, self._told)
+        self._outbox = Outbox(log, counts=self.counts)
+        self._live = False
+        self._looking: asyncio.TimerHandle | None = None
+        self._again: dict[int, asyncio.TimerHandle] = {}
+
+    async def start(self) -> None:
+        """Know every halt there is, then follow. Raises `LogError`."""
+        await self._feed.start()
+        self._live = True
+        self._look()
+
+    def close(self) -> None:
+        """Follow no longer."""
+        self._live = False
+        self._feed.close()
+        self._outbox.close()
+        for timer in (self._looking, *self._again.values()):
+            if timer is not None:
+                timer.cancel()
+
+    def brief(self, lane: int) -> None:
+        """Tell a lane that has just become ours of every scope that was ever halted."""
+        messages = [m for status in self.board.scopes.values() for m in self._states(status)]
+        if messages:
+            self._write(lane, messages)
+
+    def _known(self, scope: str) -> bool:
+        with contextlib.suppress(UserError):
+            parse(scope, self._scopes, self._universe)
+            return True
+        return False
+
+    def _states(self, status: Status) -> list[Message]:
+        """What a lane has to know of a scope's state."""
+        ref: ScopeRef = parse(status.scope, self._scopes, self._universe)
+        now = self._clock.now()
+        if ref.kind not in (Kind.INSTRUMENT, Kind.VENUE):
+            reason = int(_REASONS.get(status.state, Reason.NONE))
+            return [ScopeState(now, ref.number, int(status.state), reason, -1, status.epoch)]
+        items = enumerate(self._universe.instruments)
+        touched = [n for n, item in items if n == ref.number or (ref.number < 0 and item.venue == ref.name)]
+        return [self._instrument(n, now) for n in touched]
+
+    def _instrument(self, number: int, now: int) -> ScopeState:
+        """An instrument's state, with that of its venue."""
+        item = self._universe[number]
+        names = (text_of(Kind.INSTRUMENT, item.id), text_of(Kind.VENUE, item.venue))
+        state = most_severe(self.board.status(name).state for name in names)
+        reason = int(_REASONS.get(state, Reason.NONE))
+        return ScopeState(now, -1, int(state), reason, number, self.board.epoch(names))
+
+    def _told(self, stored: Entry, changes: list[Change]) -> None:
+        if not self._live:
+            return
+        if self.board.refused:
+            self._say(stored.seq, "halt_ignored", "high", "halt", self.board.refused)
+        for _, after in changes:
+            self.counts["halts"] += 1
+            for lane in self._writers:
+                self._write(lane, self._states(after))
+            by = " and ".join(after.by)
+            severity = "critical" if after.state is State.KILLED else "high"
+            text = f"{after.scope} is {after.state.name}: {after.reason} ({after.trigger}, by {by})"
+            self._say(stored.seq, "halt", severity, after.scope, text)
+        if changes:
+            self._changed()
+
+    def _say(self, seq: int, kind: str, severity: str, scope: str, text: str) -> None:
+        """An alert, the same from every instance: it is stored once."""
+        subject, data = alert(self._clock.now(), kind, severity, scope, text, halt=seq)
+        self._outbox.put(subject, data, f"{kind}-{seq}")
+
+    def _write(self, lane: int, messages: list[Message]) -> None:
+        def stored(future: asyncio.Future[int]) -> None:
+            failed = future.cancelled() or future.exception() is not None
+            if failed and self._live and lane in self._writers and lane not in self._again:
+                self.counts["halts_told_again"] += 1
+                self._again[lane] = asyncio.get_running_loop().call_later(AGAIN, self._rewrite, lane)
+
+        self._writers[lane].append(*messages).add_done_callback(stored)
+
+    def _rewrite(self, lane: int) -> None:
+        del self._again[lane]
+        if lane in self._writers:
+            self.brief(lane)
+
+    def _look(self) -> None:
+        """Say which recoveries are over."""
+        for event in self.board.recovered(self._clock.now() - LATE):
+            self._outbox.put(*entry(event))
+        self._looking = asyncio.get_running_loop().call_later(LOOK, self._look)

@@ -1,0 +1,269 @@
+"""Halts at the last hop: which orders a gateway lets out, whatever lanes, risk service and log are doing.
+
+The board is folded from HALT. A halt that came another way (a person at the socket, a mismatch found here) is *pending*
+until the log brings it: it holds at once, is in a file, and is posted until it is stored. `docs/halts.md`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from tidegate.log.base import Entry, Log
+from tidegate.log.outbox import Outbox
+from tidegate.model.clock import Clock
+from tidegate.model.messages import Report, SendCancel, SendNew, SendReplace
+from tidegate.model.order import ExecType
+from tidegate.risk.halt import (
+    Change,
+    Check,
+    HaltBoard,
+    HaltEvent,
+    cancels,
+    decode,
+    entry,
+    halts,
+    most_severe,
+    severity,
+)
+from tidegate.risk.halt_feed import HaltFeed
+from tidegate.risk.reasons import Reason
+from tidegate.risk.scope_name import chain_names
+from tidegate.risk.scopes import State
+from tidegate.venue.gateway.alerts import Alerts
+from tidegate.venue.gateway.halt_file import HaltFile
+from tidegate.venue.gateway.reports import Reports
+from tidegate.venue.gateway.session import Session
+from tidegate.venue.gateway.sweep import Sweeper
+from tidegate.venue.gateway.target import Place, Target
+from tidegate.venue.port import Venue
+
+NEVER = 1 << 62
+"""The epoch of a pending halt: no order was checked after it."""
+AGAIN = 1.0
+"""Seconds until what could not be cancelled is swept again, as long as the halt holds."""
+BOUND = 10_000
+Spawn = Callable[[Coroutine[Any, Any, None], bool], None]
+
+
+class Halts:
+    """`judge` says whether a halt forbids a request; halts that cancel are swept at once."""
+
+    def __init__(
+        self,
+        place: Place,
+        check: Check,
+        venue: Venue,
+        session: Session,
+        reports: Reports,
+        sweeper: Sweeper,
+        alerts: Alerts,
+        log: Log,
+        clock: Clock,
+        counts: Counter[str],
+        file: HaltFile,
+        spawn: Spawn,
+        alive: Callable[[], None],
+        on_recovering: Callable[[str], None],
+    ) -> None:
+        self.place = place
+        self.board = HaltBoard(check, place.known)
+        self.pending: dict[str, HaltEvent] = {}
+        """Halts that the log has not brought yet, by event id."""
+        self._venue, self._session, self._sweeper = venue, session, sweeper
+        self._alerts, self._clock, self._counts, self._file = alerts, clock, counts, file
+        self._spawn, self._on_recovering = spawn, on_recovering
+        self._feed = HaltFeed(log, self.board, self._told)
+        self._outbox = Outbox(log, BOUND, counts, alive)
+        self._events: dict[str, HaltEvent] = {}
+        """The event that brought each halted scope to its state."""
+        self._views: dict[tuple[int, int], tuple[State, int]] = {}
+        self._sweeps: dict[str, asyncio.Future[dict[str, Any]]] = {}
+        """First sweep of each event that cancels."""
+        self._sweeping: set[Target] = set()
+        self._live = False
+        reports.listeners.append(self._hear)
+
+    # Life.
+
+    async def open(self) -> None:
+        """Know every halt there is; raises `LogError`. What the file has and the log has not is posted."""
+        for event in self._file.read(self._clock.now()):
+            if not self.board.seen(event.id):
+                self.pending.setdefault(event.id, event)
+        self._live = False
+        await self._feed.start()
+        self._live = True
+        self._views.clear()
+        for event in self.pending.values():
+            self._outbox.put(*entry(event))
+        self._keep()
+
+    def sweep(self) -> None:
+        """Cancel what is halted and may be open: the venue can be reached."""
+        for scope in self._scopes():
+            self._act(scope)
+
+    def close(self) -> None:
+        """Follow no longer; what is halted stays so, here and in the file."""
+        self._feed.close()
+
+    def stop(self) -> None:
+        """Post no longer."""
+        self._outbox.close()
+
+    async def drained(self, timeout: float) -> bool:
+        """Wait until the log has every halt of ours, at most so long."""
+        return await self._outbox.drained(timeout)
+
+    # Judging.
+
+    def judge(self, m: SendNew | SendReplace) -> int:
+        """0, or the reason why a halt forbids it. An order that was checked before the last halt of any scope over it is
+        not sent; in REDUCE_ONLY one that was checked after it is: its lane let only pass what reduces."""
+        key = m.strategy, m.instrument
+        view = self._views.get(key)
+        if view is None:
+            view = self._views[key] = self._view(*key)
+        state, epoch = view
+        if not epoch:
+            return 0
+        if cancels(state):
+            return int(Reason.GATEWAY_HALTED)
+        return int(Reason.BEFORE_HALT) if m.halt_epoch < epoch else 0
+
+    def _view(self, strategy: int, instrument: int) -> tuple[State, int]:
+        place = self.place
+        chain = chain_names(place.account, strategy, instrument, place.scopes, place.universe)
+        waiting = [event.state for event in self.pending.values() if event.scope in chain]
+        state = most_severe([self.board.effective(chain), *waiting])
+        return state, NEVER if waiting else self.board.epoch(chain)
+
+    def state_of(self, scope: str) -> State:
+        """A scope's own state here, with what is pending."""
+        waiting = [event.state for event in self.pending.values() if event.scope == scope]
+        return most_severe([self.board.status(scope).state, *waiting])
+
+    def shown(self) -> dict[str, str]:
+        """What is halted here, by scope: for health."""
+        why = {name: status.reason for name, status in self.board.scopes.items()}
+        why |= {event.scope: event.reason for event in self.pending.values()}
+        states = {scope: self.state_of(scope) for scope in sorted(why) if self._ours(scope)}
+        return {
+            scope: f"{state.name}: {why[scope]}"
+            for scope, state in states.items()
+            if state is not State.ACTIVE
+        }
+
+    def _scopes(self) -> set[str]:
+        return {*self.board.scopes, *(event.scope for event in self.pending.values())}
+
+    # What comes.
+
+    def halt(self, event: HaltEvent) -> bool:
+        """A halt that did not come by the log: it holds when this returns, is on the disk and on its way to the log.
+        False where it changes nothing (kill twice is kill once)."""
+        key = event.id
+        if key in self.pending or self.board.seen(key):
+            return False
+        before = self.state_of(event.scope)
+        self._outbox.put(*entry(event))
+        if severity(event.state) <= severity(before):
+            return False
+        self.pending[key] = event
+        self._views.clear()
+        self._act(event.scope, key)
+        self._keep()
+        return True
+
+    def _told(self, stored: Entry, changes: list[Change]) -> None:
+        """An entry of HALT has been applied."""
+        try:
+            event = decode(stored.data)
+        except ValueError:
+            return
+        was = self.pending.pop(event.id, None)
+        if not changes and was is None:
+            return
+        for change in changes:
+            if halts(change.after.state):
+                self._events[change.after.scope] = event
+            else:
+                self._events.pop(change.after.scope, None)
+        self._views.clear()
+        if not self._live:
+            return
+        for change in changes:
+            self._counts["halts_followed"] += 1
+            self._act(change.after.scope, event.id)
+            if change.after.state is State.RECOVERING and self._ours(change.after.scope):
+                self._on_recovering(change.after.scope)
+        asyncio.get_running_loop().call_soon(self._keep)  # behind the first cancels: the log has it already
+
+    def _ours(self, scope: str) -> bool:
+        return self.place.known(scope) and self.place.target(scope) is not None
+
+    def _keep(self) -> None:
+        try:
+            self._file.write([*self._events.values(), *self.pending.values()])
+        except OSError as error:
+            self._counts["halts_unsaved"] += 1
+            self._alerts.say("halts_unsaved", "critical", f"halts cannot be kept: {error}", key="file")
+
+    # Cancelling.
+
+    def _act(self, scope: str, key: str = "") -> None:
+        """Sweep a scope that cancels."""
+        if not self.place.known(scope) or not cancels(self.state_of(scope)):
+            return
+        target = self.place.target(scope)
+        if target is None or target in self._sweeping:
+            return
+        self._sweeping.add(target)
+        first = asyncio.get_running_loop().create_future()
+        if key:
+            self._sweeps[key] = first
+        self._spawn(self._sweep(scope, target, key, first), False)
+
+    def _cancelled(self, target: Target) -> bool:
+        return any(cancels(self.state_of(s)) and self.place.target(s) == target for s in self._scopes())
+
+    async def _sweep(
+        self, scope: str, target: Target, key: str, first: asyncio.Future[dict[str, Any]]
+    ) -> None:
+        """Until the venue shows nothing open of it, or no halt holds any more."""
+        try:
+            while self._cancelled(target):
+                done = await self._sweeper.cancel_all(target, f"{scope} is halted")
+                if not first.done():
+                    first.set_result(done)
+                text = f"{scope} is halted: its open orders were canceled"
+                if done["empty"]:
+                    self._alerts.say("control", "high", text, do="halt", by="gateway", **done)
+                    return
+                text = f"{scope} is halted, and not all of its orders are gone at the venue"
+                self._alerts.say("halt_not_empty", "critical", text, key=scope, **done)
+                await asyncio.sleep(AGAIN)
+        finally:
+            self._sweeping.discard(target)
+            self._sweeps.pop(key, None)
+            first.cancel()
+
+    async def swept(self, event_id: str) -> dict[str, Any] | None:
+        """What the first sweep of a halt came to; None where there is none."""
+        first = self._sweeps.get(event_id)
+        if first is None:
+            return None
+        await asyncio.wait({first})
+        return None if first.cancelled() else first.result()
+
+    def _hear(self, r: Report) -> None:
+        """An order in flight when its scope was halted has come to rest."""
+        if r.exec_type is not ExecType.NEW or not (self.board.scopes or self.pending):
+            return
+        instrument, strategy = self._session.instrument(r.cl_ord_id), self._session.strategy(r.cl_ord_id)
+        if instrument >= 0 and cancels(self._view(strategy, instrument)[0]):
+            self._counts["cancelled_on_ack"] += 1
+            self._venue.send(SendCancel(self._clock.now(), r.cl_ord_id, self.place.account, instrument))

@@ -20,7 +20,9 @@ ALIASES = {
     "prepare": "cli",
     "config_live": "config",
     "world": "config",
+    "versions": "config",
     "roles": "cli",
+    "roles_deploy": "cli",
 }
 """Modules at the top that belong to a rung."""
 LONGEST = 420

@@ -74,6 +74,9 @@ class Engine:
         self._refresh: list[Callable[[], None]] = []
         self._table = np.zeros((1, 4), np.int64)
         self._order = np.empty(0, np.int64)
+        self._rest = np.empty((0, 8), np.int64)
+        self._pending = np.empty(0, np.int64)
+        self._horizon = -k.NEVER
         state = self.state
         state.s[k.S_RANDOM] = (seed * 0x9E3779B97F4A7C15 + 0x2545F491) & ((1 << 62) - 1) or 1
         for number, item in enumerate(universe.instruments):
@@ -197,28 +200,31 @@ class Engine:
         bounds how long after it. An event later than that, in a later chunk than the one its time was in, is seen
         at the exchange when it can be, and counted. Where chunks are cut makes no difference otherwise.
         """
-        rest = np.empty((0, 8), np.int64)
-        pending = np.empty(0, np.int64)
-        horizon = -k.NEVER
         for chunk in chunks:
-            if len(chunk) == 0:
-                continue
-            self.start_time = self.start_time or int(chunk[0, TS_RECV])
-            rows = joined(rest, np.ascontiguousarray(chunk))
-            rows, order = self._ordered(rows, len(rest), pending, horizon)
-            self.end_time = int(rows[-1, TS_RECV])
-            horizon = self.end_time - max_delay - 1  # the next chunk may go on at the same instant
-            if not self._drive(rows, order, horizon, journal):
-                return
-            done_local, done_exchange = int(self.state.s[k.S_L]), int(self.state.s[k.S_X])
-            rest = rows[done_local:]
-            pending = order[done_exchange:] - done_local
-            self.processed += done_local
-            progress(self.processed)
-        if self._drive(rest, pending, self.end_time, journal):
+            if len(chunk):
+                if not self.feed(chunk, journal, max_delay):
+                    return
+                progress(self.processed)
+        if self._drive(self._rest, self._pending, self.end_time, journal):
             self.drain(journal)
         self.processed += int(self.state.s[k.S_L])
         progress(self.processed)
+
+    def feed(self, chunk: Words, journal: JournalSink, max_delay: int) -> bool:
+        """Replay one chunk more, as far as nothing can follow that belongs before it; False when a strategy stopped the
+        run. See `run`."""
+        self.start_time = self.start_time or int(chunk[0, TS_RECV])
+        rows = joined(self._rest, np.ascontiguousarray(chunk))
+        rows, order = self._ordered(rows, len(self._rest), self._pending, self._horizon)
+        self.end_time = int(rows[-1, TS_RECV])
+        self._horizon = self.end_time - max_delay - 1  # the next chunk may go on at the same instant
+        if not self._drive(rows, order, self._horizon, journal):
+            return False
+        done_local, done_exchange = int(self.state.s[k.S_L]), int(self.state.s[k.S_X])
+        self._rest = rows[done_local:]
+        self._pending = order[done_exchange:] - done_local
+        self.processed += done_local
+        return True
 
     def _ordered(self, rows: Words, carried: int, pending: Words, horizon: int) -> tuple[Words, Words]:
         """The rows, and the numbers of those the exchange has yet to see, by exchange time.

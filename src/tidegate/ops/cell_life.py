@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable
 
 from tidegate.ops.cell import Limits, confine, rlimits, size_text
 from tidegate.ops.cell_group import Group, Groups
 from tidegate.ops.cell_watch import kill_family, kill_session, tasks_of_user, use
+
+_TRIES, _PAUSE = 100, 0.01
 
 
 class Cell:
@@ -82,23 +85,19 @@ class Cell:
         elif self._pid:
             kill_family(self._pid)
 
-    def ended(self) -> None:
-        """Its first process has ended: see what of, and end the rest."""
+    async def ended(self) -> None:
+        """Its first process has ended: see what of, end the rest, and clear away."""
         if self._group is not None:
             if not self.over and self._group.out_of_memory() > self._kills:
                 self.over = self._memory()
             self._group.kill()
         if self._pid:
             kill_session(self._pid)  # each of our processes leads a session
-        if self._group is not None and not self._group.remove():
-            return  # what was killed still dies: the next life, or `clear`, removes it
+        for _ in range(_TRIES):  # what was killed is a moment in dying
+            if self._group is None or self._group.remove():
+                break
+            await asyncio.sleep(_PAUSE)
         self._group = None
-
-    def clear(self) -> None:
-        """No life follows: leave nothing behind."""
-        if self._group is not None:
-            self._group.kill()
-            self._group.remove()
 
     def _memory(self) -> str:
         assert self.limits.memory is not None

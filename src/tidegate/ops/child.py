@@ -213,7 +213,7 @@ class Child:
         if self._popen is not None:
             code = self._popen.wait()
         if self.cell is not None:
-            self.cell.ended()
+            await self.cell.ended()
             if self.cell.over:
                 self._verdict = (How.LIMIT, self.cell.over)
         return code
@@ -300,13 +300,13 @@ class Child:
             self._judge(said)
 
     def _in_cell(self, cell: Cell) -> bool:
-        """See that it keeps to its limits; True when it had to be killed."""
+        """See that it keeps to its limits; True when there was something to say about it."""
         if over := cell.look():
             self._kill(How.LIMIT, over)
             return True
         if text := cell.noticed():
-            self.why = text
-            self._told(self)
+            self._move(State.DEGRADED, text)
+            return True
         return False
 
     def _kill(self, how: How, why: str) -> None:

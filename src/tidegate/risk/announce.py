@@ -1,0 +1,91 @@
+"""What the risk service has to say, in order and until the log has it: halts, and alerts to people.
+
+A service that stands by keeps what trips for `RECENT`: should it take over, it posts what its predecessor did not.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from typing import Any
+
+from tidegate.log.alert import alert
+from tidegate.log.base import Log
+from tidegate.log.outbox import Outbox
+from tidegate.model.clock import Clock
+from tidegate.model.time import SECOND
+from tidegate.risk.breakers.trip import Trip
+from tidegate.risk.halt import HaltBoard, HaltEvent, entry, severity
+
+RECENT = 10 * SECOND
+"""What tripped longer ago is past: it was posted, or people have dealt with it."""
+_KEPT = 20
+
+
+class Announcer:
+    """Posts trips of `source` while `acting`; `recent` is what was told last, for people."""
+
+    def __init__(self, log: Log, clock: Clock, source: str, board: HaltBoard) -> None:
+        self.acting = False
+        self.counts: Counter[str] = Counter()
+        self.recent: deque[dict[str, Any]] = deque(maxlen=_KEPT)
+        self._clock, self._source, self._board = clock, source, board
+        self._halts = Outbox(log, counts=self.counts)
+        self._alerts = Outbox(log, 10_000, self.counts)
+        self._waiting: deque[Trip] = deque()
+        self._life, self._number = clock.now(), 0
+
+    def trips(self, trips: list[Trip]) -> None:
+        """Breakers have tripped."""
+        if not self.acting:
+            self._waiting.extend(trips)
+            return
+        for trip in trips:
+            self.counts["trips"] += 1
+            self.halt(trip.event(self._source))
+            self.alert(
+                "breaker", "critical", trip.scope, f"{trip.trigger}: {trip.reason}", trigger=trip.trigger,
+                state=trip.state.name, limit=trip.limit, value=trip.value,
+            )  # fmt: skip
+
+    def halt(self, event: HaltEvent) -> None:
+        """Append to HALT, unless the scope is as strictly halted already."""
+        if severity(self._board.status(event.scope).state) >= severity(event.state):
+            self.counts["halted_already"] += 1
+            return
+        self._halts.put(*entry(event))
+
+    def alert(self, kind: str, severe: str, scope: str, text: str, **figures: Any) -> None:
+        """Tell people; only who acts does."""
+        if not self.acting:
+            return
+        ts = self._clock.now()
+        self._number += 1
+        self.recent.append({"ts": ts, "severity": severe, "text": f"{scope}: {text}"})
+        subject, data = alert(ts, kind, severe, scope, text, **figures)
+        if not self._alerts.put(subject, data, f"{self._source}-{self._life}-{self._number}"):
+            self.counts["alerts_dropped"] += 1
+
+    def begin(self) -> None:
+        """Act from here on: what tripped a moment ago, and may not have been told, is told."""
+        self.acting = True
+        now = self._clock.now()
+        waiting, self._waiting = self._waiting, deque()
+        self.trips([trip for trip in waiting if now - trip.ts < RECENT])
+
+    def end(self) -> None:
+        """Another acts now."""
+        self.acting = False
+
+    def forget(self, now: int) -> None:
+        """What stands by drops what is past."""
+        while self._waiting and now - self._waiting[0].ts >= RECENT:
+            self._waiting.popleft()
+
+    async def drained(self, timeout: float) -> bool:
+        """Wait until the log has all, at most so long."""
+        return await self._halts.drained(timeout) and await self._alerts.drained(timeout)
+
+    def close(self) -> None:
+        """Try no longer."""
+        self._halts.close()
+        self._alerts.close()

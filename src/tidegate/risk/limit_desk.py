@@ -1,0 +1,255 @@
+"""Limits that change while the firm trades: a signed document comes in, is judged, kept, and told to every lane.
+
+The document in force is kept in the STATE bucket before any lane is told, with those that are to come; a service that
+takes over tells the lanes again, and they pass over what they have. Versions only rise. Once there is a version 1, the
+limits in the configuration's file count no more: the lanes' logs carry what is in force.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from tidegate.access.command import Command, Signed
+from tidegate.access.verify import Denied, Verified
+from tidegate.errors import UserError
+from tidegate.log.base import Conflict, Log, LogError
+from tidegate.log.outbox import Outbox
+from tidegate.model.clock import Clock
+from tidegate.model.instrument import Universe
+from tidegate.model.messages import LimitsChange
+from tidegate.model.time import iso
+from tidegate.model.wire import pack
+from tidegate.risk.limit_changes import BelowUse, changes, contradictions, people
+from tidegate.risk.limits import Limits
+from tidegate.risk.scopes import ScopeTable
+
+KEY = "risk.limits"
+FURTHEST = 30 * 86_400 * 1_000_000_000
+"""A change may come into force so much later, ns."""
+
+Verify = Callable[[Signed, int, int], Verified]
+"""(signed, now, people) → who; raises `Denied` (`access.verify.Verifier.verify`)."""
+Note = Callable[[str, str, str, str, str, bytes], None]
+"""(who, do, scope, outcome, detail, signed), as `access.audit.AuditTrail.note`."""
+
+
+class Document(msgspec.Struct, frozen=True):
+    """One version: the whole document as JSON, from when on it holds (ns), and who asked for it."""
+
+    version: int
+    limits: bytes
+    effective: int
+    by: tuple[str, ...]
+    reason: str
+
+
+class Documents(msgspec.Struct, frozen=True):
+    """What STATE holds: the version in force, and those to come, by version."""
+
+    now: Document
+    later: tuple[Document, ...] = ()
+
+    @property
+    def last(self) -> int:
+        """The highest version given."""
+        return max(d.version for d in (self.now, *self.later))
+
+
+class Refused(Exception):
+    """The change is not made; says why in one line."""
+
+
+class LimitDesk:
+    """`on_change(limits, version)` is called when others come into force, and says which are below present use."""
+
+    def __init__(
+        self,
+        base: Limits,
+        universe: Universe,
+        scopes: ScopeTable,
+        lanes: int,
+        log: Log,
+        clock: Clock,
+        verify: Verify,
+        first: Callable[[str, int, int], bool],
+        note: Note,
+        on_change: Callable[[Limits, int], list[BelowUse]],
+    ) -> None:
+        self.documents = Documents(Document(0, base.to_json(), 0, (), "the configuration's file"))
+        self.limits = base
+        self._universe, self._scopes, self._lanes = universe, scopes, lanes
+        self._log, self._clock = log, clock
+        self._verify, self._first, self._note, self._on_change = verify, first, note, on_change
+        self._revision = 0
+        self._outbox = Outbox(log)
+        self._one_at_a_time = asyncio.Lock()
+
+    async def load(self) -> None:
+        """What is kept; raises `LogError`."""
+        entry = await self._log.bucket("STATE").get(KEY)
+        self._revision = entry.revision if entry else 0
+        if entry is not None and entry.value:
+            self.documents = msgspec.json.decode(entry.value, type=Documents)
+            self._apply(self.documents.now)
+        self.come_into_force(self._clock.now())
+
+    def tell(self) -> None:
+        """Tell every lane what is in force and what is to come: they pass over what they have."""
+        for document in sorted((self.documents.now, *self.documents.later), key=lambda d: d.version):
+            if document.version:
+                self._tell(document)
+
+    def come_into_force(self, now: int) -> None:
+        """What was to hold from now on does."""
+        due = [d for d in self.documents.later if d.effective <= now]
+        if not due:
+            return
+        newest = max(due, key=lambda d: d.version)
+        later = tuple(d for d in self.documents.later if d.version > newest.version)
+        self.documents = Documents(newest, later)
+        self._apply(newest)
+
+    def _apply(self, document: Document) -> list[BelowUse]:
+        self.limits = Limits.from_json(document.limits)
+        return self._on_change(self.limits, document.version)
+
+    def close(self) -> None:
+        """Tell nothing more."""
+        self._outbox.close()
+
+    # Requests.
+
+    async def answer(self, data: bytes) -> bytes:
+        """A request on `risk.limits`: `{"do": "show"}`, or a signed command `limits`. JSON with `ok` and `text`."""
+        async with self._one_at_a_time:
+            try:
+                said = await self._answer(data)
+            except Refused as error:
+                said = {"ok": False, "text": str(error)}
+            except LogError as error:
+                said = {"ok": False, "text": f"the log did not take it, nothing has changed: {error}"}
+        return msgspec.json.encode(said)
+
+    async def _answer(self, data: bytes) -> dict[str, Any]:
+        if data.startswith(b'{"do":"show"}'):
+            return {
+                "ok": True, "text": "", "version": self.documents.last,
+                "now": msgspec.to_builtins(self.documents.now) | {"limits": self.documents.now.limits.decode()},
+                "later": [
+                    msgspec.to_builtins(d) | {"limits": d.limits.decode()} for d in self.documents.later
+                ],
+            }  # fmt: skip
+        now = self._clock.now()
+        try:
+            signed = Signed.decode(data)
+            command = signed.command
+        except ValueError as error:
+            self._note("", "limits", "firm", f"refused: MALFORMED: {error}", "", b"")
+            raise Refused(f"MALFORMED: {error}") from None
+        try:
+            return await self._change(signed, command, now)
+        except Refused as error:
+            self._note(command.by, "limits", command.scope, f"refused: {error}", command.reason, data)
+            raise
+
+    async def _change(self, signed: Signed, command: Command, now: int) -> dict[str, Any]:
+        if command.do != "limits":
+            raise Refused(f"OTHER_COMMAND: {command.do} is not for the desk of limits")
+        document, wanted, found = self._read(command, now)
+        try:
+            verified = self._verify(signed, now, people(found))
+        except Denied as error:
+            loosened = "; ".join(str(change) for change in found if change.loosened)
+            more = (
+                f" (more than doubled, or unlimited: {loosened})" if error.code == "NEEDS_TWO_PEOPLE" else ""
+            )
+            raise Refused(f"{error}{more}") from None
+        if not found:
+            raise Refused("UNCHANGED: these are the limits in force")
+        known = self._limits_before(document)
+        new = [
+            line for line in contradictions(wanted, self._universe, self._scopes)
+            if line not in contradictions(known, self._universe, self._scopes)
+        ]  # fmt: skip
+        if new:
+            raise Refused(f"CONTRADICTORY: {'; '.join(new)}")
+        try:
+            first = self._first(command.id, command.expires, now)
+        except UserError as error:
+            raise Refused(f"REPLAYS: {error}") from None
+        if not first:
+            raise Refused("REPLAYED: this command was done before")
+        document = msgspec.structs.replace(document, by=verified.names)
+        dropped = [d for d in self.documents.later if d not in self._before(document)]
+        below = await self._keep(document, now)
+        lines = [str(change) for change in found]
+        self._note(
+            " and ".join(verified.names), "limits", command.scope, "done",
+            f"version {document.version}, {command.reason}: {'; '.join(lines)}", signed.encode(),
+        )  # fmt: skip
+        when = "now" if document.effective <= now else f"from {iso(document.effective)} on"
+        text = f"version {document.version} holds {when}"
+        if dropped:
+            text += f"; version {', '.join(str(d.version) for d in dropped)}, which was to come, is dropped"
+        if below:
+            text += f"; reduce-only: {'; '.join(map(str, below))}"
+        return {
+            "ok": True, "text": text, "version": document.version, "changes": lines,
+            "below": [str(line) for line in below],
+        }  # fmt: skip
+
+    def _read(self, command: Command, now: int) -> tuple[Document, Limits, list[Any]]:
+        """The document that a command brings, and what it changes of the last one given."""
+        args, last = command.args, self.documents.last
+        version, effective = args.get("version", ""), args.get("effective", "0")
+        if version != str(last + 1):
+            raise Refused(
+                f"VERSION: it is version {version!r}, the next is {last + 1}: look at the limits again"
+            )
+        if not effective.isdecimal() or int(effective) > now + FURTHEST:
+            raise Refused(f"EFFECTIVE: {effective!r} is no time within the next 30 days")
+        try:
+            wanted = Limits.from_json(args.get("limits", "").encode())
+            document = Document(last + 1, wanted.to_json(), int(effective), (), command.reason)
+            found = changes(self._limits_before(document), wanted, self._universe, self._scopes)
+        except UserError as error:
+            raise Refused(f"LIMITS: {error}") from None
+        return document, wanted, found
+
+    def _limits_before(self, document: Document) -> Limits:
+        """What holds when a new version comes into force: what it is compared with."""
+        return Limits.from_json(
+            max((self.documents.now, *self._before(document)), key=lambda d: d.version).limits
+        )
+
+    def _before(self, document: Document) -> list[Document]:
+        """Those to come before it. What was to come after it is dropped: a newer version is above it."""
+        return [d for d in self.documents.later if d.effective < document.effective]
+
+    async def _keep(self, document: Document, now: int) -> list[BelowUse]:
+        """Keep it, tell the lanes; raises `Refused` where another service was quicker."""
+        at_once = document.effective <= now
+        later = (*self._before(document), document)
+        kept = Documents(document) if at_once else Documents(self.documents.now, later)
+        bucket = self._log.bucket("STATE")
+        try:
+            self._revision = await bucket.update(KEY, msgspec.json.encode(kept), self._revision)
+        except Conflict:
+            raise Refused(
+                "VERSION: another risk service has changed the limits; look at them again"
+            ) from None
+        self.documents = kept
+        below = self._apply(document) if at_once else []
+        self._tell(document)
+        return below
+
+    def _tell(self, document: Document) -> None:
+        now = self._clock.now()
+        message = LimitsChange(now, document.version, document.limits, document.effective)
+        for lane in range(self._lanes):
+            data = pack([message], ts=now, lane=lane)
+            self._outbox.put(f"lane.{lane}.sys", data, f"limits-{document.version}-{lane}")

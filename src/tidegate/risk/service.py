@@ -1,0 +1,371 @@
+"""The risk service: the whole firm's exposure, what trips, the limits that change, and the leases of those that lanes share.
+
+Follows `EVT_<n>` of every lane, `touch.<VENUE>` and `pulse.<VENUE>`, HALT and ALERT. Breakers are judged as events
+arrive; what trips is appended to HALT at once. Several may run: all fold, and the one that holds the lease `risk` acts
+(posts halts, answers, keeps, lends). Should none act, gates and gateways go on with what they know, and fail closed.
+
+Requests: `risk.query` (a scope, or nothing for all: `figures.Report` as JSON), `risk.limits` (`limit_desk`). Every second
+`risk.exposure` carries the report to whoever listens; its last is under `risk.exposure` in STATE.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from tidegate.access.command import Signed
+from tidegate.access.verify import Verified
+from tidegate.log.base import Entry, Log, LogError, Subscription
+from tidegate.log.lease import Lease
+from tidegate.marketdata import pulse as pulses
+from tidegate.model.clock import Clock
+from tidegate.model.instrument import Universe
+from tidegate.model.messages import Mark
+from tidegate.model.wire import Newer, Unreadable, decode
+from tidegate.risk.allocator import Allocator
+from tidegate.risk.announce import RECENT, Announcer
+from tidegate.risk.breakers.panel import Panel
+from tidegate.risk.breakers.settings import BreakerSettings
+from tidegate.risk.breakers.told import Alert
+from tidegate.risk.breakers.trip import Trip
+from tidegate.risk.event_fold import EventFold
+from tidegate.risk.exposure import Exposure
+from tidegate.risk.figures import Figures, Report, Standing
+from tidegate.risk.gate import Gate
+from tidegate.risk.halt import Change, HaltBoard, HaltEvent, severity
+from tidegate.risk.halt_feed import HaltFeed
+from tidegate.risk.lease_pool import Short
+from tidegate.risk.leases import leased
+from tidegate.risk.limit_changes import BelowUse, below_use
+from tidegate.risk.limit_desk import LimitDesk
+from tidegate.risk.limits import Limits
+from tidegate.risk.scope_name import name_of, parse
+from tidegate.risk.scopes import ScopeTable, State
+
+TTL = 2.0
+"""Seconds without a renewal after which another risk service acts."""
+KEPT, FOLD = "risk.exposure", "risk.fold"
+"""Keys in STATE: the last report, and the fold that a successor goes on from."""
+BELOW_USE = "limit_below_use"
+"""The trigger of a halt because a limit was lowered below what is used."""
+
+
+@dataclass(frozen=True)
+class RiskSetup:
+    """What follows from the configuration. `lanes` has each lane's accounts, `shared` the scopes over several lanes with
+    theirs; `limits` are the file's, whole."""
+
+    universe: Universe
+    scopes: ScopeTable
+    limits: Limits
+    lanes: Sequence[Sequence[int]]
+    base_currency: str = "USDT"
+    fx: Mapping[str, str | Decimal] = field(default_factory=dict)
+    breakers: BreakerSettings = field(default_factory=BreakerSettings)
+    shared: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    publish: float = 1.0
+    """Seconds between two reports; the fold is kept every tenth of them."""
+
+    def gate(self, limits: Limits) -> Gate:
+        """A gate of these limits: what they come to in numbers."""
+        return Gate(self.universe, self.scopes, limits, base_currency=self.base_currency, fx=self.fx)
+
+
+class RiskService:
+    """One instance. `verify` judges signed commands, `first` whether one is new, `note` writes the audit trail."""
+
+    def __init__(
+        self,
+        name: str,
+        setup: RiskSetup,
+        log: Log,
+        clock: Clock,
+        verify: Callable[[Signed | bytes, int, int], Verified],
+        first: Callable[[str, int, int], bool],
+        note: Callable[[str, str, str, str, str, bytes], None],
+    ) -> None:
+        self.name = name
+        self._setup, self._log, self._clock = setup, log, clock
+        exposure = Exposure(setup.universe, setup.scopes, base_currency=setup.base_currency, fx=setup.fx)
+        self.panel = Panel(setup.breakers, exposure, setup.limits, setup.lanes)
+        self.fold = EventFold(self.panel, len(setup.lanes))
+        self.board = HaltBoard(lambda data, now: verify(data, now, 0), self._known)
+        self.figures = Figures(exposure, setup.limits)
+        self.announcer = Announcer(log, clock, name, self.board)
+        self.desk = LimitDesk(
+            setup.limits,
+            setup.universe,
+            setup.scopes,
+            len(setup.lanes),
+            log,
+            clock,
+            verify,
+            first,
+            note,
+            self._limits,
+        )
+        self.lease = Lease(log.bucket("LEASE"), "risk", name, clock.now(), TTL)
+        self.allocator: Allocator | None = None
+        self._halts = HaltFeed(log, self.board, self._on_halt)
+        self._following: list[Subscription] = []
+        self._served: list[Subscription] = []
+        self._tasks: list[asyncio.Task[None]] = []
+        self._acting = False
+        self._saved = -1
+
+    # Life.
+
+    async def start(self) -> None:
+        """Fold what is there, then follow; act if no other does. Raises `LogError`."""
+        await self._halts.start()
+        await self._restore()
+        await self._catch_up()
+        log = self._log
+        for lane in range(len(self._setup.lanes)):
+            self._following.append(
+                log.follow(f"EVT_{lane}", partial(self._on_events, lane), after=self.fold.seqs[lane])
+            )
+        for venue in self.panel.exposure.venues:
+            self._following.append(log.subscribe(f"touch.{venue}", self._on_touch))
+            self._following.append(log.subscribe(f"pulse.{venue}", self._on_pulse))
+        self._following.append(log.follow("ALERT", self._on_alerts, since=self._clock.now()))
+        await self._step()
+        loop = asyncio.get_running_loop()
+        self._tasks = [loop.create_task(self._keep_lease()), loop.create_task(self._tell())]
+
+    async def stop(self) -> None:
+        """Say what is left, keep the fold, and let another act."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for subscription in self._following:
+            subscription.close()
+        self._halts.close()
+        acting = self._acting
+        await self._rest()
+        await self.announcer.drained(2.0)
+        with contextlib.suppress(LogError, TimeoutError):
+            if acting:
+                await asyncio.wait_for(self._keep(), 2.0)
+            await self.lease.release()
+        self.announcer.close()
+        self.desk.close()
+
+    async def _restore(self) -> None:
+        await self.desk.load()
+        kept = await self._log.bucket("STATE").get(FOLD)
+        if kept is not None and kept.value and not self.fold.load(kept.value):
+            self.fold.counts["fold_of_another_configuration"] += 1
+
+    async def _catch_up(self) -> None:
+        """What was told before this start. What tripped long ago was posted then, or people have dealt with it."""
+        now = self._clock.now()
+        for lane, seq in enumerate(self.fold.seqs):
+            async for entries in self._log.read(f"EVT_{lane}", seq):
+                for trip in self.fold.take(lane, entries):
+                    if now - trip.ts < RECENT:
+                        self.announcer.trips([trip])
+                    else:
+                        self.panel.tripped.pop((trip.scope, trip.trigger), None)
+
+    async def _keep_lease(self) -> None:
+        while True:
+            await asyncio.sleep(TTL / 4)
+            await self._step()
+
+    async def _step(self) -> None:
+        """Take or renew the lease, and begin or end to act."""
+        try:
+            held = await self.lease.step()
+            if held and not self._acting:
+                await self._act()
+            elif self._acting and not held:
+                await self._rest()
+        except LogError:
+            self.fold.counts["lease_unanswered"] += 1
+
+    async def _act(self) -> None:
+        """Begin: the limits as they are kept, then what waits to be said."""
+        await self.desk.load()
+        shared = self._setup.shared
+        if shared:
+            self.allocator = Allocator(
+                self._log,
+                self._clock,
+                shared,
+                self._lent(self.desk.limits),
+                name=self.name,
+                on_short=self._short,
+            )
+            await self.allocator.start()
+        self._acting = True
+        self.announcer.begin()
+        self.desk.tell()
+        self._served = [
+            self._log.serve("risk.query", self._query),
+            self._log.serve("risk.limits", self.desk.answer),
+        ]
+
+    async def _rest(self) -> None:
+        """Another acts, or nobody."""
+        self._acting = False
+        self.announcer.end()
+        for served in self._served:
+            served.close()
+        self._served = []
+        if self.allocator is not None:
+            await self.allocator.stop()
+            self.allocator = None
+
+    def _lent(self, limits: Limits) -> Mapping[Any, int]:
+        return leased(self._setup.gate(limits), self._setup.shared, len(self._setup.universe))
+
+    # What arrives.
+
+    def _on_events(self, lane: int, entries: list[Entry]) -> None:
+        if trips := self.fold.take(lane, entries):
+            self.announcer.trips(trips)
+
+    def _on_touch(self, _subject: str, data: bytes) -> None:
+        now, trips = self._clock.now(), list[Trip]()
+        try:
+            for mark in decode(data).messages:
+                if type(mark) is Mark and 0 <= mark.instrument < len(self._setup.universe):
+                    trips += self.panel.touch(mark.instrument, mark.bid, mark.ask, now)
+        except (Unreadable, Newer):
+            self.fold.counts["unreadable"] += 1
+        if trips:
+            self.announcer.trips(trips)
+
+    def _on_pulse(self, _subject: str, data: bytes) -> None:
+        try:
+            for pulse in pulses.decode(data):
+                if 0 <= pulse.instrument < len(self._setup.universe):
+                    self.announcer.trips(self.panel.pulse(pulse.instrument, pulse.ts, pulse.status))
+        except ValueError:
+            self.fold.counts["unreadable"] += 1
+
+    def _on_alerts(self, entries: list[Entry]) -> None:
+        for entry in entries:
+            with contextlib.suppress(msgspec.MsgspecError):
+                self.announcer.trips(self.panel.alert(msgspec.json.decode(entry.data, type=Alert)))
+
+    def _on_halt(self, entry: Entry, changes: list[Change]) -> None:
+        if self.board.refused:
+            self.announcer.alert("halt_ignored", "high", "firm", self.board.refused, seq=entry.seq)
+        for before, after in changes:
+            if severity(after.state) < severity(before.state):
+                self.panel.rearm(after.scope)
+
+    # Limits.
+
+    def _limits(self, limits: Limits, version: int) -> list[BelowUse]:
+        """Others are in force."""
+        self.panel.set_limits(limits)
+        self.figures.set_limits(limits)
+        if self.allocator is not None:
+            self.allocator.set_limits(self._lent(limits))
+        below = below_use(limits, self.panel.exposure)
+        if self._acting:
+            for one in below:
+                self._reduce(one.scope, f"limits version {version}: {one}")
+        return below
+
+    def _short(self, short: Short) -> None:
+        """A limit that lanes share was lowered below what they use."""
+        scope = name_of(short.key.scope, self._setup.scopes)
+        self._reduce(scope, f"a limit over several lanes is {short.limit:,}, {short.used:,} are in use")
+
+    def _reduce(self, scope: str, text: str) -> None:
+        now = self._clock.now()
+        self.announcer.alert(BELOW_USE, "high", scope, f"{text}: it only reduces")
+        self.announcer.halt(
+            HaltEvent(
+                ts=now, scope=scope, state=State.REDUCE_ONLY, reason=text, trigger=BELOW_USE, source=self.name
+            )
+        )
+
+    # What is said.
+
+    async def _tell(self) -> None:
+        """Every second: what time alone brings, and the report."""
+        n = 0
+        while True:
+            await asyncio.sleep(self._setup.publish)
+            n += 1
+            now = self._clock.now()
+            self.announcer.trips(self.panel.time(now))
+            self.announcer.forget(now)
+            self.desk.come_into_force(now)
+            near, self.panel.loss.near = self.panel.loss.near, []
+            for text in near:
+                self.announcer.alert("loss_near", "high", "firm", text)
+            if self._acting:
+                self._log.publish("risk.exposure", self._report(self.figures.all(self.board)))
+                if n % 10 == 0:
+                    with contextlib.suppress(LogError):  # the next is as good
+                        await self._keep()
+
+    async def _keep(self) -> None:
+        bucket = self._log.bucket("STATE")
+        await bucket.put(KEPT, self._report(self.figures.all(self.board, held=True)))
+        if self.fold.events != self._saved:
+            self._saved = self.fold.events
+            await bucket.put(FOLD, self.fold.save())
+
+    def _report(self, standing: list[Standing]) -> bytes:
+        version = self.desk.documents.now.version
+        return msgspec.json.encode(
+            Report(
+                self._clock.now(), self._setup.base_currency, version, self.name, self.lease.epoch, standing,
+                self._counts(),
+            )
+        )  # fmt: skip
+
+    def _query(self, data: bytes) -> bytes:
+        """A scope's name, or nothing for all."""
+        scope = data.decode(errors="replace").strip()
+        found = self.figures.one(scope, self.board) if scope else self.figures.all(self.board)
+        return self._report(found)
+
+    def _known(self, scope: str) -> bool:
+        try:
+            parse(scope, self._setup.scopes, self._setup.universe)
+        except Exception:
+            return False
+        return True
+
+    def _counts(self) -> dict[str, int]:
+        return {
+            "events": self.fold.events,
+            **self.fold.counts,
+            **self.announcer.counts,
+            **self.panel.marks.counts,
+        }
+
+    def health(self) -> dict[str, Any]:
+        """As in `ops.health`; `state` is `acting` or `standby`."""
+        halted = {name: status.state.name for name, status in self.board.scopes.items() if status.state}
+        lent = self.allocator.health() if self.allocator is not None else None
+        why = str(lent["why"]) if lent else ""
+        figures = {
+            "state": "acting" if self._acting else "standby",
+            "epoch": self.lease.epoch,
+            "limits_version": self.desk.documents.now.version,
+            "halted": halted,
+            "open_orders": self.panel.exposure.totals[0].orders,
+        }
+        return {
+            "ok": not why,
+            "why": why,
+            "risk": figures | ({"leases": lent} if lent else {}),
+            "counters": self._counts(),
+            "alerts": list(self.announcer.recent),
+        }

@@ -22,7 +22,7 @@ import msgspec
 from tidegate import config_live
 from tidegate.access import identity_file
 from tidegate.access.identity_file import AccessSection
-from tidegate.config_live import ConnectionSection, LogSection, SimulatedSection, TopologySection
+from tidegate.config_live import CellSection, ConnectionSection, LogSection, SimulatedSection, TopologySection
 from tidegate.errors import UserError, nearest
 from tidegate.model.time import duration, parse
 from tidegate.risk.limits import Limits
@@ -90,6 +90,7 @@ class StrategySection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     account: str
     params: dict[str, Any] = {}
     canary: str = ""
+    cell: CellSection = CellSection()
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

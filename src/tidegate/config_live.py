@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -60,6 +60,21 @@ class SimulatedSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     seed: int = 1
 
 
+class CellSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[topology.cell]`, `[topology.cells.NAME]`, `[strategies.NAME.cell]`: what a process may use (`ops.cell`), and how
+    soon it counts as hung. What is not said is as in the wider table, or the default."""
+
+    memory: str | None = None
+    cpu: str | None = None
+    processes: int | str | None = None
+    files: int | str | None = None
+    file_size: str | None = None
+    hung_after: str | None = None
+    deaths: int | None = None
+    """So many ends by itself within `deaths_within`, and it stays down; 0: it is always started again."""
+    deaths_within: str | None = None
+
+
 class TopologySection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[topology]`: which roles run in which processes. A role is a name, or `strategy:NAME` for one strategy.
 
@@ -70,6 +85,12 @@ class TopologySection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     on_stop: str = "cancel"
     sample: str = "1s"
     ack_timeout: str = "2s"
+    strategies: str = "auto"
+    """`each`: a process each; `auto`: that, or several in one where there are more than the machine has room for."""
+    cell: CellSection = CellSection()
+    """Of every process that runs strategies and nothing else."""
+    cells: dict[str, CellSection] = {}
+    """Of others, by role or by the process's name."""
 
 
 def check(
@@ -89,6 +110,8 @@ def check(
         raise UserError(f"{where}: log.lanes is {log.lanes}, must be 1 … {MOST_LANES}")
     if topology.on_stop not in ("cancel", "keep"):
         raise UserError(f"{where}: topology.on_stop is {topology.on_stop!r}, must be cancel or keep")
+    if topology.strategies not in ("auto", "each"):
+        raise UserError(f"{where}: topology.strategies is {topology.strategies!r}, must be auto or each")
     if simulated is not None and bool(simulated.captures) == bool(simulated.agents):
         raise UserError(f"{where}: simulated: give captures, or agents, and not both")
     for roles in topology.processes:
@@ -109,11 +132,15 @@ def role_of(text: str, strategies: Mapping[str, object], where: str) -> tuple[st
 
 
 def processes_of(
-    topology: TopologySection, strategies: Mapping[str, object], simulated: bool
+    topology: TopologySection,
+    strategies: Mapping[str, object],
+    simulated: bool,
+    hosts: Sequence[Sequence[str]] = (),
 ) -> list[tuple[str, ...]]:
-    """The processes of a topology; by default each role and each strategy has one of its own."""
+    """The processes of a topology; by default each role and each strategy has one of its own, or each of `hosts`, which
+    name the strategies of one process."""
     if topology.processes:
         return list(topology.processes)
     venue: list[tuple[str, ...]] = [("venue",)] if simulated else []
-    own: list[tuple[str, ...]] = [(f"strategy:{name}",) for name in strategies]
+    own = [tuple(f"strategy:{name}" for name in host) for host in hosts or [[name] for name in strategies]]
     return [*venue, ("feed",), ("oms",), ("gateway",), ("recorder",), *own]

@@ -77,7 +77,7 @@ def test_an_instruments_limit_is_named_with_it():
         ({"accounts": {"main": {"gross": 60_000_000}}}, "account:main.gross 60,000,000 is above firm.gross 50,000,000"),
         ({"strategies": {"mm": {"loss": 600_000}}}, "strategy:mm.loss 600,000 is above firm.loss 500,000"),
         ({"firm": {"net": 50_000_001}}, "firm.net 50,000,001 is above its gross 50,000,000"),
-        ({"firm": {"parent_value": 1}}, "firm.order_value 10,000,000 is above its parent_value 1"),
+        ({"firm": {"order_value": 20_000_001}}, "firm.order_value 20,000,001 is above its parent_value 20,000,000"),
         (
             {"firm": {"restricted_from": "2026-01-02", "restricted_to": "2026-01-01"}},
             "firm: restricted_from is not before restricted_to in BTCUSDT.X",
@@ -85,8 +85,14 @@ def test_an_instruments_limit_is_named_with_it():
     ],
 )  # fmt: skip
 def test_contradictions_are_named(tables, line):
-    assert contradictions(BASE, UNIVERSE, SCOPES) == []
-    assert line in contradictions(of(**tables), UNIVERSE, SCOPES)
+    new = of(**tables)
+    assert contradictions(new, UNIVERSE, SCOPES, changes(BASE, new, UNIVERSE, SCOPES))[0] == line
+    assert contradictions(new, UNIVERSE, SCOPES, []) == [], "what was there before is not this change's fault"
+
+
+def test_the_whole_may_be_tightened_below_its_parts():
+    new = of(firm={"gross": 1_000, "net": 1_000, "loss": 10})
+    assert contradictions(new, UNIVERSE, SCOPES, changes(BASE, new, UNIVERSE, SCOPES)) == []
 
 
 def test_what_is_used_now_is_compared():

@@ -188,36 +188,47 @@ def people(found: list[Change]) -> int:
     return 2 if any(change.loosened for change in found) else 1
 
 
-def contradictions(limits: Limits, universe: Universe, scopes: ScopeTable) -> list[str]:
-    """What cannot be meant, in one line each: a part with more than the whole, a net above its gross …"""
+def contradictions(limits: Limits, universe: Universe, scopes: ScopeTable, found: list[Change]) -> list[str]:
+    """What cannot be meant of what was changed, in one line each: a part with more than the whole, a net above its
+    gross … To tighten the whole below a part is no contradiction: the tighter holds."""
+    changed = {_field_of(change) for change in found}
     tables = Tables(universe, scopes, limits)
-    found: list[str] = []
+    lines: list[str] = []
     for n in range(len(scopes)):
         name = name_of(n, scopes)
         for m in _above(n, scopes):
             for field in TOTALS:
                 mine, theirs = tables.total(n, field), tables.total(m, field)
-                if mine is not None and theirs is not None and mine.is_finite() and mine > theirs:
-                    found.append(
+                if f"{name}.{field}" in changed and _above_by(mine, theirs):
+                    lines.append(
                         f"{name}.{field} {show(mine)} is above {name_of(m, scopes)}.{field} {show(theirs)}"
                     )
         gross, net = tables.total(n, "gross"), tables.total(n, "net")
-        if gross is not None and net is not None and net.is_finite() and net > gross:
-            found.append(f"{name}.net {show(net)} is above its gross {show(gross)}")
-        found += _of_orders(name, tables.general[n], universe, tables, n)
-    return list(dict.fromkeys(found))
+        if f"{name}.net" in changed and _above_by(net, gross):
+            lines.append(f"{name}.net {show(net)} is above its gross {show(gross)}")
+        lines += _of_orders(name, universe, tables, n, changed)
+    return list(dict.fromkeys(lines))
 
 
-def _of_orders(
-    name: str, general: list[ScopeLimits], universe: Universe, tables: Tables, n: int
-) -> Iterator[str]:
+def _field_of(change: Change) -> str:
+    """Scope and field of a change, whatever the instrument."""
+    place, _, field = change.where.rpartition(".")
+    return f"{place.partition('@')[0]}.{field}"
+
+
+def _above_by(mine: Decimal | None, theirs: Decimal | None) -> bool:
+    return mine is not None and theirs is not None and mine.is_finite() and mine > theirs
+
+
+def _of_orders(name: str, universe: Universe, tables: Tables, n: int, changed: set[str]) -> Iterator[str]:
     for item in universe.instruments:
         of = tables.of(n, item)
         value, parent = find(of, "order_value")[0], find(of, "parent_value")[0]
-        if value is not None and parent is not None and value.is_finite() and value > parent:
+        if f"{name}.order_value" in changed and _above_by(value, parent):
             yield f"{name}.order_value {show(value)} is above its parent_value {show(parent)}"
         begins, ends = find(of, "restricted_from")[0], find(of, "restricted_to")[0]
-        if begins is not None and ends is not None and begins >= ends:
+        window = {f"{name}.restricted_from", f"{name}.restricted_to"} & changed
+        if window and begins is not None and ends is not None and begins >= ends:
             yield f"{name}: restricted_from is not before restricted_to in {item.id}"
 
 

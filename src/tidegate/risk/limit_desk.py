@@ -170,13 +170,9 @@ class LimitDesk:
             raise Refused(f"{error}{more}") from None
         if not found:
             raise Refused("UNCHANGED: these are the limits in force")
-        known = self._limits_before(document)
-        new = [
-            line for line in contradictions(wanted, self._universe, self._scopes)
-            if line not in contradictions(known, self._universe, self._scopes)
-        ]  # fmt: skip
-        if new:
-            raise Refused(f"CONTRADICTORY: {'; '.join(new)}")
+        wrong = contradictions(wanted, self._universe, self._scopes, found)
+        if wrong:
+            raise Refused(f"CONTRADICTORY: {'; '.join(wrong)}")
         try:
             first = self._first(command.id, command.expires, now)
         except UserError as error:

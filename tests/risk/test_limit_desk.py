@@ -1,0 +1,222 @@
+"""Limits changed by signed command: who may, what is refused, and that every lane and every successor has them."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from gate_desk import merged
+from risk.halting import SIGNERS, signed
+from risk.risk_room import GENEROUS_LIMITS, Room
+
+from tidegate.access import command
+from tidegate.access.signer import Signer
+from tidegate.model.order import ExecType, OrdStatus
+from tidegate.risk.limits import Limits
+from tidegate.sim.virtual_time import run
+
+S = 1_000_000_000
+
+
+def story(main, **room):
+    """Run a story in a fresh room with a risk service."""
+
+    async def go():
+        here = Room(**room)
+        service = await here.service()
+        await main(here, service)
+        await service.stop()
+
+    run(go())
+
+
+def test_one_risk_officer_tightens_and_every_lane_is_told():
+    async def main(room, service):
+        said = await room.limits(firm={"loss": 400_000})
+        assert said["ok"], said
+        assert said["text"] == "version 1 holds now"
+        assert said["changes"] == ["firm.loss: 500,000 → 400,000"]
+        await asyncio.sleep(0.1)
+        for lane in (0, 1):
+            (change,) = room.changes(lane)
+            assert (change.version, change.effective) == (1, 0)
+            assert Limits.from_json(change.limits).firm.loss == 400_000
+        assert service.panel.loss.limits[0][0] == 400_000 * 1_000_000, "the breaker judges by it"
+        (note,) = room.notes
+        assert note[:4] == ("ann", "limits", "firm", "done")
+        assert "firm.loss: 500,000 → 400,000" in note[4]
+        assert note[5], "with the signed command"
+        shown = await room.ask("risk.limits", b'{"do":"show"}')
+        assert (shown["version"], shown["now"]["by"]) == (1, ["ann"])
+
+    story(main)
+
+
+def test_more_than_twice_takes_two_people_and_says_what_does():
+    async def main(room, service):
+        said = await room.limits(firm={"loss": 1_500_000}, accounts={"*": {"loss": 1_000_000}})
+        assert not said["ok"]
+        assert said["text"].startswith("NEEDS_TWO_PEOPLE: ")
+        assert "firm.loss: 500,000 → 1,500,000" in said["text"]
+        assert "account" not in said["text"], "twice is not more than twice"
+        assert "SAME_PERSON" in (await room.limits("ann2", firm={"loss": 1_500_000}))["text"]
+        assert room.changes(0) == []
+        said = await room.limits("bob", firm={"loss": 1_500_000})
+        assert said["ok"], said
+        assert [note[3].partition(":")[0] for note in room.notes] == ["refused", "refused", "done"]
+
+    story(main)
+
+
+def test_unlimited_takes_two_people_too():
+    async def main(room, service):
+        assert "NEEDS_TWO_PEOPLE" in (await room.limits(firm={"drawdown": "unlimited"}))["text"]
+        assert (await room.limits("bob", firm={"drawdown": "unlimited"}))["ok"]
+
+    story(main)
+
+
+@pytest.mark.parametrize(
+    ("by", "code"), [("oz", "ROLE_TOO_LOW"), ("vic", "ROLE_TOO_LOW"), ("gone", "IDENTITY_REVOKED")]
+)
+def test_who_may_not_is_told_so(by, code):
+    async def main(room, service):
+        said = await room.limits(by=by, firm={"loss": 1})
+        assert (said["ok"], said["text"].partition(":")[0]) == (False, code)
+        assert service.desk.documents.last == 0
+
+    story(main)
+
+
+def test_unsigned_forged_expired_and_replayed_commands_change_nothing():
+    async def main(room, service):
+        text = Limits.load(merged({"firm": {"loss": 1_000}})).to_json().decode()
+        args = {"version": "1", "limits": text, "effective": "0"}
+        made = command.new("limits", "firm", "drill", "ann", room.now, args=args)
+        bare = command.Signed(command.encode(made))
+        assert "UNSIGNED" in (await room.ask("risk.limits", bare.encode()))["text"]
+        forged = command.sign(made, Signer.new("ann"))
+        assert "BAD_SIGNATURE" in (await room.ask("risk.limits", forged.encode()))["text"]
+        assert "MALFORMED" in (await room.ask("risk.limits", b"{}"))["text"]
+        good = command.sign(made, SIGNERS["ann"])
+        await asyncio.sleep(61)
+        assert "COMMAND_EXPIRED" in (await room.ask("risk.limits", good.encode()))["text"]
+        other = signed("halt", "firm", "ann", room.now)
+        assert "OTHER_COMMAND" in (await room.ask("risk.limits", other.encode()))["text"]
+        assert room.changes(0) == []
+        once = signed("limits", "firm", "ann", room.now, **args)
+        assert (await room.ask("risk.limits", once.encode()))["ok"]
+        again = await room.ask("risk.limits", once.encode())
+        assert "VERSION" in again["text"], "a version is given once"
+        back = GENEROUS_LIMITS.to_json()
+        assert (await room.limits("bob", version=2, document=back))["ok"]
+        assert not (await room.ask("risk.limits", once.encode()))["ok"]
+        await asyncio.sleep(0.1)
+        assert [change.version for change in room.changes(1)] == [1, 2]
+
+    story(main)
+
+
+@pytest.mark.parametrize(
+    ("tables", "text"),
+    [
+        ({"accounts": {"main": {"gross": 60_000_000}}}, "CONTRADICTORY: account:main.gross 60,000,000 is above firm"),
+        ({"accounts": {"nobody": {"gross": 1}}}, "LIMITS: risk.accounts: unknown account 'nobody'"),
+        ({"firm": {"trade": ["BTCUSD.X"]}}, "LIMITS: risk: unknown instrument 'BTCUSD.X'; did you mean 'BTCUSDT.X'"),
+        ({}, "UNCHANGED"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_meant_is_refused_in_one_line(tables, text):
+    async def main(room, service):
+        said = await room.limits(**tables)
+        assert not said["ok"]
+        assert said["text"].startswith(text)
+        assert "\n" not in said["text"]
+        assert service.desk.documents.last == 0
+
+    story(main)
+
+
+def test_a_limit_lowered_below_use_leaves_the_scope_reducing_and_says_so():
+    async def main(room, service):
+        room.touch(600_000, 600_000)
+        room.trade(1_000, 600_000)
+        await asyncio.sleep(0.1)
+        said = await room.limits(strategies={"mm": {"gross": 50_000}})
+        assert said["below"] == ["strategy:mm: gross 50,000 is below the 60,000.00 in use"]
+        assert "; reduce-only: strategy:mm: gross" in said["text"]
+        await asyncio.sleep(0.1)
+        assert room.halts() == [("strategy:mm", "REDUCE_ONLY", "limit_below_use")]
+        (alert,) = room.alerts("limit_below_use")
+        assert "limits version 1: strategy:mm: gross 50,000" in alert["text"]
+
+    story(main)
+
+
+def test_a_change_may_come_later_and_a_newer_one_goes_before_it():
+    async def main(room, service):
+        soon = room.now + 100 * S
+        said = await room.limits(firm={"loss": 400_000}, effective=soon)
+        assert said["text"].startswith("version 1 holds from 20")
+        assert service.desk.limits.firm.loss == 500_000
+        await asyncio.sleep(50)
+        assert service.panel.loss.limits[0][0] == 500_000 * 1_000_000
+        await asyncio.sleep(52)
+        assert service.desk.documents.now.version == 1
+        assert service.panel.loss.limits[0][0] == 400_000 * 1_000_000
+        assert (await room.limits(version=2, firm={"loss": 300_000}, effective=room.now + 100 * S))["ok"]
+        said = await room.limits(version=3, firm={"loss": 350_000})
+        assert said["text"] == "version 3 holds now; version 2, which was to come, is dropped"
+        await asyncio.sleep(200)
+        assert service.desk.limits.firm.loss == 350_000
+
+    story(main)
+
+
+def test_a_successor_has_the_limits_and_tells_lanes_that_were_not_told():
+    async def main():
+        room = Room()
+        first = await room.service("one")
+        assert (await room.limits(firm={"loss": 400_000}))["ok"]
+        await asyncio.sleep(0.1)
+        room.server.partition("one")
+        await asyncio.sleep(1)
+        second = await room.service("two")
+        await asyncio.sleep(4)
+        assert second.desk.limits.firm.loss == 400_000
+        assert second.panel.loss.limits[0][0] == 400_000 * 1_000_000
+        assert {change.version for change in room.changes(0)} == {1}
+        room.server.heal("one")
+        await asyncio.sleep(2)
+        assert first.health()["risk"]["state"] == "standby"
+        assert (await room.limits(version=2, firm={"loss": 390_000}))["ok"]
+        assert first.desk.documents.last == 1, "it was not asked"
+        await second.stop()
+        await first.stop()
+
+    run(main())
+
+
+def test_two_services_cannot_give_one_version_twice():
+    async def main(room, service):
+        assert (await room.limits(firm={"loss": 400_000}))["ok"]
+        service.desk.documents = type(service.desk.documents)(
+            type(service.desk.documents.now)(0, GENEROUS_LIMITS.to_json(), 0, (), "")
+        )
+        service.desk._revision = 0  # as one that was asleep while another changed them
+        said = await room.limits(firm={"loss": 300_000})
+        assert "another risk service has changed the limits" in said["text"]
+
+    story(main)
+
+
+def test_orders_above_a_lowered_count_are_below_use():
+    async def main(room, service):
+        for _ in range(3):
+            room.number += 1
+            room.tell(room.event(OrdStatus.PENDING_NEW), room.event(OrdStatus.NEW, ExecType.NEW))
+        await asyncio.sleep(0.1)
+        said = await room.limits(strategies={"mm": {"open_orders": 2}})
+        assert said["below"] == ["strategy:mm: open_orders 2 is below the 3 in use"]
+
+    story(main)

@@ -1,0 +1,206 @@
+"""The risk service on the in-process log: what trips is in HALT at once, whoever is killed, and people are answered."""
+
+from __future__ import annotations
+
+import asyncio
+
+import msgspec
+from risk.halting import event
+from risk.risk_room import Room
+
+from tidegate.model.event import Status
+from tidegate.model.order import ExecType, OrdStatus
+from tidegate.risk.figures import Report
+from tidegate.risk.halt import post
+from tidegate.sim.virtual_time import run
+
+
+def story(main, **room):
+    """Run a story in a fresh room."""
+
+    async def go():
+        await main(Room(**room))
+
+    run(go())
+
+
+def test_a_loss_is_in_the_log_within_a_millisecond_of_the_mark_that_made_it():
+    async def main(room):
+        service = await room.service()
+        room.touch(600_000, 600_010)
+        room.trade(1_000, 600_010)
+        await asyncio.sleep(0.1)
+        assert room.halts() == []
+        room.touch(589_500, 589_510)
+        await asyncio.sleep(0.001)
+        assert room.halts() == [("strategy:mm", "REDUCE_ONLY", "loss")]
+        room.touch(589_000, 589_010)
+        await asyncio.sleep(5)
+        assert len(room.halts()) == 1
+        (alert,) = room.alerts("breaker")
+        assert alert["severity"] == "critical"
+        assert alert["figures"]["trigger"] == "loss"
+        assert service.health()["risk"]["halted"] == {"strategy:mm": "REDUCE_ONLY"}
+        await service.stop()
+
+    story(main, strategies={"*": {"loss": 1_000}})
+
+
+def test_a_runaway_is_killed_before_its_first_second_is_over():
+    async def main(room):
+        service = await room.service()
+        began = room.now
+        while not room.halts():
+            assert room.now - began < 10**9
+            room.number += 1
+            room.tell(room.event(OrdStatus.PENDING_NEW))
+            await asyncio.sleep(1 / 1_500)
+        assert room.halts() == [("strategy:mm", "KILLED", "order_rate")]
+        await service.stop()
+
+    story(main, strategies={"*": {"orders_per_second": 100}})
+
+
+def test_what_others_tell_trips_too():
+    async def main(room):
+        service = await room.service()
+        body = {"ts": room.now, "kind": "position_mismatch", "scope": "X.other", "text": "5 here, 7 there"}
+        room.feed.append("alert.position_mismatch", msgspec.json.encode(body))
+        room.pulse(1, Status.HALTED)
+        await asyncio.sleep(0.1)
+        assert sorted(room.halts()) == [
+            ("account:other", "REDUCE_ONLY", "position_mismatch"), ("instrument:CL.Y", "CANCEL_ONLY", "venue_halt")
+        ]  # fmt: skip
+        await service.stop()
+
+    story(main)
+
+
+def test_one_of_two_acts_and_the_other_says_what_the_first_could_not():
+    async def main(room):
+        first = await room.service("one")
+        second = await room.service("two")
+        assert [s.health()["risk"]["state"] for s in (first, second)] == ["acting", "standby"]
+        room.touch(600_000, 600_010)
+        room.trade(1_000, 600_010)
+        await asyncio.sleep(1)
+        room.server.partition("one")
+        room.touch(589_500, 589_510)
+        await asyncio.sleep(0.5)
+        assert room.halts() == []
+        await asyncio.sleep(4)
+        assert second.health()["risk"]["state"] == "acting"
+        assert room.halts() == [("strategy:mm", "REDUCE_ONLY", "loss")]
+        await second.stop()
+
+    story(main, strategies={"*": {"loss": 1_000}})
+
+
+def test_a_service_that_comes_back_knows_what_was_and_posts_nothing_twice():
+    async def main(room):
+        first = await room.service("one")
+        room.touch(600_000, 600_010)
+        room.trade(1_000, 600_010)
+        room.trade(50, 600_010, account=1, strategy=1, lane=1)
+        await asyncio.sleep(12)  # the fold is kept
+        room.trade(7, 600_010)
+        room.touch(589_500, 589_510)
+        await asyncio.sleep(1)
+        before = first.figures.all(first.board, held=True)
+        halts = room.halts()
+        assert halts == [("strategy:mm", "REDUCE_ONLY", "loss")]
+        room.server.partition("one")
+        room.number += 1
+        room.tell(room.event(OrdStatus.PENDING_NEW))
+        await asyncio.sleep(3)
+        second = await room.service("two")
+        room.touch(589_500, 589_510)
+        await asyncio.sleep(3)
+        firm = second.figures.all(second.board, held=True)[0]
+        assert firm.held[0].position == before[0].held[0].position == 1.057
+        assert firm.pnl == before[0].pnl
+        assert second.panel.exposure.totals[0].orders == 1, "what came meanwhile is folded"
+        assert room.halts() == halts
+        await second.stop()
+
+    story(main, strategies={"*": {"loss": 1_000}})
+
+
+def test_a_scope_that_people_re_armed_is_watched_anew():
+    async def main(room):
+        service = await room.service()
+        room.touch(600_000, 600_000)
+        room.trade(1_000, 600_000)
+        await asyncio.sleep(0.1)
+        room.touch(594_900, 594_900)  # 510 below the peak
+        await asyncio.sleep(0.1)
+        assert room.halts() == [("strategy:mm", "REDUCE_ONLY", "drawdown")]
+        await post(room.feed, event("resume", "strategy:mm", "ann", room.now, "bob", epoch="1"))
+        await asyncio.sleep(1)
+        assert service.board.status("strategy:mm").state.name == "RECOVERING"
+        room.touch(594_000, 594_000)
+        await asyncio.sleep(0.1)
+        assert len(room.halts()) == 2, "90 below where people let it go on"
+        room.touch(589_800, 589_800)
+        await asyncio.sleep(0.1)
+        assert room.halts()[2:] == [("strategy:mm", "REDUCE_ONLY", "drawdown")]
+        await service.stop()
+
+    story(main, strategies={"*": {"drawdown": 500}})
+
+
+def test_people_are_told_what_every_scope_uses():
+    async def main(room):
+        service = await room.service()
+        room.touch(600_000, 600_000)
+        room.trade(1_000, 600_000)
+        room.number += 1
+        room.tell(room.event(OrdStatus.PENDING_NEW, leaves=500), room.event(OrdStatus.NEW, ExecType.NEW, 500))
+        await asyncio.sleep(0.1)
+        report = msgspec.json.decode(await room.feed.request("risk.query", b""), type=Report)
+        by_name = {standing.scope: standing for standing in report.scopes}
+        assert list(by_name) == [
+            "firm", "desk:desk", "account:main", "account:other", "strategy:mm", "strategy:arb",
+            "instrument:BTCUSDT.X", "instrument:CL.Y", "venue:X", "venue:Y",
+        ]  # fmt: skip
+        mm = {figure.name: figure for figure in by_name["strategy:mm"].figures}
+        assert (mm["gross"].value, mm["gross"].limit, mm["gross"].use) == (90_000, 50_000_000, 0.0018)
+        assert (mm["open_orders"].value, mm["open_orders"].limit) == (1, 100)
+        assert mm["traded_value"].value == 90_000
+        (one,) = msgspec.json.decode(
+            await room.feed.request("risk.query", b"account:main"), type=Report
+        ).scopes
+        assert [(h.position, h.longest, h.shortest, h.use) for h in one.held] == [(1.0, 1.5, 1.0, 0.0015)]
+        assert (
+            msgspec.json.decode(await room.feed.request("risk.query", b"account:nobody"), type=Report).scopes
+            == []
+        )
+        heard = []
+        room.feed.subscribe(
+            "risk.exposure", lambda _, data: heard.append(msgspec.json.decode(data, type=Report))
+        )
+        await asyncio.sleep(2.5)
+        assert len(heard) == 2
+        await service.stop()
+        kept = await room.feed.bucket("STATE").get("risk.exposure")
+        assert msgspec.json.decode(kept.value, type=Report).scopes[0].held[0].position == 1.0
+
+    story(main)
+
+
+def test_a_halt_waits_for_the_log_and_is_then_stored_once():
+    async def main(room):
+        service = await room.service()
+        room.touch(600_000, 600_010)
+        room.trade(1_000, 600_010)
+        await asyncio.sleep(0.1)
+        room.server.outage(True)
+        room.touch(589_500, 589_510)
+        await asyncio.sleep(1.5)
+        assert room.halts() == []
+        room.server.outage(False)
+        await asyncio.sleep(3)
+        assert room.halts() == [("strategy:mm", "REDUCE_ONLY", "loss")]
+        await service.stop()
+
+    story(main, strategies={"*": {"loss": 1_000}})

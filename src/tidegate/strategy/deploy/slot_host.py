@@ -73,7 +73,7 @@ class SlotHost:
         self._strategy, self._candidate = strategy, candidate
         self._board, self._log, self._clock, self._make, self._end = board, log, clock, make, end
         self._hosted: Hosted | None = None
-        self._runs: Wanted | None | str = ""
+        self._runs: Wanted | str | None = ""
         self._leases, self._states = log.bucket(slot_state.BUCKET), log.bucket("STATE")
         self._following: Subscription | None = None
         self._changed = asyncio.Event()
@@ -103,12 +103,13 @@ class SlotHost:
 
     def health(self) -> dict[str, Any]:
         """The version's own, and which it is."""
-        found = (
-            self._hosted.health() if self._hosted is not None else {"ok": True, "why": "", "strategies": {}}
-        )
+        found: dict[str, Any] = {"ok": True, "why": "", "strategies": {}}
+        if self._hosted is not None:
+            found = self._hosted.health()
         if self.state.life is Life.FAILED:
             found["ok"], found["why"] = False, self.state.why
-        for figures in found.get("strategies", {}).values():
+        strategies: dict[str, dict[str, Any]] = found.get("strategies", {})
+        for figures in strategies.values():
             figures.update(version=self.state.version, stage=self.state.stage)
         return found
 

@@ -85,8 +85,10 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     ppm: int = 0
     attempt: int = 0
     seq: int = 0
+    did: str = ""
+    """What happened last: shadow, canary, live or rollback."""
     last: str = ""
-    """What happened last, in one line for people."""
+    """The same in one line for people."""
     by: str = ""
 
 
@@ -224,7 +226,7 @@ def _tried(s: Status, event: DeployEvent, by: str, seq: int, ts: int) -> Status:
         raise _Ignored("unchanged", f"{s.candidate} is {stage} already")
     return msgspec.structs.replace(
         s, candidate=event.version, stage=stage, since=ts, ppm=ppm, attempt=s.attempt if s.candidate else seq, seq=seq,
-        by=by, last=f"{event.version} {stage}: {event.reason}",
+        by=by, did=event.do, last=f"{event.version} {stage}: {event.reason}",
     )  # fmt: skip
 
 
@@ -233,7 +235,7 @@ def _live(s: Status, event: DeployEvent, by: str, seq: int, ts: int) -> Status:
     return msgspec.structs.replace(
         s, live=event.version, live_since=ts, live_seq=seq, previous=s.live, candidate="", stage=Stage.NONE, since=ts,
         ppm=0, attempt=s.attempt if s.candidate else seq, seq=seq, by=by,
-        last=f"{event.version} went live: {event.reason}",
+        did=event.do, last=f"{event.version} went live: {event.reason}",
     )  # fmt: skip
 
 
@@ -241,7 +243,7 @@ def _back(s: Status, event: DeployEvent, by: str, seq: int, ts: int) -> Status:
     text = f"{event.version} rolled back: {event.reason}"
     if s.candidate == event.version:
         return msgspec.structs.replace(
-            s, candidate="", stage=Stage.NONE, since=ts, ppm=0, seq=seq, by=by, last=text
+            s, candidate="", stage=Stage.NONE, since=ts, ppm=0, seq=seq, by=by, did=event.do, last=text
         )
     if s.live != event.version:
         raise _Ignored("stale", f"{event.version} is neither live nor tried")
@@ -250,5 +252,6 @@ def _back(s: Status, event: DeployEvent, by: str, seq: int, ts: int) -> Status:
     if s.candidate == s.previous:  # what was to be tried anew is live again
         s = msgspec.structs.replace(s, candidate="", stage=Stage.NONE, ppm=0)
     return msgspec.structs.replace(
-        s, live=s.previous, live_since=ts, live_seq=seq, previous="", since=ts, seq=seq, by=by, last=text
-    )
+        s, live=s.previous, live_since=ts, live_seq=seq, previous="", since=ts, seq=seq, by=by, did=event.do,
+        last=text,
+    )  # fmt: skip

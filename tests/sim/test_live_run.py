@@ -48,8 +48,12 @@ def run(tmp_path, monkeypatch):
     return LiveRun(world.lane_kind(), world.universe, world.scopes, "USDT", {}, "trial", SECOND)
 
 
+DOORS = {NewOrder: "cmd", Report: "rpt", LaneEpoch: "epoch"}
+
+
 def entry(seq, *messages):
-    return Entry(seq, messages[0].ts, "lane.0.cmd", pack(list(messages), ts=messages[0].ts))
+    subject = f"lane.0.{DOORS.get(type(messages[0]), 'sys')}"
+    return Entry(seq, messages[0].ts, subject, pack(list(messages), ts=messages[0].ts))
 
 
 def buy(ts, cmd_id):

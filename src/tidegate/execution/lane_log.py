@@ -9,9 +9,11 @@ from typing import NamedTuple
 import msgspec
 
 from tidegate.execution.core import Lane
+from tidegate.execution.lane_door import refusal
 from tidegate.log.base import Bucket, Entry
 from tidegate.model.messages import LaneEpoch, Message
-from tidegate.model.wire import Envelope, decode
+from tidegate.model.wire import Envelope, Unreadable, decode
+from tidegate.risk.reasons import Reason
 
 SNAPSHOT = 1
 """Format of the snapshot's header."""
@@ -54,8 +56,13 @@ class Step(NamedTuple):
 
 
 def fold(lane: Lane, entry: Entry) -> tuple[Envelope, list[Step]]:
-    """Apply one entry's messages in order. Raises `wire.Unreadable`, `wire.Newer` or `LaneBroken`."""
+    """Apply one entry's messages in order. Raises `wire.Unreadable`, `wire.Newer` or `LaneBroken`.
+
+    An entry that its writer had no right to write is unreadable as a whole, and counted."""
     envelope = decode(entry.data)
+    if why := refusal(lane.state, entry.subject, envelope.messages):
+        lane.state.count(Reason.FOREIGN_COMMAND)
+        raise Unreadable(why)
     steps = [
         Step(message, [] if type(message) is LaneEpoch else lane.apply(message))
         for message in envelope.messages

@@ -244,7 +244,7 @@ class Writer:
         steps = self._fold(entry)
         if steps:
             envelope = self._envelope
-        on_hop = self.on_hop if envelope.trace and entry.subject.endswith(".cmd") else None
+        on_hop = self.on_hop if envelope.trace and ".cmd" in entry.subject else None
         if on_hop:  # not of reports: they carry the trace of the order's tick, long past
             on_hop("oms.in", envelope.trace, arrived)
         for message, outputs in steps:

@@ -81,6 +81,13 @@ class Reason(IntEnum):
     SELF_MATCH = codes.SELF_MATCH, 12, "It would trade with an own resting order of the account group"
     ORDER_THROTTLE = codes.ORDER_THROTTLE, 13, "Too many new orders and replaces a second"
     CANCEL_THROTTLE = codes.CANCEL_THROTTLE, 13, "Too many cancels a second"
+    ORDER_TRADE_RATIO = codes.ORDER_TRADE_RATIO, 14, "Too many orders for the trades they made today"
+    VOLUME_TRADE_RATIO = codes.VOLUME_TRADE_RATIO, 14, "Too much volume ordered for what was traded today"
+    REPEATED_EXECUTION = (
+        codes.REPEATED_EXECUTION,
+        15,
+        "Too many executions on this side: a person must acknowledge them first",
+    )
     OPEN_ORDERS = codes.OPEN_ORDERS, 16, "Too many open orders"
     OPEN_VALUE = codes.OPEN_VALUE, 16, "Too much value in open orders"
     GATE_FULL = codes.GATE_FULL, 16, "The gate's table of open orders is full"
@@ -88,9 +95,28 @@ class Reason(IntEnum):
     GROSS_NOTIONAL = codes.GROSS_NOTIONAL, 18, "The gross notional would be too large"
     NET_NOTIONAL = codes.NET_NOTIONAL, 18, "The net notional would be too large"
     MARGIN = codes.MARGIN, 20, "The initial margin would be above the equity less its buffer"
+    CONCENTRATION = codes.CONCENTRATION, 22, "The position would be too large a part of the market"
+    DEPTH_SHARE = codes.DEPTH_SHARE, 22, "The order is too large a part of the depth within 10 basis points"
+    NO_MARKET_REFERENCE = (
+        codes.NO_MARKET_REFERENCE,
+        22,
+        "The market's volume, open interest or depth is not known",
+    )
     LOSS_LIMIT = codes.LOSS_LIMIT, 23, "The day's loss has reached its limit: the scope only reduces"
     DRAWDOWN_LIMIT = codes.DRAWDOWN_LIMIT, 23, "The drawdown has reached its limit: the scope only reduces"
+    ANOMALY_FILLS = codes.ANOMALY_FILLS, 24, "The strategy filled too often: it only reduces"
+    ANOMALY_SLIPPAGE = (
+        codes.ANOMALY_SLIPPAGE,
+        24,
+        "The strategy's slippage is far from its usual: it only reduces",
+    )
+    ANOMALY_REJECTS = (
+        codes.ANOMALY_REJECTS,
+        24,
+        "Too many of the strategy's orders were refused: it only reduces",
+    )
     TRADED_VALUE = codes.TRADED_VALUE, 25, "The day's traded value would be above its limit"
+    VENUE_SHARE = codes.VENUE_SHARE, 26, "Too much of all equity is at the instrument's venue"
     SCOPE_REDUCE_ONLY = codes.SCOPE_REDUCE_ONLY, 27, "The scope only reduces, and this order does not"
     SCOPE_CANCEL_ONLY = codes.SCOPE_CANCEL_ONLY, 27, "The scope only cancels"
     SCOPE_KILLED = codes.SCOPE_KILLED, 27, "The scope is killed"
@@ -105,6 +131,14 @@ class Reason(IntEnum):
         "The instrument may only be reduced, and this order does not",
     )
     INSTRUMENT_HALTED = codes.INSTRUMENT_HALTED, 27, "The instrument takes cancels only"
+    LEG_RISK = (
+        codes.LEG_RISK,
+        28,
+        "The strategy's legs have been out of balance for too long: only hedges pass",
+    )
+    CLOCK_SKEW = codes.CLOCK_SKEW, 29, "The order's time is too far from the lane's"
+    REFERENCE_IN_FUTURE = codes.REFERENCE_IN_FUTURE, 29, "The order's reference price is from the future"
+    RISK_LOG_GAP = codes.RISK_LOG_GAP, 29, "The risk log has a gap: nothing passes"
     NO_LIMIT = codes.NO_LIMIT, 30, "No limit is set for a control that needs one"
 
     WOULD_CROSS = 201, 0, "A post-only order would trade on arrival"
@@ -172,6 +206,11 @@ class Reason(IntEnum):
         330,
         0,
         "Counted only: a limit was lowered below what is in use; until it fits, only what reduces passes",
+    )
+    FOREIGN_COMMAND = (
+        331,
+        0,
+        "Counted only: an entry whose sender had no right to say it; none of it is applied",
     )
     LANE_FULL = 399, 0, "The lane's tables are full"
 

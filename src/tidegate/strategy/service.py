@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from tidegate.execution.lane_door import command_subject
 from tidegate.execution.strategy_view import StrategyView
 from tidegate.log.alert import alert
 from tidegate.log.base import Entry, KvEntry, Log, LogError, Subscription
@@ -65,6 +66,7 @@ class StrategyService:
         self._ident = f"{clock.now():020d}"
         self._runner = LiveRunner(strategy, universe, gate, clock, self._send, ledger)
         self._outbox = Outbox(log, lost=self._lost)
+        self._commands = command_subject(self.lane, strategy.number)
         self._sent = 0
         self._subscriptions: list[Subscription] = []
         self._markets: dict[str, int] = {}
@@ -229,7 +231,7 @@ class StrategyService:
         self._sent += 1
         data = pack(commands, trace=trace, ts=now, lane=self.lane)
         msg_id = f"s{self.strategy.number}-{self._ident}-{self._sent}"
-        if not self._outbox.put(f"lane.{self.lane}.cmd", data, msg_id):
+        if not self._outbox.put(self._commands, data, msg_id):
             self._halt(f"the log is away and {self._outbox.pending} commands wait for it")
 
     def _lost(self, item: Item, error: LogError) -> None:

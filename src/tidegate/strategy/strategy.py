@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import msgspec
 
 from tidegate.errors import UserError, nearest
+from tidegate.execution.lane_door import CMD_SHIFT
 from tidegate.model.messages import CancelAll, CancelOrder, NewOrder, OrderEvent, ReplaceOrder
 from tidegate.model.order import Contingency, ExecType, OrdStatus, OrdType, Side, TimeInForce
 from tidegate.model.time import duration
@@ -38,8 +39,7 @@ if TYPE_CHECKING:
     from tidegate.execution.strategy_view import StrategyView
 
 WAKE_QUOTE, WAKE_TRADE, WAKE_BOOK = range(3)
-_CMD_SHIFT = 40
-_COUNTER = (1 << _CMD_SHIFT) - 1
+_COUNTER = (1 << CMD_SHIFT) - 1
 _IN_FLIGHT = 1 << 16
 """Command ids passed over after a restart: more than can have been under way unseen."""
 _REMEMBERED = 1024
@@ -202,7 +202,7 @@ class Strategy:
     ) -> StrategyOrder:  # fmt: skip
         """Write the command of a new order and hand it over; use `Market.buy`, `sell` or `submit`."""
         self.__commands += 1
-        cmd_id = (self.number << _CMD_SHIFT) | self.__commands
+        cmd_id = (self.number << CMD_SHIFT) | self.__commands
         bid, ask, seen = self.host.touch(market.number)
         command = NewOrder(
             self.host.now(), cmd_id, self.account, self.number, market.number, side, ord_type, qty, price,

@@ -66,7 +66,7 @@ def test_a_mistake_is_one_line_with_its_place(load, more, words):
 def test_by_default_every_role_and_strategy_is_a_process_of_its_own():
     found = processes_of(TopologySection(), {"a": 1, "b": 2}, simulated=True)
     assert found == [
-        ("venue",), ("feed",), ("oms",), ("gateway",), ("recorder",), ("strategy:a",), ("strategy:b",),
+        ("venue",), ("feed",), ("oms",), ("risk",), ("gateway",), ("recorder",), ("strategy:a",), ("strategy:b",),
     ]  # fmt: skip
     assert processes_of(TopologySection(processes=(("feed", "oms"),)), {}, simulated=False) == [
         ("feed", "oms")

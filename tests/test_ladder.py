@@ -22,6 +22,7 @@ ALIASES = {
     "world": "config",
     "versions": "config",
     "roles": "cli",
+    "roles_risk": "cli",
     "roles_deploy": "cli",
 }
 """Modules at the top that belong to a rung."""

@@ -47,6 +47,7 @@ def up(
     from rich.console import Console
 
     from tidegate import config as configuration
+    from tidegate import roles_risk
     from tidegate.ops.folder import DataFolder
     from tidegate.ops.log_server import LogServer
     from tidegate.ops.supervisor import ChildFailed
@@ -59,6 +60,7 @@ def up(
     folder.make()
     world = World(config, loaded)
     world.hand_over(folder.instruments)
+    roles_risk.setup(world)
     world.strategies()  # a mistake in one is told here, once, and not by a process that dies again and again
     server = None if loaded.log.url else LogServer(data, loaded.log.durability)
     topology = topology_of(loaded, config, data, server)
@@ -148,7 +150,7 @@ def start_market(folder: DataFolder) -> None:
 
 def run(
     roles: Annotated[
-        str, typer.Argument(help="ROLE[,ROLE …]: feed, strategy[:NAME], oms, gateway, recorder, venue.")
+        str, typer.Argument(help="ROLE[,ROLE …]: feed, strategy[:NAME], oms, risk, gateway, recorder, venue.")
     ],
     config: Annotated[Path, typer.Argument(help="The system's TOML file.")],
     data: DataOption = DEFAULT_DATA,

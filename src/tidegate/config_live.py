@@ -14,7 +14,7 @@ import msgspec
 from tidegate.errors import UserError, nearest
 from tidegate.log.streams import DURABILITY, MOST_LANES
 
-ROLES = ("venue", "feed", "oms", "gateway", "recorder", "strategy")
+ROLES = ("venue", "feed", "oms", "risk", "gateway", "recorder", "strategy")
 """In the order in which they are started."""
 
 
@@ -143,4 +143,4 @@ def processes_of(
         return list(topology.processes)
     venue: list[tuple[str, ...]] = [("venue",)] if simulated else []
     own = [tuple(f"strategy:{name}" for name in host) for host in hosts or [[name] for name in strategies]]
-    return [*venue, ("feed",), ("oms",), ("gateway",), ("recorder",), *own]
+    return [*venue, ("feed",), ("oms",), ("risk",), ("gateway",), ("recorder",), *own]

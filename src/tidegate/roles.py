@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from tidegate import roles_risk
 from tidegate.config import AccountSection
 from tidegate.config_live import ROLES
 from tidegate.errors import UserError
@@ -184,6 +185,8 @@ async def services(place: Place, roles: list[tuple[str, str]], log: Log | None) 
             found.append((role, await _feed(place, log)))
         elif role == "oms":
             found.append((role, await _oms(place, log)))
+        elif role == "risk":
+            found.append((role, await roles_risk.risk(place, log)))
         elif role == "gateway":
             found += await _gateways(place, log)
         elif role == "recorder":
@@ -226,16 +229,18 @@ async def _feed(place: Place, log: Log) -> Service:
 
 
 async def _oms(place: Place, log: Log) -> Service:
+    from tidegate.access.audit import AuditTrail
     from tidegate.access.keyring import Keyring
     from tidegate.config import latencies
     from tidegate.execution.service import OmsService
 
     world = place.world
     keyring = await Keyring.open(log, place.folder.path, world.config.access)
+    trail = AuditTrail(log, place.clock, place.name, place.folder.path)
     sample = latencies(world.config.topology.sample, f"{world.path}: topology.sample", world.path.parent)[0]
     return OmsService(
         place.name, range(world.config.log.lanes), world.lane_kind(), world.universe, world.accounts, log,
-        place.clock, scopes=world.scopes, check=keyring.verify, sample=sample / 1e9, on_hop=place.hops,
+        place.clock, scopes=world.scopes, check=keyring.verify, note=trail.note, sample=sample / 1e9, on_hop=place.hops,
     )  # fmt: skip
 
 
@@ -375,7 +380,7 @@ async def _start(
 
 async def _stop(place: Place, started: list[tuple[str, Service]]) -> None:
     """Strategies first, then lanes, gateways, the rest: as the supervisor stops processes."""
-    order = ("strategy", "oms", "gateway", "feed", "recorder", "venue")
+    order = ("strategy", "oms", "gateway", "risk", "feed", "recorder", "venue")
     for label, service in sorted(started, key=lambda item: order.index(item[0].partition(" ")[0])):
         place.lines.info("stopping", label)
         try:

@@ -49,7 +49,7 @@ def test_an_unknown_role_names_the_nearest(tmp_path):
     code, said = tidegate("run", "oms,gatway", DEMO, "--data", tmp_path / "data")
     assert code == 2
     assert said.splitlines() == [
-        "tidegate: run: unknown role 'gatway'; did you mean 'gateway'?; known: venue, feed, oms, gateway, recorder, strategy"
+        "tidegate: run: unknown role 'gatway'; did you mean 'gateway'?; known: venue, feed, oms, risk, gateway, recorder, strategy"
     ]
 
 

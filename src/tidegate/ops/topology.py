@@ -12,7 +12,7 @@ from tidegate.ops.cell import Limits
 from tidegate.ops.folder import check_name
 
 STOP_ORDER = {
-    "strategy": 10, "oms": 20, "gateway": 30, "feed": 40, "recorder": 50, "venue": 60, "log": 70,
+    "strategy": 10, "oms": 20, "gateway": 30, "risk": 35, "feed": 40, "recorder": 50, "venue": 60, "log": 70,
 }  # fmt: skip
 """Who stops first: no new orders, then the resting ones are dealt with, then the rest falls quiet."""
 

@@ -1,0 +1,47 @@
+"""The role `risk`: its service from a configuration."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tidegate.errors import UserError
+from tidegate.log.base import Log
+from tidegate.world import World
+
+if TYPE_CHECKING:
+    from tidegate.risk.service import RiskService, RiskSetup
+    from tidegate.roles import Place
+
+
+def setup(world: World) -> RiskSetup:
+    """What the risk service takes from a configuration; raises `UserError`."""
+    from tidegate.risk.breakers.settings import BreakerSettings
+    from tidegate.risk.service import RiskSetup
+
+    lanes: list[list[int]] = [[] for _ in range(world.config.log.lanes)]
+    for account in range(len(world.accounts)):
+        lanes[world.lane_of(account)].append(account)
+    breakers = BreakerSettings.load(world.config.risk.get("breakers", {}), f"{world.path}: risk.breakers")
+    for coin, instrument in breakers.depeg.coins.items():
+        if instrument not in world.universe.index:
+            raise UserError(
+                f"{world.path}: risk.breakers.depeg.coins.{coin}: unknown instrument {instrument!r}"
+            )
+    return RiskSetup(
+        world.universe, world.scopes, world.limits, lanes, world.config.run.base_currency, world.rates, breakers,
+        world.shared,
+    )  # fmt: skip
+
+
+async def risk(place: Place, log: Log) -> RiskService:
+    """The service of this process."""
+    from tidegate.access.audit import AuditTrail
+    from tidegate.access.keyring import Keyring
+    from tidegate.access.replays import Replays
+    from tidegate.risk.service import RiskService
+
+    world = place.world
+    keyring = await Keyring.open(log, place.folder.path, world.config.access)
+    trail = AuditTrail(log, place.clock, place.name, place.folder.path)
+    replays = Replays(place.folder.run / "risk.replays")
+    return RiskService(place.name, setup(world), log, place.clock, keyring.verify, replays.first, trail.note)

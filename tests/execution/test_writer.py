@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
 import pytest
+from risk.halting import signed
 from writer_world import World, run
 
 from tidegate.execution import lane_log
 from tidegate.execution.lane_log import LaneKind, header, load, save
 from tidegate.execution.state import LaneBroken
+from tidegate.execution.take_up import SUBJECT, Answer
 from tidegate.execution.writer import Unusable
 from tidegate.log.base import Conflict, LogDown
 from tidegate.model.messages import Funding, LaneEpoch, SendNew
@@ -343,6 +346,51 @@ def test_a_broken_lane_is_written_by_nobody_until_a_person_has_looked_and_the_ot
         world.order(lane=1)
         await asyncio.sleep(0.1)
         assert len(sends(world)) == 1
+        return True
+
+    assert run(main())
+
+
+def asked(world, signed):
+    """The answer to a command that takes a lane up."""
+    process, log = world.process("person")
+
+    async def ask():
+        return msgspec.json.decode(await log.request(SUBJECT, signed.encode()), type=Answer)
+
+    return world.inside(process, ask())
+
+
+def test_two_people_take_a_broken_lane_up_and_one_that_breaks_again_says_so():
+    async def main():
+        world = World(lanes=2)
+        a = await world.oms("oms-a", breaking(world.plant.kind))
+        await asyncio.sleep(3)
+        now = world.clock.now
+        assert await asked(world, signed("take-up", "lane:0", "ann", now(), "bob")) == Answer(
+            "lane:0 is not broken"
+        )
+        world.put(Funding(now(), 0, 1, 1), lane=0, kind="sys")
+        await asyncio.sleep(1)
+        epoch = a._ownership.leases[0][0].epoch
+        alone = await asked(world, signed("take-up", "lane:0", "ann", now()))
+        assert alone.error.startswith("NEEDS_TWO_PEOPLE")
+        other = await asked(world, signed("take-up", "lane:7", "ann", now(), "bob"))
+        assert other.error == "no lane is called 'lane:7'; there are lane:0, lane:1"
+        assert set(a.writers) == {1}
+        done = await asked(world, signed("take-up", "lane:0", "ann", now(), "bob"))
+        assert "it breaks here" in done.was
+        await asyncio.sleep(2)
+        lease = a._ownership.leases[0][0]
+        assert lease.epoch == epoch + 1
+        assert "it breaks here" in lease.broken
+        b = await world.oms("oms-b")  # a version that can follow the entry
+        await a.stop()
+        assert (await asked(world, signed("take-up", "lane:0", "ann", now(), "bob"))).was
+        await asyncio.sleep(3)
+        assert set(b.writers) == {0, 1}
+        outcomes = [note[3].partition(":")[0] for note in world.notes if note[1] == "take-up"]
+        assert outcomes == ["refused", "refused", "refused", "done", "done"]
         return True
 
     assert run(main())

@@ -39,6 +39,7 @@ class World:
         self.server.on_send = lambda name, _subject, data: self.sent.append((name, decode(data)))
         self.stops: list[tuple[str, int, str, str]] = []
         self.processes: dict[str, VirtualProcess] = {}
+        self.notes: list[tuple[str, ...]] = []
         self.cmd = 0
 
     def process(self, name):
@@ -78,7 +79,8 @@ class World:
         service = process.run(
             lambda: OmsService(
                 name, range(self.plant.lanes), kind or self.plant.kind, self.plant.universe, ACCOUNTS, log, self.clock,
-                scopes=self.plant.scopes, check=VERIFIER.verify, settings=WriterSettings(tick=0.1, snapshot_entries=every),
+                scopes=self.plant.scopes, check=VERIFIER.verify, note=lambda *said: self.notes.append(said),
+                settings=WriterSettings(tick=0.1, snapshot_entries=every),
             )
         )  # fmt: skip
         await self.inside(process, service.start())

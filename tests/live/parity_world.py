@@ -252,6 +252,7 @@ async def live(
             clock,
             scopes=scopes,
             check=Verifier(Identities()).verify,
+            note=lambda *_: None,
             sample=3600.0,
         )
     ]

@@ -286,7 +286,7 @@ class Desk:
         self.oms_log = self.server.client("oms")
         self.oms = OmsService(
             "oms-1", range(self.lanes), self.kind, universe(), ["other", "main"], self.oms_log, self.clock,
-            scopes=SCOPES, check=VERIFIER.verify,
+            scopes=SCOPES, check=VERIFIER.verify, note=lambda *_: None,
         )  # fmt: skip
         await self.oms.start()
         await self.until(lambda: len(self.oms.writers) == self.lanes)

@@ -20,6 +20,7 @@ from tidegate.execution.lane_view import answer_view
 from tidegate.execution.ownership import Ownership
 from tidegate.execution.state import LaneBroken
 from tidegate.execution.strategy_view import strategy_view
+from tidegate.execution.take_up import Note, TakeUp
 from tidegate.execution.writer import Request, Unusable, Writer, WriterSettings
 from tidegate.log.alert import alert
 from tidegate.log.base import Conflict, Log, LogError, Subscription
@@ -36,7 +37,8 @@ class OmsService:
 
     `accounts` are their names by number; requests of account `a` for an instrument of venue `V` go to the gateway at
     `gw.V.<name of a>`. `name` is the instance's, the same after a restart; `scopes` are those that may be halted, and
-    `check` verifies commands that people have signed; `sample` (s) is how often the touch is written into the log.
+    `check` verifies commands that people have signed, `note` puts them on the audit trail; `sample` (s) is how often
+    the touch is written into the log.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class OmsService:
         *,
         scopes: ScopeTable,
         check: Check,
+        note: Note,
         sample: float = 1.0,
         settings: WriterSettings | None = None,
         on_hop: Callable[[str, int, int], None] | None = None,
@@ -74,6 +77,7 @@ class OmsService:
         """Lanes this instance cannot write, and why."""
         self._ownership = Ownership(name, self.ident, lanes, log.bucket("LEASE"), self._take, self._lose)
         self.halts = LaneHalts(scopes, universe, check, self.writers, log, clock)
+        self._take_up = TakeUp(self._ownership, check, note, log, clock)
         self._served: dict[int, list[Subscription]] = {}
         self._subscriptions: list[Subscription] = []
         self._sampling: asyncio.TimerHandle | None = None
@@ -86,6 +90,7 @@ class OmsService:
         ]
         await self.halts.start()
         await self._ownership.start()
+        self._take_up.start()
         self._write_marks()
 
     async def stop(self) -> None:
@@ -94,6 +99,7 @@ class OmsService:
             self._sampling.cancel()
         for subscription in self._subscriptions:
             subscription.close()
+        self._take_up.close()
         await self._ownership.stop()
         self.halts.close()
         for task in list(self._tasks):

@@ -57,6 +57,7 @@ class Stack:
             self.clock,
             scopes=scopes,
             check=VERIFIER.verify,
+            note=lambda *_: None,
         )
         self.user = self.log.client("user")
         self.cmd = 0

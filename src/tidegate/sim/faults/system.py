@@ -121,7 +121,7 @@ class System:
             plant = self.plant
             return OmsService(
                 name, range(plant.lanes), plant.kind, plant.universe, ACCOUNTS, log, clock, scopes=plant.scopes,
-                check=NOBODY, sample=5.0,
+                check=NOBODY, note=lambda *_: None, sample=5.0,
                 settings=WriterSettings(tick=0.2, snapshot_entries=200),
             )  # fmt: skip
 

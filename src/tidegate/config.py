@@ -310,7 +310,6 @@ def rates_of(config: Config, path: Path, universe: Any) -> dict[str, str | Decim
 
 def backtest(config: Config, path: Path) -> Any:
     """The `sim.backtest.Setup` of a configuration read from `path`."""
-    from tidegate.kernel.replay_engine import VenueModel
     from tidegate.sim.backtest import Setup
     from tidegate.sim.stream import Source
     from tidegate.store.lake import FOREVER, Lake
@@ -323,24 +322,7 @@ def backtest(config: Config, path: Path) -> Any:
     )
     universe = universe_of(config, path)
     instruments = universe.instruments
-    names = dict.fromkeys(item.venue for item in instruments)
-    venues = {}
-    extra = {}
-    for name in names:
-        section = config.venues.get(name, VenueSection())
-        at = f"{where}: venues.{name}"
-        _one_of(section.fill_model, ("no_partial", "partial"), f"{at}.fill_model")
-        from tidegate.kernel.queue import QUEUE_MODELS
-
-        _one_of(section.queue_model, tuple(QUEUE_MODELS), f"{at}.queue_model")
-        venues[name] = VenueModel(
-            fill=section.fill_model,
-            queue=section.queue_model,
-            queue_exponent=section.queue_exponent,
-            entry_latency=latencies(section.entry_latency, f"{at}.entry_latency", base),
-            response_latency=latencies(section.response_latency, f"{at}.response_latency", base),
-        )
-        extra[name] = latencies(section.extra_feed_latency, f"{at}.extra_feed_latency", base)[0]
+    venues, extra = venue_models(config, path, universe)
     sources = [
         Source(
             lake.open(item.id, start, end),
@@ -369,6 +351,29 @@ def backtest(config: Config, path: Path) -> Any:
         name=config.run.name,
         key=repr((msgspec.to_builtins(plain, str_keys=True), data_key, [_code(type(s)) for s in strategies])),
     )
+
+
+def venue_models(config: Config, path: Path, universe: Any) -> tuple[dict[str, Any], dict[str, int]]:
+    """How each venue of the instruments is simulated (`kernel.replay_engine.VenueModel`), and its feed's extra latency."""
+    from tidegate.kernel.queue import QUEUE_MODELS
+    from tidegate.kernel.replay_engine import VenueModel
+
+    where, base = str(path), path.parent
+    venues, extra = {}, {}
+    for name in dict.fromkeys(item.venue for item in universe.instruments):
+        section = config.venues.get(name, VenueSection())
+        at = f"{where}: venues.{name}"
+        _one_of(section.fill_model, ("no_partial", "partial"), f"{at}.fill_model")
+        _one_of(section.queue_model, tuple(QUEUE_MODELS), f"{at}.queue_model")
+        venues[name] = VenueModel(
+            fill=section.fill_model,
+            queue=section.queue_model,
+            queue_exponent=section.queue_exponent,
+            entry_latency=latencies(section.entry_latency, f"{at}.entry_latency", base),
+            response_latency=latencies(section.response_latency, f"{at}.response_latency", base),
+        )
+        extra[name] = latencies(section.extra_feed_latency, f"{at}.extra_feed_latency", base)[0]
+    return venues, extra
 
 
 def _code(kind: type) -> str:

@@ -105,10 +105,13 @@ class Ownership:
         self._beats: dict[str, tuple[Beat, float]] = {}
         self._count = 0
         self._wake = asyncio.Event()
+        self._began = 0.0
+        self._breaking: set[int] = set()
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Begin to renew, and take what is due to us."""
+        self._began = asyncio.get_running_loop().time()
         await self._renew()
         self._watches = [
             self._bucket.watch(self._on_lease, "lane."),
@@ -191,7 +194,7 @@ class Ownership:
         live = self.live()
         usable = {n: lease.owner for n, (lease, _) in self.leases.items() if not lease.broken}
         wanted = plan(usable, live)
-        for lane in sorted(self.leases):
+        for lane in sorted(self.leases.keys() - self._breaking):
             lease, revision = self.leases[lane]
             if lane in self.mine and lease.owner != self.ident and lease.epoch:
                 self.mine.discard(lane)
@@ -206,9 +209,17 @@ class Ownership:
                 lane not in self.mine
                 and wanted.get(lane) == self.ident
                 and lane not in self.refused
-                and (lease.owner == self.ident or lease.owner not in live)
+                and (lease.owner == self.ident or self._gone(lease.owner, live))
             ):
                 await self._claim(lane, lease, revision)
+
+    def _gone(self, owner: str, live: Mapping[str, Iterable[int]]) -> bool:
+        """Whether an owner is dead. One not heard of yet may only be unheard: we have just begun; but an older life of our
+        own name is over."""
+        if owner in live:
+            return False
+        older = owner.partition("-")[2] == self.name
+        return not owner or older or asyncio.get_running_loop().time() - self._began >= TTL
 
     async def _claim(self, lane: int, lease: Lease, revision: int) -> None:
         mine = Lease(self.ident, lease.epoch + 1)
@@ -243,9 +254,11 @@ class Ownership:
         self.mine.discard(lane)
         if lease.owner == self.ident:
             value = Lease("", lease.epoch, why)
+            self._breaking.add(lane)  # it is not to be claimed again meanwhile
             with contextlib.suppress(LogError):
                 new = await self._bucket.update(f"lane.{lane}", msgspec.json.encode(value), revision)
                 self._know(lane, value, new)
+            self._breaking.discard(lane)
 
     async def mend(self, lane: int) -> str:
         """A person has looked: the lane may be written again. What it was broken by; empty where it was not.

@@ -12,24 +12,12 @@ from typing import Any
 import msgspec
 
 from tidegate.errors import UserError, nearest
-from tidegate.log.streams import DURABILITY, MOST_LANES
+from tidegate.log import section
+from tidegate.log.section import LogSection
+from tidegate.risk.scopes import NEXT
 
-ROLES = ("venue", "feed", "oms", "risk", "gateway", "recorder", "strategy")
+ROLES = ("venue", "feed", "oms", "risk", "gateway", "recorder", "deploy", "strategy")
 """In the order in which they are started."""
-
-
-class LogSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`[log]`: where the event log is. Without `url` a server of our own is started under the data folder.
-
-    `durability`: what an acknowledged append survives: `process` the kill of any process, `machine` the loss of
-    power, `replicated` the loss of a node. `lanes` share the accounts out between order-manager writers.
-    """
-
-    url: str = ""
-    credentials: str = ""
-    """`env:NAME`: user and password are in NAME_USER and NAME_PASSWORD."""
-    durability: str = "machine"
-    lanes: int = 1
 
 
 class ConnectionSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -101,13 +89,7 @@ def check(
     strategies: Mapping[str, object],
 ) -> None:
     """Refuse what cannot be, each in one line."""
-    if log.durability not in DURABILITY:
-        raise UserError(
-            f"{where}: log.durability: {log.durability!r} is none of {', '.join(DURABILITY)}"
-            f"{nearest(log.durability, DURABILITY)}"
-        )
-    if not 1 <= log.lanes <= MOST_LANES:
-        raise UserError(f"{where}: log.lanes is {log.lanes}, must be 1 … {MOST_LANES}")
+    section.check(log, where)
     if topology.on_stop not in ("cancel", "keep"):
         raise UserError(f"{where}: topology.on_stop is {topology.on_stop!r}, must be cancel or keep")
     if topology.strategies not in ("auto", "each"):
@@ -126,9 +108,17 @@ def role_of(text: str, strategies: Mapping[str, object], where: str) -> tuple[st
         raise UserError(f"{where}: unknown role {role!r}{nearest(role, ROLES)}; known: {', '.join(ROLES)}")
     if strategy and role != "strategy":
         raise UserError(f"{where}: {text!r}: only a strategy's role takes a name")
+    slot_of = strategy.removesuffix(NEXT)
+    if slot_of != strategy and slot_of in slots_in(strategies):
+        return role, strategy
     if strategy and strategy not in strategies:
         raise UserError(f"{where}: unknown strategy {strategy!r}{nearest(strategy, strategies)}")
     return role, strategy
+
+
+def slots_in(strategies: Mapping[str, object]) -> list[str]:
+    """The strategies that have a slot for new versions."""
+    return [name for name, section in strategies.items() if getattr(section, "canary", "")]
 
 
 def processes_of(
@@ -143,4 +133,5 @@ def processes_of(
         return list(topology.processes)
     venue: list[tuple[str, ...]] = [("venue",)] if simulated else []
     own = [tuple(f"strategy:{name}" for name in host) for host in hosts or [[name] for name in strategies]]
-    return [*venue, ("feed",), ("oms",), ("risk",), ("gateway",), ("recorder",), *own]
+    deploy: list[tuple[str, ...]] = [("deploy",)] if slots_in(strategies) else []
+    return [*venue, ("feed",), ("oms",), ("risk",), ("gateway",), ("recorder",), *deploy, *own]

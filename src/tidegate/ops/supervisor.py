@@ -115,6 +115,8 @@ class Supervisor:
         for child in self.children.values():
             if self._wanted.is_set():
                 return
+            if child.process.spare:
+                continue
             child.start()
             if child.process.wait:
                 await self._ready([child])
@@ -167,6 +169,7 @@ class Supervisor:
                 "cell": child.cell.in_force if child.cell is not None and child.pid else "",
             }
             for child in self.children.values()
+            if child.pid or not child.process.spare
         ]  # fmt: skip
 
     async def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -176,6 +179,8 @@ class Supervisor:
         if do == "stop" and not request.get("name"):
             self.ask_stop()
             return {"ok": True}
+        if do == "slot":
+            return await self._slot(str(request.get("name")), bool(request.get("run")))
         if do not in ("stop", "kill", "restart"):
             raise UserError(f"cannot do {do!r}: ps, stop, kill or restart")
         child = self.child(str(request.get("name")))
@@ -189,6 +194,18 @@ class Supervisor:
             if not child.signal(number):
                 raise UserError(f"{child.process.name} does not run: {child.state}")
             return {"ok": True, "pid": pid}
+        return {"ok": True, "pid": child.pid}
+
+    async def _slot(self, name: str, run: bool) -> dict[str, Any]:
+        """Start or stop the process of a slot for new versions. It may be asked for by whoever may open the socket: what
+        the process then runs is said by DEPLOY alone, and signed."""
+        child = self.child(name)
+        if not child.process.spare:
+            raise UserError(f"{name} is no slot for new versions")
+        if run:
+            child.start()
+        else:
+            await child.stop()
         return {"ok": True, "pid": child.pid}
 
     # What happens.
@@ -206,7 +223,7 @@ class Supervisor:
             mistake = child.code in (None, USER_MISTAKE)
             self._failure = self._failure or (UserError(message) if mistake else ChildFailed(message))
             self._wanted.set()
-        if all(child.state in (State.DONE, State.DEAD) for child in self.children.values()):
+        if all(c.state in (State.DONE, State.DEAD) for c in self.children.values() if not c.process.spare):
             self._wanted.set()
 
     async def _ready(self, children: list[Child]) -> None:

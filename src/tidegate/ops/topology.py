@@ -12,7 +12,8 @@ from tidegate.ops.cell import Limits
 from tidegate.ops.folder import check_name
 
 STOP_ORDER = {
-    "strategy": 10, "oms": 20, "gateway": 30, "risk": 35, "feed": 40, "recorder": 50, "venue": 60, "log": 70,
+    "deploy": 5, "strategy": 10, "oms": 20, "gateway": 30, "risk": 35, "feed": 40, "recorder": 50, "venue": 60,
+    "log": 70,
 }  # fmt: skip
 """Who stops first: no new orders, then the resting ones are dealt with, then the rest falls quiet."""
 
@@ -58,6 +59,8 @@ class Process:
     deaths_within: float = 60.0
     strategies: tuple[str, ...] = ()
     """The strategies that run in it, and nothing else does: their orders are cancelled when it hangs or ends for good."""
+    spare: bool = False
+    """Started and stopped by the role `deploy`, not with the others."""
 
     def __post_init__(self) -> None:
         check_name(self.name)

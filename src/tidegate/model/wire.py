@@ -109,3 +109,20 @@ def decode(data: bytes) -> Envelope:
 def pack(messages: list[Message], **head: int) -> bytes:
     """An envelope of these messages as bytes; `head` as in `Envelope`."""
     return _encoder.encode(Envelope(messages, **head))  # type: ignore[arg-type]
+
+
+def peek(data: bytes) -> tuple[int, int]:
+    """How many messages an envelope holds, and when it was written (ns), without reading them; raises `Unreadable`."""
+    try:
+        head = _head.decode(data)
+    except msgspec.MsgspecError as error:
+        raise Unreadable(str(error)) from None
+    raw = memoryview(head.messages)
+    first = raw[0]
+    if first == 0xDC:
+        return int.from_bytes(raw[1:3], "big"), head.ts
+    if first == 0xDD:
+        return int.from_bytes(raw[1:5], "big"), head.ts
+    if first & 0xF0 != 0x90:
+        raise Unreadable("the messages are no array")
+    return first & 0x0F, head.ts

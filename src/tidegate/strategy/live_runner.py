@@ -14,16 +14,22 @@ from tidegate.kernel.replay_engine import Engine, VenueModel
 from tidegate.model.clock import Clock
 from tidegate.model.event import TS_RECV, Words
 from tidegate.model.instrument import Universe
-from tidegate.model.messages import Message, OrderEvent
+from tidegate.model.messages import CancelAll, CancelOrder, Message, NewOrder, OrderEvent, ReplaceOrder
 from tidegate.model.money import unit
-from tidegate.model.order import ExecType
+from tidegate.model.order import ExecType, OrdStatus
 from tidegate.risk.gate import Gate
 from tidegate.risk.ledger import Ledger
+from tidegate.risk.pace import pace_of
+from tidegate.risk.reasons import Reason
+from tidegate.strategy.budget import Budget
 from tidegate.strategy.compiled import CompiledStrategy
 from tidegate.strategy.runner import Command, Runner
 from tidegate.strategy.strategy import Strategy
 
 _NO_ROWS = np.empty((0, 8), np.int64)
+_LATER = 10_000_000
+"""Ns after which our own refusals are told: a strategy that answers each with another order must leave room for others."""
+_NEVER = 1 << 62
 _FILLS: dict[ExecType | None, int] = {
     ExecType.TRADE: 1, ExecType.TRADE_CANCEL: -1, ExecType.TRADE_CORRECT: 1,
 }  # fmt: skip
@@ -33,7 +39,8 @@ _FILLS: dict[ExecType | None, int] = {
 class LiveRunner(Runner):
     """Runs one strategy. No I/O: `send(commands, trace)` takes a handler's commands together, `now` is told.
 
-    `gate` is only what the engine is built over; orders are judged in the lane.
+    `gate` is only what the engine is built over, and knows how much the strategy may write (`budget`); orders are judged
+    in the lane.
     """
 
     def __init__(
@@ -55,6 +62,11 @@ class LiveRunner(Runner):
         self.fills = 0
         self.commands = 0
         self._clock, self._send, self._ledger = clock, send, ledger
+        self.budget = Budget(pace_of(gate, strategy.number))
+        self._refused: list[OrderEvent] = []
+        self._waiting: dict[int, CancelOrder | CancelAll] = {}
+        """Cancels beyond the budget, one an order (or one for all, under −1), oldest first."""
+        self._later = _NEVER
         self._opening: dict[int, int] = {}
         self._out: list[Message] = []
         self._trace = 0
@@ -72,8 +84,53 @@ class LiveRunner(Runner):
         self.flush()
 
     def command(self, message: Command) -> None:
-        """A strategy's command: sent when its handler has ended."""
-        self._out.append(message)
+        """A strategy's command: sent when its handler has ended, as far as its budget goes. Raises `Runaway`."""
+        now = self.scalars[k.S_NOW]
+        if isinstance(message, NewOrder | ReplaceOrder):
+            if self.budget.order(now):
+                self._out.append(message)
+            else:
+                self._refuse(message, now)
+        elif not self._waiting and self.budget.cancels.take(now):
+            self._out.append(message)
+        else:
+            self._waiting.setdefault(-1 if isinstance(message, CancelAll) else message.cmd_id, message)
+            self._later = min(self._later, max(self.budget.cancels.due(), now))
+
+    def _refuse(self, message: NewOrder | ReplaceOrder, now: int) -> None:
+        """Say no as the gate would, a little later."""
+        order = self.strategy.orders.get(message.cmd_id)
+        if order is None:
+            return
+        new = isinstance(message, NewOrder)
+        self._refused.append(
+            OrderEvent(
+                now, order.cl_ord_id, order.cmd_id, self.strategy.account, self.strategy.number, order.market.number,
+                OrdStatus.DENIED if new else order.status, ExecType.REJECTED if new else ExecType.CANCEL_REJECTED,
+                0 if new else order.leaves_qty, order.cum_qty, reason=Reason.ORDER_THROTTLE,
+                limit=int(self.budget.pace.orders), value=self.budget.refused, side=order.side,
+            )
+        )  # fmt: skip
+        self._later = min(self._later, now + _LATER)
+
+    def _catch_up(self, now: int) -> None:
+        """Tell what we refused, and send the cancels whose turn has come."""
+        self._later = _NEVER
+        told, self._refused = self._refused, []
+        self.queue.extend(told)
+        for key in list(self._waiting):
+            if key >= 0 and key not in self.strategy.orders:  # it has ended meanwhile
+                del self._waiting[key]
+                continue
+            if not self.budget.cancels.take(now):
+                self._later = max(self.budget.cancels.due(), now + 1)
+                break
+            self._out.append(self._waiting.pop(key))
+
+    @property
+    def waiting(self) -> int:
+        """How many cancels wait for their turn."""
+        return len(self._waiting)
 
     def flush(self) -> None:
         """Send what the strategy has asked for since the last time."""
@@ -93,13 +150,17 @@ class LiveRunner(Runner):
 
     def on_time(self) -> None:
         """Let pass what is due."""
-        self.engine.live(_NO_ROWS, self._clock.now())
+        now = self._clock.now()
+        if now >= self._later:
+            self.scalars[k.S_NOW] = max(self.scalars[k.S_NOW], now)
+            self._catch_up(now)
+        self.engine.live(_NO_ROWS, now)
         self.flush()
 
     @property
     def next_due(self) -> int:
         """When `on_time` has to be called, ns; far away where no timer runs."""
-        return int(self.scalars[k.S_NEXT])
+        return min(int(self.scalars[k.S_NEXT]), self._later)
 
     def on_events(self, events: list[OrderEvent]) -> None:
         """Order events from the lane; those of other strategies are passed over. What they lead to has no tick."""
@@ -146,6 +207,8 @@ class LiveRunner(Runner):
             self._ledger.apply_fill(account, number, instrument, lots, price, fee, 0)
 
     def stop(self) -> None:
-        """The run ends: `on_stop`, and what it asks for."""
+        """The run ends: `on_stop`, and what it asks for; no cancel waits for its turn any longer."""
         self.strategy.on_stop()
+        self._out.extend(self._waiting.values())
+        self._waiting.clear()
         self.flush()

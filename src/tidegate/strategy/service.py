@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -61,7 +62,7 @@ class StrategyService:
         self.error = ""
         """Why the strategy was stopped; empty while it runs."""
         self._log, self._clock, self._on_hop = log, clock, on_hop
-        self._cancel_on_stop = cancel_on_stop
+        self.cancel_on_stop = cancel_on_stop
         self._universe = universe
         self._ident = f"{clock.now():020d}"
         self._runner = LiveRunner(strategy, universe, gate, clock, self._send, ledger)
@@ -78,6 +79,10 @@ class StrategyService:
         self._tasks: list[asyncio.Task[None]] = []
         self._saved = b""
         self._ticks = 0
+        self._busy = 0
+        """Ns spent in the strategy's engine and handlers: for `health`, nothing follows from it."""
+        self._throttled = False
+        """People were told that it is held to its budget."""
 
     @property
     def name(self) -> str:
@@ -89,11 +94,13 @@ class StrategyService:
         await self._claim()
         view = await self._view()
         state = await self._log.bucket("STATE").get(f"strategy.{self.name}")
+        self._running = True
         if state is not None and state.value:
             self._saved = state.value
-            self.strategy.load_state(msgspec.json.decode(state.value))
-        self._running = True
-        self._guarded(lambda: self._runner.start(view))
+            kept = msgspec.json.decode(state.value)
+            self._guarded(lambda: self.strategy.load_state(kept))
+        if self._running:
+            self._guarded(lambda: self._runner.start(view))
         self._subscriptions.append(
             self._log.follow(f"EVT_{self.lane}", self._on_events, after=view.events_at)
         )
@@ -111,7 +118,7 @@ class StrategyService:
             task.cancel()
         if self._running:
             self._guarded(self._runner.stop)
-            if self._cancel_on_stop and self.strategy.orders:
+            if self.cancel_on_stop and self.strategy.orders:
                 await self._cancel_all()
             await self._save()
         self._running = False
@@ -138,6 +145,9 @@ class StrategyService:
             "fills": runner.fills,
             "ticks": self._ticks,
             "unstored": self._outbox.pending,
+            "refused": runner.budget.refused,
+            "cancels_waiting": runner.waiting,
+            "busy": self._busy,
         }
         why = self.error or ("waits for books" if self._joining else "")
         return {"ok": not self.error, "why": why, "strategies": {self.name: figures}}
@@ -241,11 +251,24 @@ class StrategyService:
 
     def _guarded(self, act: Callable[[], None]) -> None:
         """An exception of the strategy's own ends it, not the process: its orders are cancelled, people are told."""
+        began = time.perf_counter_ns()
         try:
             act()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             _log.exception("strategy %s is stopped", self.name)  # with its stack: it is the user's to mend
             self._halt(f"{type(error).__name__}: {error}")
+        self._busy += time.perf_counter_ns() - began
+        if self._runner.budget.refused and not self._throttled:
+            self._throttled = True
+            pace = self._runner.budget.pace.orders
+            self._alert(
+                "strategy_throttled", "high", f"orders beyond twice its {pace:g} a second are refused"
+            )
+
+    def _alert(self, kind: str, severity: str, text: str) -> None:
+        subject, data = alert(self._clock.now(), kind, severity, f"strategy.{self.name}", text)
+        future = self._log.append(subject, data)
+        future.add_done_callback(lambda done: done.cancelled() or done.exception())
 
     def _halt(self, why: str, cancel: bool = True) -> None:
         """Stop the strategy; with `cancel` its orders too, unless another process has them now."""
@@ -255,9 +278,7 @@ class StrategyService:
         now = self._clock.now()
         if cancel:
             self._put([CancelAll(now, account=-1, strategy=self.strategy.number)], 0, now)
-        subject, data = alert(now, "strategy_stopped", "critical", f"strategy.{self.name}", why)
-        future = self._log.append(subject, data)
-        future.add_done_callback(lambda done: done.cancelled() or done.exception())
+        self._alert("strategy_stopped", "critical", why)
 
     async def _cancel_all(self) -> None:
         now = self._clock.now()
@@ -273,9 +294,16 @@ class StrategyService:
             await self._save()
 
     async def _save(self) -> None:
-        state = self.strategy.save_state()
-        data = msgspec.json.encode(state)
-        if state and data != self._saved:
+        found: list[bytes] = []
+
+        def ask() -> None:
+            if state := self.strategy.save_state():
+                found.append(msgspec.json.encode(state))
+
+        self._guarded(ask)
+        for data in found:
+            if data == self._saved:
+                continue
             with contextlib.suppress(LogError):
                 await self._log.bucket("STATE").put(f"strategy.{self.name}", data)
                 self._saved = data

@@ -1,0 +1,45 @@
+"""How fast a strategy may write, as its limits in force say it: for those who look before the gate does."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from tidegate.kernel import gate_state as g
+from tidegate.risk.gate import Gate
+
+
+class Pace(NamedTuple):
+    """Messages a second, and how many may come at once; infinite where there is no limit."""
+
+    orders: float
+    order_burst: float
+    cancels: float
+    cancel_burst: float
+
+    @property
+    def total(self) -> float:
+        """Of both kinds, a second."""
+        return self.orders + self.cancels
+
+    @property
+    def burst(self) -> float:
+        """Of both kinds, at once."""
+        return self.order_burst + self.cancel_burst
+
+
+def pace_of(gate: Gate, strategy: int) -> Pace:
+    """The throttles (control 13) of a strategy's own scope; nothing at all for a strategy that the gate does not know."""
+    if not 0 <= strategy < len(gate.scopes.strategies):
+        return Pace(0.0, 0.0, 0.0, 0.0)
+    row = gate.state.scope[gate.scopes.strategy_scope(strategy)]
+    return Pace(
+        *_rate(int(row[g.P_NEW_GAP]), int(row[g.P_NEW_BURST])),
+        *_rate(int(row[g.P_CANCEL_GAP]), int(row[g.P_CANCEL_BURST])),
+    )
+
+
+def _rate(gap: int, burst: int) -> tuple[float, float]:
+    """A bucket's (ns a message, ns it may run ahead) as (messages a second, messages at once): `convert.bucket`."""
+    if gap == 0:
+        return (float("inf"), float("inf")) if burst > 0 else (0.0, 0.0)
+    return 1e9 / gap, burst / gap + 1

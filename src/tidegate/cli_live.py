@@ -182,13 +182,20 @@ def run(
 
 def topology_of(config: Config, path: Path, data: Path, server: LogServer | None = None) -> Topology:
     """The processes that a configuration asks for, in the order they start: log, venue, feed, …"""
-    from tidegate.config_live import processes_of
+    import dataclasses
+
+    from tidegate.config_live import processes_of, slots_in
     from tidegate.ops.topology import Topology, process_names, role_process
+    from tidegate.risk.scopes import NEXT
 
     found = processes_of(config.topology, dict(config.strategies), config.simulated is not None)
+    found += [(f"strategy:{name}{NEXT}",) for name in slots_in(config.strategies)]
     processes = [
         role_process(name, roles, str(path), str(data))
         for name, roles in zip(process_names(found), found, strict=True)
+    ]
+    processes = [
+        dataclasses.replace(p, spare=True, critical=False) if p.name.endswith(NEXT) else p for p in processes
     ]
     return Topology([*([server.process()] if server else []), *processes])
 

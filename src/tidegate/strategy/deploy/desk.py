@@ -71,6 +71,7 @@ class Desk:
         self._complained = -1
         self._told: Deviation | None = None
         self._process: bool | None = None
+        self._ready = False
 
     @property
     def scope(self) -> str:
@@ -86,6 +87,12 @@ class Desk:
 
     # What happens.
 
+    def begin(self, status: Status) -> None:
+        """All that was there before is known: what follows, is done."""
+        self.status, self._ready = status, True
+        for state in (self.live, self.candidate):
+            self.slot(state)
+
     def changed(self, status: Status) -> None:
         """DEPLOY says so."""
         self.status = status
@@ -98,7 +105,7 @@ class Desk:
         else:
             self.candidate = state
         trying = state is self.candidate
-        if state.attempt == self._attempt(trying) and state.version == self._version(trying):
+        if self._ready and state.attempt == self._attempt(trying) and state.version == self._version(trying):
             now = self._now()
             starts = [ts for ts in state.starts if now - ts < WITHIN]
             if state.life is Life.FAILED:
@@ -146,6 +153,8 @@ class Desk:
 
     def tick(self) -> None:
         """Time passes: every tenth of a second or so."""
+        if not self._ready:
+            return
         now = self._now()
         if self.watched is not None and self.status.stage is not Stage.SHADOW:
             self._judged(self.watched.pass_time(now - LATE))
@@ -225,6 +234,8 @@ class Desk:
 
     def _step(self) -> None:
         """Bring limits, orders, positions and processes to what DEPLOY says, as far as they are not."""
+        if not self._ready:
+            return
         s, slots, now = self.status, self.slots, self._now()
         closed = s.stage is not Stage.CANARY or s.attempt in self._taken_back
         candidate = 0 if closed else s.ppm

@@ -135,7 +135,7 @@ class DeployService:
             desk.open[number] = {o.event.cl_ord_id for o in view.orders if o.event.leaves_qty > 0}
             self._events_at[number] = view.events_at
         for name, desk in self.desks.items():
-            desk.changed(self.board.status(name))
+            desk.begin(self.board.status(name))
             await self._prepare(name)
         for lane in dict.fromkeys(desk.slots.lane for desk in self.desks.values()):
             after = min(self._events_at[n] for n, d in self._by_number.items() if d.slots.lane == lane)
@@ -233,6 +233,13 @@ class DeployService:
 
     async def _prepare(self, name: str) -> None:
         """See that what is new is watched, and a shadow compared."""
+        while True:
+            try:
+                return await self._watch(name)
+            except LogError:
+                await asyncio.sleep(_PAUSE)
+
+    async def _watch(self, name: str) -> None:
         desk = self.desks[name]
         status = desk.status
         trying = status.stage is not Stage.NONE
@@ -301,8 +308,7 @@ class DeployService:
         while True:
             await asyncio.sleep(TICK)
             for name, desk in self.desks.items():
-                if self._events_at:
-                    desk.tick()
+                desk.tick()
                 if desk.watched is not None and loop.time() - self._told_at.get(name, 0.0) >= TOLD:
                     self._told_at[name] = loop.time()
                     with contextlib.suppress(LogError):

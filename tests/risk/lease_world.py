@@ -1,0 +1,139 @@
+"""Lanes, allocators and their logs in little, over the real cores: whoever moves a message decides what is lost.
+
+Nothing here is timed: an entry is in a log or it is not, and any message that was sent may come at any time, again, or
+never. Zombies are second folds that stand still: of a lane, at an older entry; of the allocator, with an older end.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from tidegate.model.messages import LeaseReport
+from tidegate.risk.lease_fields import Field
+from tidegate.risk.lease_pool import LeasePool, PoolPolicy
+from tidegate.risk.leases import Key, Lease
+
+FIRM, DESK = Key(0, int(Field.GROSS)), Key(1, int(Field.GROSS))
+LANES = {0: (0, 1, 2), 1: (0, 1)}
+"""The firm lies over all lanes, the desk over two."""
+
+
+def keys_of(lane):
+    return [FIRM, DESK] if lane < 2 else [FIRM]
+
+
+@dataclass
+class Fold:
+    """A lane's state after `at` entries of its log."""
+
+    lane: int
+    at: int = 0
+    leases: dict[Key, Lease] = field(default_factory=dict)
+    used: dict[Key, int] = field(default_factory=dict)
+    refused: int = 0
+
+    def __post_init__(self):
+        self.leases = {key: Lease() for key in keys_of(self.lane)}
+        self.used = dict.fromkeys(self.leases, 0)
+
+    def apply(self, entry):
+        """An entry: the messages that follow from it."""
+        self.at += 1
+        what, *more = entry
+        if what == "order":
+            (need,) = more
+            if all(self.used[key] + need <= self.leases[key].amount for key in self.leases):
+                for key in self.leases:
+                    self.used[key] += need
+            else:
+                self.refused += 1
+            return []
+        if what == "release":
+            for key in self.leases:
+                self.used[key] -= min(more[0], self.used[key])
+            return []
+        key, number = more
+        if what == "grant":
+            self.leases[key].grant(number)
+        else:
+            self.leases[key].give_back(number, self.used[key])
+        return [self.report(key, 0)]
+
+    def report(self, key, wanted):
+        """(report, entry it speaks of)."""
+        lease = self.leases[key]
+        return (
+            LeaseReport(0, self.lane, *key, lease.granted, lease.returned, self.used[key], wanted),
+            self.at,
+        )
+
+
+class LaneLog:
+    """A lane's log, and the fold of all of it."""
+
+    def __init__(self, lane):
+        self.lane, self.entries, self.truth = lane, [], Fold(lane)
+
+    def append(self, entry):
+        self.entries.append(entry)
+        return self.truth.apply(entry)
+
+    def fold(self, until=None):
+        """A successor's, or a zombie's that came so far."""
+        fold = Fold(self.lane)
+        for entry in self.entries[:until]:
+            fold.apply(entry)
+        return fold
+
+
+class Leases:
+    """The stream LEASES: reports by anybody, grants by who knows the last one."""
+
+    def __init__(self):
+        self.entries = []
+        self.last_grant = 0
+
+    def report(self, report, seq):
+        self.entries.append(("report", report, seq))
+
+    def grant(self, grants, expect):
+        """The place of the entry; None is a conflict."""
+        if expect != self.last_grant:
+            return None
+        self.entries.append(("grants", grants))
+        self.last_grant = len(self.entries)
+        return self.last_grant
+
+
+class Alloc:
+    """An allocator: folds LEASES, and decides."""
+
+    def __init__(self, leases, limits):
+        self.leases, self.pool, self.at, self.now = leases, LeasePool(LANES, PoolPolicy()), 0, 0
+        self.read()
+        taken = leases.grant([], leases.last_grant)  # its epoch: what its predecessor decided stands before it
+        assert taken is not None
+        self.last = taken
+        self.pool.set_limits(limits)
+
+    def read(self):
+        for kind, *more in self.leases.entries[self.at :]:
+            if kind == "report":
+                self.pool.report(*more)
+            else:
+                for grant in more[0]:
+                    self.pool.granted(*grant)
+        self.at = len(self.leases.entries)
+
+    def decide(self):
+        """(grants in the log, recalls); None where another allocator acts."""
+        self.now += 10_000_000_000  # all pauses have passed
+        found = self.pool.decide(self.now)
+        if found.grants:
+            place = self.leases.grant(found.grants, self.last)
+            if place is None:
+                return None
+            self.last = place
+            for grant in found.grants:
+                self.pool.granted(*grant)
+        return found

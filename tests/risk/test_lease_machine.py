@@ -1,0 +1,233 @@
+"""Leases under loss, duplication, reordering, crashes and zombies, while limits rise and fall: never more than allowed."""
+
+from __future__ import annotations
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from lease_world import DESK, FIRM, LANES, Alloc, LaneLog, Leases, keys_of
+
+from tidegate.risk.lease_pool import UNDER_WAY
+
+lanes = st.sampled_from(LANES[0])
+amounts = st.integers(1, 40)
+
+
+class LeaseMachine(RuleBasedStateMachine):
+    """`net` holds messages on their way: (kind, …). Any may be delivered, kept for a second time, or dropped."""
+
+    @initialize(firm=st.integers(50, 300), desk=st.integers(30, 200))
+    def begin(self, firm, desk):
+        self.limits = {FIRM: firm, DESK: desk}
+        self.ceiling = dict(self.limits)
+        self.leases = Leases()
+        self.lanes = {n: LaneLog(n) for n in LANES[0]}
+        self.alloc = Alloc(self.leases, self.limits)
+        self.zombies = []
+        self.stale = {n: [] for n in self.lanes}
+        self.net = []
+        for lane in self.lanes:
+            self.ask(lane, 1)
+        self.deliver_all()
+        self.allocate()
+        self.deliver_all()
+
+    # Lanes.
+
+    @rule(lane=lanes, needs=st.lists(amounts, min_size=1, max_size=6))
+    def order(self, lane, needs):
+        for need in needs:
+            self.lanes[lane].append(("order", need))
+
+    @rule(lane=lanes, amount=amounts)
+    def release(self, lane, amount):
+        self.lanes[lane].append(("release", amount))
+
+    @rule(lane=lanes, wanted=st.integers(0, 80))
+    def ask(self, lane, wanted):
+        for key in keys_of(lane):
+            self.net.append(("report", *self.lanes[lane].truth.report(key, wanted)))
+
+    @rule(lane=lanes, amount=amounts, key=st.sampled_from((FIRM, DESK)))
+    def offer(self, lane, amount, key):
+        """Whoever writes the lane, a zombie too, may ask it to give back."""
+        if key in keys_of(lane):
+            self.into(lane, ("return", key, amount))
+
+    @rule(lane=lanes)
+    def crash(self, lane):
+        """A successor knows what its predecessor knew, by the log alone, and says so."""
+        log = self.lanes[lane]
+        successor = log.fold()
+        assert (successor.leases, successor.used) == (log.truth.leases, log.truth.used)
+        self.stale[lane].append(log.fold(len(log.entries)))
+        for key in keys_of(lane):
+            self.net.append(("report", *successor.report(key, 0)))
+
+    @rule(lane=lanes, wanted=st.integers(0, 80), data=st.data())
+    def zombie_speaks(self, lane, wanted, data):
+        """A writer that was replaced still says what it knew."""
+        if self.stale[lane]:
+            old = data.draw(st.sampled_from(self.stale[lane]))
+            for key in keys_of(lane):
+                self.net.append(("report", *old.report(key, wanted)))
+
+    def into(self, lane, entry):
+        for report, seq in self.lanes[lane].append(entry):
+            self.net.append(("report", report, seq))
+
+    # The network.
+
+    @precondition(lambda self: self.net)
+    @rule(data=st.data(), fate=st.sampled_from(("once", "once", "once", "twice", "lost")))
+    def move(self, data, fate):
+        """Any message, in any order; what comes twice stays on its way."""
+        at = data.draw(st.integers(0, len(self.net) - 1))
+        message = self.net[at]
+        if fate != "twice":
+            self.net.pop(at)
+        if fate != "lost":
+            self.deliver(message)
+
+    @rule()
+    def deliver_all(self):
+        """For once, all that is on its way comes, in its order."""
+        for _ in range(len(self.net)):
+            self.deliver(self.net.pop(0))
+
+    def deliver(self, message):
+        kind, *more = message
+        if kind == "report":
+            self.leases.report(*more)
+        else:
+            lane, key, number = more
+            self.into(lane, (kind, key, number))
+            if kind == "return":
+                self.alloc.pool.recalled(lane, key, len(self.lanes[lane].entries), self.alloc.now)
+
+    # The allocator.
+
+    @rule()
+    def allocate(self):
+        self.alloc.read()
+        self.send(self.alloc)
+
+    def send(self, alloc):
+        found = alloc.decide()
+        if found is None:
+            return False
+        for grant in found.grants + alloc.pool.unconfirmed():
+            self.net.append(("grant", *grant))
+        for recall in found.recalls:
+            alloc.pool.recalled(recall.lane, recall.key, UNDER_WAY, alloc.now)
+            self.net.append(("return", *recall))
+        return True
+
+    @rule()
+    def replace_allocator(self):
+        """A crash, or a pause so long that another has begun."""
+        self.zombies.append(self.alloc)
+        self.alloc = Alloc(self.leases, self.limits)
+        self.note_ceiling()
+
+    @rule(data=st.data())
+    def zombie_allocates(self, data):
+        """One that was replaced decides by what it knew: it stands in the log no more."""
+        if self.zombies:
+            zombie = data.draw(st.sampled_from(self.zombies))
+            place = self.leases.last_grant
+            found = zombie.pool.decide(zombie.now + 10_000_000_000)
+            assert not found.grants or zombie.decide() is None
+            assert self.leases.last_grant == place
+            for grant in zombie.pool.unconfirmed():  # what it had in the log before may be told late
+                self.net.append(("grant", *grant))
+
+    @rule(key=st.sampled_from((FIRM, DESK)), limit=st.integers(0, 300))
+    def set_limit(self, key, limit):
+        self.limits[key] = limit
+        self.alloc.read()
+        self.alloc.pool.set_limits(self.limits)
+        self.note_ceiling()
+
+    def note_ceiling(self):
+        """Less is in force as far as it has come back; more at once."""
+        for key, limit in self.limits.items():
+            self.ceiling[key] = max(limit, self.outstanding(key))
+
+    def outstanding(self, key):
+        """By LEASES alone: what was granted, less what was reported returned."""
+        granted, returned = {}, {}
+        for kind, *more in self.leases.entries:
+            if kind == "report":
+                report = more[0]
+                if (report.scope, report.field) == (key.scope, key.field):
+                    returned[report.lane] = max(returned.get(report.lane, 0), report.returned)
+            else:
+                for lane, where, total in more[0]:
+                    if where == key:
+                        granted[lane] = max(granted.get(lane, 0), total)
+        return sum(granted.values()) - sum(returned.values())
+
+    # What must hold.
+
+    @invariant()
+    def never_more_than_allowed(self):
+        if not hasattr(self, "limits"):
+            return
+        for key in (FIRM, DESK):
+            folds = [log.truth for log in self.lanes.values() if key in log.truth.leases]
+            for fold in folds:
+                assert 0 <= fold.used[key] <= fold.leases[key].amount, "I2"
+            lent = self.outstanding(key)
+            assert sum(fold.leases[key].amount for fold in folds) <= lent
+            assert lent <= self.ceiling[key], "I1"
+            assert sum(fold.used[key] for fold in folds) <= self.ceiling[key]
+            if lent <= self.limits[key]:
+                self.ceiling[key] = self.limits[key]
+
+    def teardown(self):
+        """When all arrives, the books agree to the last unit, and one lane can have all that nobody uses."""
+        if not hasattr(self, "limits"):
+            return
+        self.settle(lambda key: 0)
+        self.books_agree()
+        self.settle(lambda key: self.limits[key] - self.used(key))
+        self.books_agree()
+        for key in (FIRM, DESK):
+            spare = self.limits[key] - self.used(key)
+            fold = self.lanes[0].truth
+            if spare > 0:
+                assert fold.leases[key].amount - fold.used[key] == spare
+            else:
+                assert self.alloc.pool.pools[key].free == spare, "all that is not used has come back"
+
+    def settle(self, missing):
+        """Nothing is lost any more; lane 0 wants as much as it lacks of so much."""
+        for _ in range(40):
+            for lane, log in self.lanes.items():
+                for key in keys_of(lane):
+                    lease = log.truth.leases[key]
+                    wanted = missing(key) - lease.amount + log.truth.used[key] if lane == 0 else 0
+                    self.leases.report(*log.truth.report(key, max(0, wanted)))
+            while self.net:
+                self.deliver(self.net.pop(0))
+            self.allocate()
+        while self.net:
+            self.deliver(self.net.pop(0))
+        self.alloc.read()
+
+    def used(self, key):
+        return sum(log.truth.used.get(key, 0) for log in self.lanes.values())
+
+    def books_agree(self):
+        for key in (FIRM, DESK):
+            amounts = {n: log.truth.leases[key].amount for n, log in self.lanes.items() if key in log.truth.leases}
+            pool = self.alloc.pool.pools[key]
+            assert {n: h.outstanding for n, h in pool.holdings.items()} == amounts
+            assert pool.free + sum(amounts.values()) == self.limits[key]
+
+
+LeaseMachine.TestCase.settings = settings(
+    max_examples=150, stateful_step_count=60, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+TestLeases = LeaseMachine.TestCase

@@ -1,0 +1,188 @@
+"""The allocator's core by examples: fair sizes, recalls, lowered limits, and reports that come late."""
+
+from __future__ import annotations
+
+import pytest
+
+from tidegate.model.messages import LeaseReport
+from tidegate.model.time import SECOND
+from tidegate.risk.lease_fields import Field
+from tidegate.risk.lease_pool import UNDER_WAY, LeasePool, PoolPolicy
+from tidegate.risk.leases import Key
+
+KEY = Key(0, int(Field.ORDERS))
+LANES = (0, 1, 2, 3)
+
+
+class Desk:
+    """A pool of one limit, and lanes that do at once what they are told."""
+
+    def __init__(self, limit=800):
+        self.pool = LeasePool({0: LANES})
+        self.pool.set_limits({KEY: limit})
+        self.now = 0
+        self.used = dict.fromkeys(LANES, 0)
+        self.seq = dict.fromkeys(LANES, 0)
+
+    @property
+    def one(self):
+        return self.pool.pools[KEY]
+
+    def amount(self, lane):
+        return self.one.holdings[lane].outstanding
+
+    def says(self, lane, wanted=0, granted=None, returned=None, used=None, seq=None):
+        h = self.one.holdings[lane]
+        self.seq[lane] += 1
+        report = LeaseReport(
+            0, lane, *KEY, h.granted if granted is None else granted, h.returned if returned is None else returned,
+            self.used[lane] if used is None else used, wanted,
+        )  # fmt: skip
+        self.pool.report(report, self.seq[lane] if seq is None else seq)
+
+    def decide(self, pause=10 * SECOND):
+        self.now += pause
+        found = self.pool.decide(self.now)
+        for grant in found.grants:
+            self.pool.granted(*grant)
+        return found
+
+    def carry(self, found):
+        """Lanes answer recalls."""
+        for recall in found.recalls:
+            self.pool.recalled(recall.lane, KEY, UNDER_WAY, self.now)
+            self.pool.recalled(recall.lane, KEY, self.seq[recall.lane] + 1, self.now)
+            h = self.one.holdings[recall.lane]
+            given = max(0, min(recall.amount, h.outstanding - self.used[recall.lane]))
+            self.says(recall.lane, returned=h.returned + given)
+
+
+def test_lanes_that_ask_are_given_a_share_of_what_nobody_uses_and_less_as_it_dries_up():
+    desk = Desk(800)
+    for lane in LANES:
+        desk.says(lane, wanted=1)
+    desk.decide()
+    assert [desk.amount(lane) for lane in LANES] == [100] * 4, "half of 800 over four lanes"
+    assert desk.one.free == 400
+    for lane in LANES:
+        desk.used[lane] = 100
+        desk.says(lane, wanted=1)
+    desk.decide()
+    assert [desk.amount(lane) for lane in LANES] == [150] * 4, "half of what is left"
+
+
+def test_what_is_wanted_for_one_large_order_is_granted_whole_if_it_is_there():
+    desk = Desk(800)
+    desk.says(0, wanted=700)
+    desk.decide()
+    assert desk.amount(0) == 700
+
+
+def test_an_order_larger_than_all_that_is_left_does_not_drain_the_pool():
+    desk = Desk(800)
+    desk.says(0, wanted=100_000)
+    desk.decide()
+    assert desk.amount(0) == 100
+
+
+def test_an_older_report_changes_nothing_of_what_was_granted_or_returned():
+    desk = Desk(800)
+    desk.says(0, wanted=300)
+    desk.decide()
+    desk.says(0, wanted=0, returned=50, used=200)
+    desk.says(0, wanted=300, granted=0, returned=0, used=0, seq=1)
+    assert (desk.amount(0), desk.one.free, desk.one.holdings[0].used) == (250, 550, 200)
+    desk.decide()
+    assert desk.amount(0) == 250, "what an older report wanted was granted long ago"
+
+
+def test_a_want_that_crosses_its_grant_is_not_granted_twice():
+    desk = Desk(800)
+    desk.says(0, wanted=200)
+    desk.decide()
+    desk.says(0, wanted=200, granted=0)  # said again, before the grant had come
+    desk.decide()
+    assert desk.amount(0) == 200
+
+
+def test_a_dry_pool_recalls_from_those_who_hold_much_and_use_little():
+    desk = Desk(800)
+    desk.says(1, wanted=600)
+    desk.says(2, wanted=200)
+    desk.decide()
+    desk.used[2] = 190
+    desk.says(1), desk.says(2)
+    desk.says(3, wanted=150)
+    found = desk.decide()
+    assert [(r.lane, r.amount) for r in found.recalls] == [(1, 150)]
+    desk.carry(found)
+    desk.decide()
+    assert desk.amount(3) >= 150
+    assert desk.one.free >= 0
+
+
+def test_recalls_that_bring_nothing_come_less_and_less_often():
+    desk = Desk(400)
+    for lane in LANES:
+        desk.says(lane, wanted=100)
+    desk.decide()
+    for lane in LANES:
+        desk.used[lane] = 100
+    desk.says(3, wanted=10)
+    times = []
+    for _ in range(2000):
+        found = desk.decide(pause=SECOND // 100)
+        if any(r.lane == 0 for r in found.recalls):
+            times.append(desk.now)
+        desk.carry(found)
+    pauses = [b - a for a, b in zip(times, times[1:], strict=False)]
+    assert pauses == sorted(pauses)
+    assert pauses[-1] >= PoolPolicy().longest
+    assert len(times) < 20
+
+
+def test_a_lowered_limit_counts_as_lanes_return_and_is_short_where_more_is_in_use():
+    desk = Desk(800)
+    for lane in LANES:
+        desk.says(lane, wanted=200)
+    desk.decide()
+    for lane in LANES:
+        desk.used[lane] = 150
+        desk.says(lane)
+    desk.pool.set_limits({KEY: 700})
+    assert desk.one.free == -100
+    found = desk.decide()
+    assert not found.short, "600 are used"
+    desk.carry(found)
+    assert desk.one.free == 0
+    desk.pool.set_limits({KEY: 500})
+    found = desk.decide()
+    assert not found.short, "nobody has said yet what is used now"
+    desk.carry(found)
+    desk.carry(desk.decide())
+    (short,) = desk.decide().short
+    assert (short.limit, short.used) == (500, 600)
+    assert desk.one.free == -100
+    assert not desk.decide().grants
+    desk.pool.set_limits({KEY: 900})
+    desk.says(0, wanted=50)
+    desk.decide()
+    assert desk.amount(0) > 150, "raised at once"
+
+
+def test_a_limit_that_is_lent_no_more_keeps_its_books():
+    desk = Desk(800)
+    desk.says(0, wanted=200)
+    desk.decide()
+    desk.pool.set_limits({})
+    desk.says(0, wanted=200)
+    assert not desk.decide().grants
+    desk.pool.set_limits({KEY: 300})
+    desk.says(1, wanted=300)
+    desk.decide()
+    assert desk.amount(0) + desk.amount(1) <= 300
+
+
+def test_shares_that_cannot_be_are_refused():
+    with pytest.raises(ValueError, match="share"):
+        PoolPolicy(share=1.5)

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import msgspec
 
 from tidegate.model.messages import Report, SendCancel, SendNew, SendReplace, SendStatus
 from tidegate.model.order import OrdStatus, Side
+from tidegate.risk.margin_compare import VenueMargin
 
 PREFIX = "tg"
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
@@ -66,6 +67,15 @@ class VenueFill(msgspec.Struct, frozen=True, gc=False):
     instrument: int
     side: Side
     text_id: str = ""
+
+
+@runtime_checkable
+class MarginVenue(Protocol):
+    """A venue that also says what margin it asks for."""
+
+    async def margin(self, with_tiers: bool = False) -> VenueMargin | None:
+        """The account's margin by the venue's own sums, with its tiers if wanted (they change rarely); None where it
+        has no margin. Raises `VenueDown`, and `UserError` for tiers that make no table."""
 
 
 class Venue(Protocol):

@@ -32,7 +32,7 @@ CONFIG: dict[str, Any] = {
     "accounts": [
         {"name": "one", "api_key": KEY, "api_secret": SECRET, "balances": {
             "BINANCE": {"USDT": "100000", "BTC": "1000"},
-            "BINANCE_USDM": {"USDT": "3000"}, "BINANCE_COINM": {"BTC": "1000"}}},
+            "BINANCE_USDM": {"USDT": "3000"}, "BINANCE_COINM": {"BTC": "1000"}}, "leverage": 3},
         {"name": "two", "api_key": "trader2key", "api_secret": "trader2secret", "balances": {
             "BINANCE": {"USDT": "100000", "BTC": "1000"}, "BINANCE_USDM": {"USDT": "3000"},
             "BINANCE_COINM": {"BTC": "1000"}}},

@@ -36,6 +36,12 @@ class Product:
     account: str
     positions: str = ""
     countdown: str = ""
+    margin_account: str = ""
+    """The account with its margin; none where there is no margin."""
+    position_risk: str = ""
+    """Positions with leverage, marks and liquidation prices."""
+    brackets: str = ""
+    """Margin tiers."""
     depth_speed: str = "@0ms"
     depth_levels: int = 1000
     depth_weight: int = 20
@@ -84,6 +90,7 @@ USDM = Product(
     depth="/fapi/v1/depth", listen_key="/fapi/v1/listenKey", order="/fapi/v1/order",
     open_orders="/fapi/v1/openOrders", cancel_all="/fapi/v1/allOpenOrders", trades="/fapi/v1/userTrades",
     account="/fapi/v3/balance", positions="/fapi/v3/positionRisk", countdown="/fapi/v1/countdownCancelAll",
+    margin_account="/fapi/v2/account", position_risk="/fapi/v2/positionRisk", brackets="/fapi/v1/leverageBracket",
     types=_FUTURES,
 )  # fmt: skip
 COINM = Product(
@@ -91,6 +98,7 @@ COINM = Product(
     depth="/dapi/v1/depth", listen_key="/dapi/v1/listenKey", order="/dapi/v1/order",
     open_orders="/dapi/v1/openOrders", cancel_all="/dapi/v1/allOpenOrders", trades="/dapi/v1/userTrades",
     account="/dapi/v1/balance", positions="/dapi/v1/positionRisk", countdown="/dapi/v1/countdownCancelAll",
+    margin_account="/dapi/v1/account", position_risk="/dapi/v1/positionRisk", brackets="/dapi/v2/leverageBracket",
     trades_weight=20, good_till_date=False, types=_FUTURES, orders=(Limit(1200, 60),),
 )  # fmt: skip
 PRODUCTS: Mapping[str, Product] = MappingProxyType({p.venue: p for p in (SPOT, USDM, COINM)})

@@ -20,10 +20,12 @@ from tidegate.model.clock import Clock
 from tidegate.model.instrument import Universe
 from tidegate.model.messages import Report, SendCancel, SendNew, SendReplace, SendStatus
 from tidegate.model.time import SECOND
+from tidegate.risk.margin_compare import VenueMargin
 from tidegate.venue.binance.answers import Answers
 from tidegate.venue.binance.errors import VenueError
 from tidegate.venue.binance.events import Events
 from tidegate.venue.binance.keys import Keys
+from tidegate.venue.binance.margin import MarginQueries
 from tidegate.venue.binance.order_entry import ANSWER_WITHIN, OrderEntry
 from tidegate.venue.binance.orders import Orders
 from tidegate.venue.binance.products import Endpoints, product
@@ -67,6 +69,7 @@ class BinanceVenue:
         events = Events(self._product, self._symbols, orders, self.counts)
         answers = Answers(self._product, self._symbols, orders, events, self._rest.limits, self.counts)
         self._events = events
+        self._margin = MarginQueries(self._product, self._rest, self._symbols)
         self._queries = Queries(self._product, self._rest, self._symbols, orders, events, clock)
         self._entry = OrderEntry(
             self._product, keys, self._rest, self._symbols, orders, answers, self._queries, self.counts, clock,
@@ -194,6 +197,12 @@ class BinanceVenue:
     async def balances(self) -> dict[str, Decimal]:
         """See `Venue.balances`."""
         return await self._queries.balances()
+
+    async def margin(self, with_tiers: bool = False) -> VenueMargin | None:
+        """See `MarginVenue.margin`."""
+        if not self._product.margin_account:
+            return None
+        return await self._margin.margin(with_tiers)
 
     async def cancel_all(self, instrument: int | None = None) -> None:
         """See `Venue.cancel_all`."""

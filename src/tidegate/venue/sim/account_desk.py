@@ -6,6 +6,7 @@ from typing import Any
 
 from tidegate.marketdata.binance_instruments import Market
 from tidegate.model.time import MS
+from tidegate.venue.sim import margin
 from tidegate.venue.sim.admission import needed, whole
 from tidegate.venue.sim.call import Call, listing_of, maybe_listing
 from tidegate.venue.sim.exchange import Exchange
@@ -124,10 +125,26 @@ class AccountDesk:
         listing = listing_of(self.exchange.listings, call.market, call.params)
         needed(call.params, "leverage")
         value = whole(call.params, "leverage")
-        if not 1 <= value <= 125:
+        item = listing.instrument
+        if not 1 <= value <= margin.brackets(item)[0].leverage:
             raise Refused(-4028, f"Leverage {value} is not valid")
         call.account.leverage[listing.number] = value
-        return {"symbol": listing.symbol, "leverage": value, "maxNotionalValue": "100000000"}
+        most = margin.most_notional(item, value).normalize()
+        return {"symbol": listing.symbol, "leverage": value, "maxNotionalValue": f"{most:f}"}
+
+    def brackets(self, call: Call) -> list[Json]:
+        """`GET leverageBracket`; on COIN-M version 1 goes by pair."""
+        if call.market is not Market.COINM:
+            return self.symbol_brackets(call)
+        pairs = {item.pair: item for item in reversed(self.exchange.listings.of(call.market))}
+        pair = call.params.get("pair", "")
+        return [margin.brackets_view(item, "pair") for name, item in pairs.items() if pair in ("", name)]
+
+    def symbol_brackets(self, call: Call) -> list[Json]:
+        """`GET leverageBracket` by symbol: version 2 on COIN-M."""
+        one = maybe_listing(self.exchange.listings, call.market, call.params)
+        listed = [one] if one else self.exchange.listings.of(call.market)
+        return [margin.brackets_view(item, "symbol") for item in listed]
 
     def margin_type(self, call: Call) -> Json:
         """`POST marginType`: taken note of; every position is margined as crossed."""
@@ -159,7 +176,7 @@ class AccountDesk:
         }
 
     def nothing(self, call: Call) -> list[Any]:
-        """What a question is answered of which the simulated exchange has none: fundings, brackets."""
+        """What a question is answered of which the simulated exchange has none: fundings."""
         return []
 
 

@@ -11,7 +11,7 @@ from typing import Protocol
 from tidegate.kernel.exchange_orders import R_WOULD_CROSS
 from tidegate.marketdata.binance_instruments import Market
 from tidegate.model.order import ExecType, OrdStatus, OrdType, SelfTrade, Side
-from tidegate.venue.sim import refusal
+from tidegate.venue.sim import margin, refusal
 from tidegate.venue.sim.account import Account
 from tidegate.venue.sim.background import Background
 from tidegate.venue.sim.config import VenueConfig
@@ -108,6 +108,9 @@ class Exchange:
         expires = self._prevent(order, now)
         if not account.reserve(order, price, self.mark):
             raise refusal.no_balance(listing.futures)
+        if listing.futures and margin.too_large(account, order, price):
+            account.release(order)
+            raise Refused(-2027, "Exceeded the maximum allowable position at current leverage.")
         order.id, order.ts, order.ts_update = self._next_order, now, now
         self._next_order += 1
         self.live[order.id] = order
@@ -122,6 +125,14 @@ class Exchange:
                 raise refusal.would_take(listing.futures)
             self.count("orders_rejected_by_the_market")
             raise Refused(-2010, f"Order was rejected by the market (reason {order.reason}).")
+
+    def force(self, order: Order, now: int) -> None:
+        """Take in an order of the exchange's own making: no filter, no money, and no market it could meet."""
+        order.id, order.ts, order.ts_update = self._next_order, now, now
+        self._next_order += 1
+        self.live[order.id] = order
+        self._enter(order)
+        self._tell(order, "NEW", now)
 
     def check_room(self, order: Order) -> None:
         """Raise `Refused` for a client id that is in use, or for too many open orders."""

@@ -105,7 +105,8 @@ def rest_table(desks: Desks) -> Table:
         "POST marginType": (accounts.margin_type, 1),
         "GET commissionRate": (accounts.commission, 20),
         "GET income": (accounts.nothing, 30),
-        "GET leverageBracket": (accounts.nothing, 1),
+        "GET leverageBracket": (accounts.brackets, 1),
+        "GET v2/leverageBracket": (accounts.symbol_brackets, 1),
     }
     table: Table = {}
     for name, (answer, weight) in public.items():

@@ -31,6 +31,7 @@ from tidegate.venue.sim.exchange import Exchange
 from tidegate.venue.sim.faults import Faults
 from tidegate.venue.sim.hub import Hub
 from tidegate.venue.sim.limits import Limits
+from tidegate.venue.sim.liquidation import Liquidator
 from tidegate.venue.sim.listing import Listings
 from tidegate.venue.sim.market_desk import MarketDesk
 from tidegate.venue.sim.order_desk import OrderDesk
@@ -63,6 +64,7 @@ class VenueServer:
         self.users = UserStreams(self.outlets, self.faults, self.record, config.seed)
         self.listings = Listings(universe)
         self.exchange = self.users.exchange = Exchange(self.listings, config, self.users)
+        self.liquidator = Liquidator(self.exchange)
         self.hub = Hub(self.outlets)
         self.orders = OrderDesk(self.exchange, self.faults, self.limits)
         self.streams = Streams(self.hub, self.users, self.outlets, self.clock)
@@ -203,6 +205,7 @@ class VenueServer:
 
     def _pump(self, now: int) -> None:
         self.exchange.advance(now)
+        self.liquidator.step(now)
         self.orders.tick(now)
         self.users.expire(now)
         sent = self.feed.emit(now)

@@ -7,6 +7,7 @@ from typing import Any
 from tidegate.marketdata.binance_instruments import Market
 from tidegate.model.order import OrdStatus, OrdType
 from tidegate.model.time import MS
+from tidegate.venue.sim import margin as margins
 from tidegate.venue.sim.account import Account, MarkOf, entry_price
 from tidegate.venue.sim.admission import SELF_TRADE_TEXT
 from tidegate.venue.sim.listing import PURSE, Listing
@@ -198,7 +199,7 @@ def futures_asset(account: Account, market: Market, asset: str, mark_of: MarkOf,
         "walletBalance": text(asset, wallet),
         "unrealizedProfit": text(asset, unrealised),
         "marginBalance": text(asset, wallet + unrealised),
-        "maintMargin": text(asset, sum(_maintenance(account, item, mark_of) for item in listed)),
+        "maintMargin": text(asset, sum(margins.maintenance(account, item, mark_of) for item in listed)),
         "initialMargin": text(asset, margin + orders),
         "positionInitialMargin": text(asset, margin),
         "openOrderInitialMargin": text(asset, orders),
@@ -211,14 +212,6 @@ def futures_asset(account: Account, market: Market, asset: str, mark_of: MarkOf,
     }
 
 
-def _maintenance(account: Account, listing: Listing, mark_of: MarkOf) -> int:
-    position, mark = account.positions[listing.number], mark_of(listing.number)
-    if not position.lots or mark <= 0:
-        return 0
-    rate = listing.instrument.maintenance_margin.as_integer_ratio()
-    return listing.value(position.lots, mark) * rate[0] // rate[1]
-
-
 def position_view(account: Account, listing: Listing, mark_of: MarkOf, now: int) -> Json:
     """A position, as `positionRisk` and `account` show it."""
     position, mark = account.positions[listing.number], mark_of(listing.number)
@@ -227,7 +220,10 @@ def position_view(account: Account, listing: Listing, mark_of: MarkOf, now: int)
     value = value if position.lots >= 0 else -value
     amount = listing.qty.text(position.lots)
     entry = entry_price(listing, position)
-    margin = PURSE.text(listing.settle, account.position_margin(listing, mark_of))
+    margin, orders = account.position_margin(listing, mark_of), margins.order_margin(account, listing)
+    leverage = account.leverage[listing.number]
+    most = margins.most_notional(listing.instrument, leverage)
+    ends = margins.liquidation_price(account, listing, mark_of)
     text = PURSE.text(listing.settle, unrealised)
     return {
         "symbol": listing.symbol,
@@ -237,9 +233,9 @@ def position_view(account: Account, listing: Listing, mark_of: MarkOf, now: int)
         "markPrice": listing.price.text(mark),
         "unRealizedProfit": text,
         "unrealizedProfit": text,
-        "liquidationPrice": "0",
-        "leverage": str(account.leverage[listing.number]),
-        "maxNotionalValue": "100000000",
+        "liquidationPrice": f"{ends:.8f}" if ends else "0",
+        "leverage": str(leverage),
+        "maxNotionalValue": f"{most.normalize():f}",
         "maxQty": listing.qty.text(listing.max_lots),
         "marginType": account.margin_type[listing.number],
         "isolated": account.margin_type[listing.number] == "isolated",
@@ -249,10 +245,10 @@ def position_view(account: Account, listing: Listing, mark_of: MarkOf, now: int)
         "positionSide": "BOTH",
         "notional" if listing.market is Market.USDM else "notionalValue": PURSE.text(listing.settle, value),
         "marginAsset": listing.settle,
-        "initialMargin": margin,
-        "positionInitialMargin": margin,
-        "openOrderInitialMargin": "0",
-        "maintMargin": PURSE.text(listing.settle, _maintenance(account, listing, mark_of)),
+        "initialMargin": PURSE.text(listing.settle, margin + orders),
+        "positionInitialMargin": PURSE.text(listing.settle, margin),
+        "openOrderInitialMargin": PURSE.text(listing.settle, orders),
+        "maintMargin": PURSE.text(listing.settle, margins.maintenance(account, listing, mark_of)),
         "adl": 0,
         "updateTime": now // MS,
     }

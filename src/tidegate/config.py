@@ -22,8 +22,9 @@ import msgspec
 from tidegate import config_live
 from tidegate.access import identity_file
 from tidegate.access.identity_file import AccessSection
-from tidegate.config_live import CellSection, ConnectionSection, LogSection, SimulatedSection, TopologySection
+from tidegate.config_live import CellSection, ConnectionSection, SimulatedSection, TopologySection
 from tidegate.errors import UserError, nearest
+from tidegate.log.section import LogSection
 from tidegate.model.time import duration, parse
 from tidegate.risk.limits import Limits
 from tidegate.risk.scopes import NEXT, Account, ScopeTable, StrategyScope

@@ -17,15 +17,14 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from tidegate import roles_risk
+from tidegate import roles_deploy, roles_risk
 from tidegate.config import AccountSection
 from tidegate.config_live import ROLES
 from tidegate.errors import UserError
-from tidegate.log import embedded
+from tidegate.log import opening
 from tidegate.log.alert import alert
 from tidegate.log.base import Log, LogError
-from tidegate.log.nats import NatsLog, connect
-from tidegate.log.streams import declared
+from tidegate.log.nats import NatsLog
 from tidegate.model.clock import SystemClock
 from tidegate.ops.folder import DataFolder, replace
 from tidegate.ops.health import HealthFile
@@ -33,6 +32,7 @@ from tidegate.ops.hops import HopFile, Hops
 from tidegate.ops.logs import LogFile, install
 from tidegate.ops.redact import secrets_of
 from tidegate.ops.stopping import StopSignal
+from tidegate.risk.scopes import NEXT
 from tidegate.world import World
 
 WAIT_S = 30.0
@@ -87,30 +87,7 @@ async def waited(what: str, look: Callable[[], Any]) -> Any:
 
 async def open_log(world: World, data: Path, name: str, clock: SystemClock) -> NatsLog:
     """A client of the configured log, or of the data folder's own."""
-    section = world.config.log
-    what = declared(section.lanes, section.durability)
-    if section.url:
-        user, password = _log_credentials(section.credentials, world.path)
-        urls = [url.strip() for url in section.url.split(",")]
-        return await connect(urls, name=name, declared=what, user=user, password=password, clock=clock)
-    running = await waited(f"the log's server on {data}", lambda: embedded.find(data))
-    return await connect(
-        running.url, name=name, declared=what, user=running.user, password=running.password, clock=clock
-    )
-
-
-def _log_credentials(text: str, path: Path) -> tuple[str, str]:
-    if not text:
-        return "", ""
-    kind, _, where = text.partition(":")
-    if kind != "env":
-        raise UserError(
-            f"{path}: log.credentials is {text!r}; write env:NAME, for NAME_USER and NAME_PASSWORD"
-        )
-    missing = [name for name in (f"{where}_USER", f"{where}_PASSWORD") if name not in os.environ]
-    if missing:
-        raise UserError(f"{path}: log.credentials: environment variable {missing[0]} is not set")
-    return os.environ[f"{where}_USER"], os.environ[f"{where}_PASSWORD"]
+    return await opening.open_log(world.config.log, world.path, data, name, clock)
 
 
 def simulated(folder: DataFolder) -> SimulatedVenue | None:
@@ -192,7 +169,9 @@ async def services(place: Place, roles: list[tuple[str, str]], log: Log | None) 
         elif role == "recorder":
             found.append((role, _recorder(place, log)))
         elif role == "strategy":
-            found += _strategies(place, log, name)
+            found += await _strategies(place, log, name)
+        elif role == "deploy":
+            found.append((role, await roles_deploy.deploy(place, log)))
     return found
 
 
@@ -282,11 +261,12 @@ def _recorder(place: Place, log: Log) -> Service:
     return RecorderService(place.world.universe, lanes, place.folder.path / "lake", log, place.clock)
 
 
-def _strategies(place: Place, log: Log, name: str) -> list[tuple[str, Service]]:
+async def _strategies(place: Place, log: Log, name: str) -> list[tuple[str, Service]]:
     from tidegate.strategy.service import StrategyService
 
     world = place.world
-    return [
+    slots = [name] if name.removesuffix(NEXT) in world.slots else list(world.slots if not name else ())
+    return [await roles_deploy.slot(place, log, slot) for slot in slots] + [
         (
             f"strategy {strategy.name}",
             StrategyService(
@@ -295,7 +275,7 @@ def _strategies(place: Place, log: Log, name: str) -> list[tuple[str, Service]]:
             ),
         )
         for strategy in world.strategies()
-        if name in ("", strategy.name)
+        if name in ("", strategy.name) and strategy.name not in world.slots
     ]  # fmt: skip
 
 
@@ -380,7 +360,7 @@ async def _start(
 
 async def _stop(place: Place, started: list[tuple[str, Service]]) -> None:
     """Strategies first, then lanes, gateways, the rest: as the supervisor stops processes."""
-    order = ("strategy", "oms", "gateway", "risk", "feed", "recorder", "venue")
+    order = ("deploy", "strategy", "oms", "gateway", "risk", "feed", "recorder", "venue")
     for label, service in sorted(started, key=lambda item: order.index(item[0].partition(" ")[0])):
         place.lines.info("stopping", label)
         try:

@@ -44,10 +44,10 @@ _QUEUE = "tidegate"
 class NatsLog:
     """A client of a NATS server; see `base.Log`. Made by `connect`."""
 
-    def __init__(self, declared: Declared, clock: Clock, address: str) -> None:
+    def __init__(self, declared: Declared, clock: Clock, address: str, user: str = "") -> None:
         self.declared, self.clock, self.address = declared, clock, address
-        self.wire = Wire(self._turn_ended)
-        self.calls = Calls(self.wire, self._own, self.spawn)
+        self.wire = Wire(self._turn_ended, self._forbidden)
+        self.calls = Calls(self.wire, self._own, self.spawn, user)
         self.up = asyncio.Event()
         """Set while connected."""
         self.pushes: list[Push] = []
@@ -141,6 +141,12 @@ class NatsLog:
         for push in self.pushes:
             if push.stream == stream and isinstance(push, Follow):
                 push.own(seq, subject, data)
+
+    def _forbidden(self, act: str, subject: str) -> None:
+        """Our user may not do what we asked the server for: a mistake of its rights, or of ours."""
+        self.count(f"not permitted: {act} {subject}")
+        if act == "publish":
+            self.calls.forbidden(subject)
 
     def _turn_ended(self) -> None:
         """Hand followers what has come."""
@@ -266,7 +272,12 @@ class NatsLog:
         """See `base.Log.subscribe`."""
 
         def heard(name: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
-            handler(self.text(name), data)
+            if (
+                reply or headers
+            ):  # no publisher's word, but what the server was asked to deliver here by somebody
+                self.count("ephemeral refused, not published")
+            else:
+                handler(self.text(name), data)
 
         number = self.wire.listen(_checked(subject), heard)
         return self._listeners.add(subject, handler, lambda _: self.wire.unlisten(number))
@@ -363,7 +374,7 @@ async def connect(
     if tls is not None:
         options.update(tls=tls)
     address = ", ".join(one.rpartition("@")[2].removeprefix("nats://") for one in urls)
-    log = NatsLog(declared, clock or SystemClock(), address)
+    log = NatsLog(declared, clock or SystemClock(), address, user)
     await log.wire.open(urls, name=name, timeout=timeout, lost=log.lost, back=log.back, **options)
     log.opened()
     try:

@@ -46,6 +46,18 @@ class Refused(LogError):
         self.code = trouble.err_code
 
 
+class Forbidden(Refused):
+    """The log's user that we are may not publish there."""
+
+    def __init__(self, subject: str) -> None:
+        super().__init__(Trouble(403, 403, f"{subject}: not permitted to this user of the log"))
+
+
+def own_subject(kind: str, user: str, name: str) -> str:
+    """A subject of this user's own: only it may listen there (`grants`), so nobody overhears its answers."""
+    return f"{kind}.{user}.{name}" if user else f"{kind}.{name}"
+
+
 class _Append:
     """An append in flight."""
 
@@ -77,15 +89,17 @@ class Calls:
         wire: Wire,
         own: Callable[[str, int, str, bytes], None],
         spawn: Callable[[Coroutine[Any, Any, None]], object],
+        user: str = "",
     ) -> None:
         self._id = secrets.token_hex(10)
-        self.inbox = f"_INBOX.{self._id}."
+        self.inbox = own_subject("_INBOX", user, self._id) + "."
+        self._user = user
         self._wire, self._own, self._spawn = wire, own, spawn
         self._loop = asyncio.get_running_loop()
         self._skip = len(self.inbox)
         self._count = 0
         self._appends: dict[bytes, _Append] = {}
-        self._asked: dict[bytes, asyncio.Future[tuple[bytes, bytes]]] = {}
+        self._asked: dict[bytes, tuple[str, asyncio.Future[tuple[bytes, bytes]]]] = {}
         self._sweeper: asyncio.TimerHandle | None = None
 
     def open(self) -> None:
@@ -101,11 +115,9 @@ class Calls:
         """A new name for an ephemeral consumer."""
         return f"{self._id}-{self.token().decode()}"
 
-    def consumer(self) -> tuple[str, str]:
-        """A name for an ephemeral consumer, and a subject of its own to deliver to: what it delivers comes under the
-        subjects of the stream, so it is known by its subscription alone."""
-        name = self.name()
-        return name, f"_DELIVER.{name}"
+    def place(self, kind: str, name: str) -> str:
+        """A subject that only our user may listen on."""
+        return own_subject(kind, self._user, name)
 
     def down(self, why: str) -> None:
         """Nothing in flight will be answered."""
@@ -113,8 +125,17 @@ class Calls:
         asked, self._asked = self._asked, {}
         for append in appends.values():
             _fail(append.future, LogDown(why))
-        for future in asked.values():
+        for _, future in asked.values():
             _fail(future, LogDown(why))
+
+    def forbidden(self, subject: str) -> None:
+        """The server lets us publish nothing on this subject."""
+        for token in [token for token, append in self._appends.items() if append.subject == subject]:
+            _fail(self._appends.pop(token).future, Forbidden(subject))
+        for token, (asked, future) in list(self._asked.items()):
+            if asked == subject:
+                del self._asked[token]
+                _fail(future, Forbidden(subject))
 
     def _arrived(self, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
         token = subject[self._skip :]
@@ -122,7 +143,7 @@ class Calls:
         if append is not None:
             self._acknowledged(append, data)
             return
-        future = self._asked.pop(token, None)
+        _, future = self._asked.pop(token, ("", None))
         if future is not None and not future.done():
             future.set_result((data, headers))
 
@@ -220,7 +241,7 @@ class Calls:
             raise LogDown("the log is not connected")
         token = self.token()
         future: asyncio.Future[tuple[bytes, bytes]] = self._loop.create_future()
-        self._asked[token] = future
+        self._asked[token] = subject, future
         wire.post(f"PUB {subject} {self.inbox}{token.decode()} {len(data)}\r\n".encode(), data, b"\r\n")
         late = LogDown(f"{subject}: no answer in {timeout:g} s")
         timer = self._loop.call_later(timeout, _fail, future, late)

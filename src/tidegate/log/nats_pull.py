@@ -30,7 +30,7 @@ class Found(NamedTuple):
 async def pull(calls: Calls, wire: Wire, stream: str, **config: Any) -> AsyncIterator[list[Found]]:
     """Everything that a consumer of this configuration delivers now; raises `LogDown` or `Refused`."""
     name, left = await _made(calls, stream, config)
-    batches = _Batches(wire, f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{name}", f"_PULL.{name}")
+    batches = _Batches(wire, f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{name}", calls.place("_PULL", name))
     try:
         while left:
             batch, left = await batches.next()

@@ -104,7 +104,7 @@ class Push:
             await self.check()
         self._name = calls.name()
         # The server sees interest in exactly this subject only: the inbox's wildcard would not do.
-        deliver = f"_DELIVER.{self._name}"
+        deliver = calls.place("_DELIVER", self._name)
         self._last = 0
         self.heard = True
         self._number = self.log.wire.listen(deliver, self._arrived)

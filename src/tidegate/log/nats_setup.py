@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tidegate.errors import UserError
 from tidegate.log.base import LogDown
-from tidegate.log.nats_calls import Refused
+from tidegate.log.nats_calls import Forbidden, Refused
 from tidegate.log.streams import BucketSpec, Declared, StreamSpec
 
 if TYPE_CHECKING:
@@ -52,7 +52,8 @@ def bucket_config(spec: BucketSpec) -> dict[str, Any]:
 
 
 async def reconcile(log: NatsLog, declared: Declared) -> None:
-    """Create what is missing and change what differs; raises `UserError` naming what cannot be had."""
+    """Create what is missing and change what differs; raises `UserError` naming what cannot be had. What our user may not
+    look at is another's to set up."""
     wanted = [stream_config(spec) for spec in declared.streams]
     wanted += [bucket_config(spec) for spec in declared.buckets]
     await asyncio.gather(*(_patiently(log, config) for config in wanted))
@@ -77,6 +78,8 @@ async def _one(log: NatsLog, config: dict[str, Any]) -> None:
     name = config["name"]
     try:
         have = (await log.calls.api(f"STREAM.INFO.{name}"))["config"]
+    except Forbidden:
+        return
     except Refused as error:
         if error.code != _MISSING:
             raise _unable(log, name, f"{error}") from None
@@ -84,6 +87,8 @@ async def _one(log: NatsLog, config: dict[str, Any]) -> None:
             await log.calls.api(f"STREAM.CREATE.{name}", config)
             return
         except Refused as refused:
+            if isinstance(refused, Forbidden):
+                raise _unable(log, name, "is not there, and this user of the log may not make it") from None
             if refused.code != _EXISTS_DIFFERENTLY:  # else somebody was faster: see what there is
                 raise _unable(log, name, f"{refused}") from None
         have = (await log.calls.api(f"STREAM.INFO.{name}"))["config"]
@@ -92,6 +97,8 @@ async def _one(log: NatsLog, config: dict[str, Any]) -> None:
         return
     try:
         await log.calls.api(f"STREAM.UPDATE.{name}", {**have, **differing})
+    except Forbidden:
+        return
     except Refused as refused:
         said = ", ".join(
             f"{key} is {have.get(key)!r}, should be {value!r}" for key, value in differing.items()

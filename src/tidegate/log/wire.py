@@ -26,15 +26,22 @@ from tidegate.errors import UserError
 Hook = Callable[[bytes, bytes, bytes, bytes], None]
 """Called with (subject, reply subject, data, headers); the last two or three may be empty."""
 
+_VIOLATION = re.compile(rb"-ERR 'Permissions Violation for (Publish|Subscription) to \"([^\"]+)\"")
 BACKLOG = 64 << 20
 """Bytes waiting for the socket beyond which ephemeral messages are dropped (and counted)."""
 
 
 class Wire(Client):
-    """One connection, and what listens on it. `turn_ended` is called after each read's messages were handled."""
+    """One connection, and what listens on it. `turn_ended` is called after each read's messages were handled,
+    `forbidden(act, subject)` where the server refuses our user to "publish" or to hold a "subscription"."""
 
-    def __init__(self, turn_ended: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        turn_ended: Callable[[], None],
+        forbidden: Callable[[str, str], None] = lambda act, subject: None,
+    ) -> None:
         super().__init__()
+        self.forbidden = forbidden
         self.hooks: dict[bytes, Hook] = {}
         self.turn_ended = turn_ended
         self.refusals = 0
@@ -169,8 +176,7 @@ class Wire(Client):
         """In the place of nats-py's, which leaves for good upon most errors: report, and reconnect."""
         error = errors.Error(f"nats: {err_msg}")
         await self._problem(error)
-        if "permissions violation" not in err_msg:
-            await self._process_op_err(error)
+        await self._process_op_err(error)
 
     def failed(self, error: Exception) -> None:
         """A handler raised: what comes next must be handled all the same."""
@@ -189,6 +195,8 @@ class Wire(Client):
                 self._pings_outstanding = 0
         elif line.startswith(b"INFO"):
             self._loop.create_task(self._process_info(json.loads(line[5:])))
+        elif violation := _VIOLATION.match(line):
+            self.forbidden(violation[1].decode().lower(), violation[2].decode(errors="replace"))
         elif line.startswith(b"-ERR"):
             self._loop.create_task(self._process_err(line[5:].decode(errors="replace").lower().strip("' ")))
 

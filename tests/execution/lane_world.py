@@ -117,6 +117,9 @@ class CountingGate:
         assert qty == order.leaves_qty
         del self.charges[order.cl_ord_id]
 
+    def covers(self, scope: int, account: int, strategy: int) -> bool:
+        return scope == 0
+
     def mark(self, instrument, bid, ask, ts) -> None:
         self.cancels_allowed = ask - bid != 1
 

@@ -88,23 +88,28 @@ def test_a_denial_carries_the_gates_figures():
     assert lane.counts == {Reason.MAX_ORDER_QTY: 1}
 
 
-def test_a_killed_firm_trades_no_more_and_may_still_cancel():
+def test_a_killed_firm_trades_no_more():
     lane = gated()
-    lane.apply(new(1))
     lane.apply(ScopeState(2, 0, State.KILLED))
     (told,) = lane.apply(new(2))
     assert told.reason == Reason.SCOPE_KILLED
+
+
+def test_what_is_only_to_be_reduced_may_still_be_cancelled():
+    lane = gated()
+    lane.apply(new(1))
+    assert lane.apply(ScopeState(2, 0, State.REDUCE_ONLY)) == []
     assert sends(lane.apply(CancelOrder(3, 1)), SendCancel)
 
 
-def test_a_child_released_after_the_kill_is_denied():
+def test_a_child_that_waits_at_the_kill_is_never_released():
     lane = gated()
     key = sends(lane.apply(new(1)), SendNew)[0].cl_ord_id
     lane.apply(new(2, parent_cmd_id=1))
     lane.apply(ScopeState(2, 0, State.KILLED))
     lane.apply(Report(3, key, ExecType.TRADE, exec_id=1, last_qty=10, last_px=100))
     child = lane.by_command(2)
-    assert (child.status, child.reason) == (OrdStatus.DENIED, Reason.SCOPE_KILLED)
+    assert (child.status, child.reason) == (OrdStatus.CANCELED, Reason.SCOPE_KILLED)
 
 
 def test_a_snapshot_holds_the_gate():

@@ -13,6 +13,7 @@ import msgspec
 
 from tidegate.errors import UserError
 from tidegate.execution import leases, timeouts
+from tidegate.execution.halting import cancel_halted
 from tidegate.execution.state import State
 from tidegate.model.messages import DynamicLimit, LimitsChange, Message, ScopeState, Tick
 from tidegate.risk.limits import Limits
@@ -39,6 +40,7 @@ def _scope_state(s: State, m: ScopeState) -> None:
         s.gate.set_instrument_state(m.instrument, m.state, m.ts)
     else:
         s.gate.set_state(m.scope, m.state, m.ts)
+    cancel_halted(s, m)
 
 
 def scope_state(s: State, m: ScopeState) -> None:

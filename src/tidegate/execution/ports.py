@@ -74,6 +74,9 @@ class Gate(Protocol):
     def set_state(self, scope: int, state: int, ts: int) -> None:
         """A scope's state (ACTIVE … KILLED)."""
 
+    def covers(self, scope: int, account: int, strategy: int) -> bool:
+        """Whether orders of this strategy on this account are under the scope."""
+
     def set_instrument_state(self, instrument: int, state: int, ts: int) -> None:
         """An instrument's own state, over all who trade it."""
 

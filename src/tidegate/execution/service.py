@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from tidegate.execution.flood import FLOOD, FloodWatch
 from tidegate.execution.lane_halts import LaneHalts
 from tidegate.execution.lane_log import LaneKind
 from tidegate.execution.lane_view import answer_view
@@ -28,8 +29,11 @@ from tidegate.model.clock import Clock
 from tidegate.model.instrument import Universe
 from tidegate.model.messages import Mark
 from tidegate.model.wire import Unreadable, decode
-from tidegate.risk.halt import Check
-from tidegate.risk.scopes import ScopeTable
+from tidegate.risk.gate import Gate
+from tidegate.risk.halt import Check, HaltEvent, post
+from tidegate.risk.pace import pace_of
+from tidegate.risk.scope_name import Kind, text_of
+from tidegate.risk.scopes import ScopeTable, State
 
 
 class OmsService:
@@ -72,6 +76,7 @@ class OmsService:
             for a, account in enumerate(accounts)
             for i, venue in enumerate(venues)
         }
+        self._scopes = scopes
         self._touch: dict[int, Mark] = {}
         self._refused: dict[int, str] = {}
         """Lanes this instance cannot write, and why."""
@@ -158,6 +163,9 @@ class OmsService:
             self._ownership.mine.discard(lane)  # another was quicker, or the log is away: it is tried again
             return
         self.taken += 1
+        gate = writer.lane.state.gate
+        if isinstance(gate, Gate):
+            writer.flood = FloodWatch(lambda strategy: pace_of(gate, strategy), self._flooded)
         self.writers[lane] = writer
         self._served[lane] = [
             self._log.serve(f"oms.{lane}.orders", lambda data: self._orders(writer, data)),
@@ -166,6 +174,17 @@ class OmsService:
         self.halts.brief(lane)
         if self._touch:
             writer.append(*self._touch.values())
+
+    def _flooded(self, strategy: int, text: str) -> None:
+        """A strategy floods its lane: everybody refuses it from now on, and its cell is ended (`ops.cell_guard`)."""
+        if not 0 <= strategy < len(self._scopes.strategies):
+            return  # the gate refuses what nobody is
+        scope = text_of(Kind.STRATEGY, self._scopes.strategies[strategy].name)
+        event = HaltEvent(
+            ts=self._clock.now(), scope=scope, state=State.KILLED, reason=text, trigger=FLOOD, source=self.name
+        )  # fmt: skip
+        future = post(self._log, event)  # lost with the log: then the flood is, too, and it is told again
+        future.add_done_callback(lambda done: done.cancelled() or done.exception())
 
     async def _lose(self, lane: int, handover: bool) -> None:
         for served in self._served.pop(lane, []):

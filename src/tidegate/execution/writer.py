@@ -17,6 +17,7 @@ import msgspec
 
 from tidegate.execution.core import Lane
 from tidegate.execution.event_pipe import EventPipe
+from tidegate.execution.flood import FloodWatch
 from tidegate.execution.lane_log import DeadLetter, Header, LaneKind, Step, fold, header, load, save
 from tidegate.execution.lease_desk import LeaseDesk
 from tidegate.execution.state import LaneBroken
@@ -95,6 +96,8 @@ class Writer:
         self.counts = WriterCounts()
         self.on_hop: Callable[[str, int, int], None] | None = None
         """Told (stage, trace, time) of entries with a trace, for measurements."""
+        self.flood: FloodWatch | None = None
+        """Sees every entry of the lane's log, as soon as it has come."""
         self.lane: Lane
         self.desk: LeaseDesk | None = None
         """Cares for the lane's leases, where it has any."""
@@ -215,6 +218,10 @@ class Writer:
         """Entries of the lane's log, as they are stored."""
         events: list[Message] = []
         trace = 0
+        if self.flood is not None:  # all that has come, before the first of it is applied
+            now = self._clock.now()
+            for entry in entries:
+                self.flood.saw(entry.subject, entry.data, now)
         try:
             for entry in entries:
                 if not self._live:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from tidegate.kernel import gate_state as g
-from tidegate.risk.gate import Gate
+if TYPE_CHECKING:
+    from tidegate.risk.gate import Gate
 
 
 class Pace(NamedTuple):
@@ -29,6 +29,8 @@ class Pace(NamedTuple):
 
 def pace_of(gate: Gate, strategy: int) -> Pace:
     """The throttles (control 13) of a strategy's own scope; nothing at all for a strategy that the gate does not know."""
+    from tidegate.kernel import gate_state as g  # compiled code, which not everybody who knows the word needs
+
     if not 0 <= strategy < len(gate.scopes.strategies):
         return Pace(0.0, 0.0, 0.0, 0.0)
     row = gate.state.scope[gate.scopes.strategy_scope(strategy)]

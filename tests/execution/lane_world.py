@@ -117,6 +117,9 @@ class CountingGate:
         assert qty == order.leaves_qty
         del self.charges[order.cl_ord_id]
 
+    def set_instrument_state(self, instrument: int, state: int, ts: int) -> None:
+        self.states[-1 - instrument] = state
+
     def covers(self, scope: int, account: int, strategy: int) -> bool:
         return scope == 0
 

@@ -47,7 +47,7 @@ from tidegate.venue.port import VenueDown, VenueFill, VenueOrder, VenueRefused
 ACCOUNT, SCOPE = 1, 3
 SCOPES = ScopeTable(
     [Account(name="other"), Account(name="main", desk="desk")],
-    [StrategyScope(name=name, accounts=("other", "main")) for name in ("left", "right")],
+    [StrategyScope(name=name, accounts=("other", "main")) for name in ("none", "right", "left")],
     desks=["desk"],
 )
 FOREIGN = 1 << 62

@@ -14,6 +14,7 @@ from tidegate.model.messages import ReplaceOrder, ScopeState, SendNew
 from tidegate.model.order import ExecType, OrdStatus, OrdType, Side, TimeInForce
 from tidegate.model.wire import pack
 from tidegate.risk.halt import commanded, decode, post
+from tidegate.risk.reasons import Reason
 from tidegate.risk.scopes import State
 from tidegate.sim.virtual_time import run
 from tidegate.venue.gateway import GatewaySettings

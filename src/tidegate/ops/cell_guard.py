@@ -12,24 +12,31 @@ import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple
 
+import msgspec
+
 from tidegate.errors import UserError
 from tidegate.execution.flood import FLOOD
+from tidegate.execution.strategy_view import StrategyView
 from tidegate.log.alert import alert
 from tidegate.log.base import Entry, Log, LogError, Subscription
 from tidegate.log.outbox import Outbox
 from tidegate.model.clock import Clock
-from tidegate.model.messages import CancelAll
+from tidegate.model.messages import CancelAll, CancelOrder, Message
+from tidegate.model.order import OrdStatus
 from tidegate.model.wire import pack
 from tidegate.ops.ending import End, How
 from tidegate.ops.supervisor import Supervisor
 from tidegate.ops.topology import Process
 from tidegate.risk import halt
+from tidegate.risk.breakers.orders import RUNAWAY
 from tidegate.risk.scope_name import split
 
 PATIENCE = 3.0
 """Seconds a restart waits for the cancels to be stored; they are written later all the same."""
 AGAIN = 0.2
 """Seconds after which the cancel is written once more: what the process sent as it died may have come in after the first."""
+TRIES, PAUSE = 60, 1.0
+"""How often, and how many seconds apart, what is still open is cancelled again."""
 _RETRY = 0.5
 
 
@@ -68,7 +75,8 @@ class Guard:
         await asyncio.wait({task}, timeout=PATIENCE)
 
     async def run(self, supervisor: Supervisor) -> None:
-        """From now on, stop for good the process of a strategy that floods its lane (`execution.flood`)."""
+        """From now on, end for good the process of a strategy that floods its lane or runs away (`execution.flood`,
+        the breaker `order_rate`): to refuse its orders is not enough while it goes on sending."""
         await self._out()
         assert self._log is not None
 
@@ -76,7 +84,7 @@ class Guard:
             for entry in found:
                 with contextlib.suppress(ValueError):
                     event = halt.decode(entry.data)
-                    if event.trigger == FLOOD:
+                    if event.trigger in (FLOOD, RUNAWAY):
                         self._condemn(supervisor, event)
 
         self._following = self._log.follow(halt.STREAM, entries, since=self._clock.now())
@@ -111,16 +119,48 @@ class Guard:
             self._put(outbox, *alert(
                 self._clock.now(), f"strategy_{end.how}", "critical" if end.final else "high", f"strategy:{name}", text
             ))  # fmt: skip
+        await outbox.drained()
         if cancel:
             self.counters["cancelled"] += 1
             for _ in range(2):
                 for _, place in places:
-                    now = self._clock.now()
-                    message = CancelAll(now, account=-1, strategy=place.number)
-                    self._put(outbox, f"lane.{place.lane}.cmd", pack([message], ts=now, lane=place.lane))
+                    self._command(
+                        outbox, place, [CancelAll(self._clock.now(), account=-1, strategy=place.number)]
+                    )
                 await outbox.drained()
                 await asyncio.sleep(AGAIN)
-        await outbox.drained()
+            for _, place in places:
+                task = asyncio.get_running_loop().create_task(self._until_gone(outbox, place))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+
+    async def _until_gone(self, outbox: Outbox, place: Place) -> None:
+        """Cancel what is still open of what was open then: a strategy's throttle of cancels holds a large number back."""
+        old: int | None = None
+        for _ in range(TRIES):
+            view = await self._view(place)
+            if view is not None:
+                old = view.last_cmd if old is None else old
+                left = [o.command.cmd_id for o in view.orders if o.event.status < OrdStatus.FILLED]
+                left = [cmd_id for cmd_id in left if cmd_id <= old]
+                if not left:
+                    return
+                self._command(outbox, place, [CancelOrder(self._clock.now(), cmd_id) for cmd_id in left])
+            await asyncio.sleep(PAUSE)
+
+    async def _view(self, place: Place) -> StrategyView | None:
+        assert self._log is not None
+        try:
+            question = msgspec.msgpack.encode(place.number)
+            answer = await self._log.request(f"oms.{place.lane}.strategy", question)
+            return msgspec.msgpack.decode(answer, type=StrategyView) if answer else None
+        except (LogError, msgspec.MsgspecError):
+            return None
+
+    def _command(self, outbox: Outbox, place: Place, messages: list[Message]) -> None:
+        """As the house's, on the lane's own subject."""
+        now = self._clock.now()
+        self._put(outbox, f"lane.{place.lane}.cmd", pack(messages, ts=now, lane=place.lane))
 
     def _put(self, outbox: Outbox, subject: str, data: bytes) -> None:
         self._count += 1

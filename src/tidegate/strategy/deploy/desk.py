@@ -66,6 +66,8 @@ class Desk:
         self._acts, self._now = acts, now
         self._shared: tuple[int, int] = (-1, -1)
         self._shared_at = self._asked_at = 0
+        self._held = False
+        """Whether the candidate held or had open anything when the limits were shared last."""
         self._taken_back: set[int] = set()
         """Attempts that were given up here."""
         self._complained = -1
@@ -223,7 +225,7 @@ class Desk:
     def _close(self, strategy: int, live: int) -> None:
         """One entry of the lane: the slot has no limits any more, and its orders are cancelled."""
         now, slots = self._now(), self.slots
-        self._shared, self._shared_at, self._asked_at = (live, 0), now, now
+        self._shared, self._shared_at, self._asked_at, self._held = (live, 0), now, now, True
         self._acts.lane(
             slots.lane,
             [
@@ -244,8 +246,8 @@ class Desk:
         held = bool(self.positions[slots.candidate] or self.open[slots.candidate])
         again = (candidate or held or not right) and now - self._shared_at >= RESHARE
         messages: list[Message] = []
-        if wanted != self._shared or again:
-            self._shared, self._shared_at = wanted, now
+        if wanted != self._shared or again or (self._held and not held):
+            self._shared, self._shared_at, self._held = wanted, now, held
             messages.append(SlotShare(now, slots.live_scope, slots.next_scope, *wanted))
         if now - self._asked_at >= AGAIN:
             asks = self._asks(closed, right, now)

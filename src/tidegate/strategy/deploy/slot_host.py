@@ -195,7 +195,8 @@ class SlotHost:
         if self._candidate:
             keys.append(f"strategy.{self._strategy}")
         else:
-            keys += [f"kept.{self._strategy}.{status.previous}", own]
+            keys += [f"kept.{self._strategy}.{status.previous}"] if status.previous else []
+            keys.append(own)
         data = b""
         for key in keys:
             data = data or await self._value(key)

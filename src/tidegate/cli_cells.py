@@ -3,15 +3,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from tidegate.config_live import ROLES, slots_in
 from tidegate.errors import UserError, nearest
 from tidegate.ops.cell import UNLIMITED, Limits, share, size
-from tidegate.ops.loads import read_loads
+from tidegate.ops.folder import DataFolder
+from tidegate.ops.health import read_health
+from tidegate.ops.loads import Meter, read_loads
 from tidegate.ops.packing import pack
 from tidegate.ops.topology import Process
 from tidegate.risk.scopes import NEXT
@@ -19,9 +23,12 @@ from tidegate.risk.scopes import NEXT
 if TYPE_CHECKING:
     from tidegate.config import Config
     from tidegate.config_live import CellSection
+    from tidegate.model.clock import SystemClock
     from tidegate.ops.cell_guard import Place
+    from tidegate.ops.supervisor import Supervisor
     from tidegate.world import World
 
+MEASURE_S = 10.0
 HUNG_AFTER, DEATHS, DEATHS_WITHIN = "2s", 5, "1m"
 """Of a process that runs strategies and nothing else."""
 
@@ -59,7 +66,7 @@ def celled(process: Process, roles: Sequence[str], config: Config, where: str) -
 
 def check_cells(config: Config, names: Iterable[str], where: str) -> None:
     """Refuse cells of processes that there are not."""
-    known = {*names, "venue", "feed", "oms", "gateway", "recorder", "risk", "log"}
+    known = {*names, *ROLES} - {"strategy"}
     for name in config.topology.cells:
         if name not in known:
             raise UserError(f"{where}: topology.cells.{name}: no such process or role{nearest(name, known)}")
@@ -134,12 +141,51 @@ def _seconds(text: str, at: str) -> float:
 
 
 def hosts_of(config: Config, data: Path) -> list[list[str]]:
-    """The strategies that share a process, by what they used when they last ran; each alone where there is room."""
+    """The strategies that share a process, by what they used when they last ran; each alone where there is room, and
+    always where new versions may be tried beside it."""
     names = list(config.strategies)
     if config.topology.processes or config.topology.strategies == "each":
         return [[name] for name in names]
-    known = read_loads(data)
-    return pack(names, known.loads, known.hosts, os.cpu_count() or 1)
+    known, slots = read_loads(data), slots_in(config.strategies)
+    loads = {name: load for name, load in known.loads.items() if name not in slots}
+    return pack(names, loads, known.hosts, os.cpu_count() or 1)
+
+
+class Keeper:
+    """What runs beside the supervisor for its cells: the guard of strategies' orders, and the meter of their loads."""
+
+    def __init__(self, world: World, data: Path, clock: SystemClock) -> None:
+        from tidegate import roles
+        from tidegate.ops.cell_guard import Guard
+
+        self._folder = DataFolder(data)
+        self._meter = Meter(data)
+        self._tasks: list[asyncio.Task[None]] = []
+        self.guard = Guard(places(world), clock, lambda: roles.open_log(world, data, "up", clock))
+
+    def begin(self, supervisor: Supervisor) -> None:
+        """The system is up."""
+        self._tasks = [
+            asyncio.create_task(self.guard.run(supervisor)), asyncio.create_task(self._measure(supervisor))
+        ]  # fmt: skip
+
+    async def close(self) -> None:
+        """The supervisor has stopped its processes."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.guard.close()
+        self._meter.keep()
+
+    async def _measure(self, supervisor: Supervisor) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            for child in supervisor.children.values():
+                if child.pid and child.process.strategies:
+                    said = read_health(self._folder.health(child.process.name))
+                    if said.get("pid") == child.pid:
+                        self._meter.look(child.process.name, child.pid, said, loop.time())
+            await asyncio.sleep(MEASURE_S)
 
 
 def places(world: World) -> Mapping[str, Place]:

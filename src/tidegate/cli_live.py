@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tidegate.ops.folder import DataFolder
     from tidegate.ops.log_server import LogServer
     from tidegate.ops.topology import Topology
+    from tidegate.world import World
 
 DEFAULT_DATA = Path("runs/live")
 NOT_WELL, FAILED = 1, 3
@@ -48,6 +49,7 @@ def up(
 
     from tidegate import config as configuration
     from tidegate import roles_risk
+    from tidegate.access import local
     from tidegate.ops.folder import DataFolder
     from tidegate.ops.log_server import LogServer
     from tidegate.ops.supervisor import ChildFailed
@@ -58,6 +60,8 @@ def up(
     loaded = configuration.load(config)
     folder = DataFolder(data)
     folder.make()
+    if made := local.ensure(data, loaded.access):
+        print(f"identity {made.name} (admin) made: its key in {data}/access/keys may stop what runs here")
     world = World(config, loaded)
     world.hand_over(folder.instruments)
     roles_risk.setup(world)
@@ -67,7 +71,7 @@ def up(
     console = Console(force_terminal=False if plain else None)
     seconds = _seconds(length, "--for"), _seconds(kill, "--kill")
     try:
-        dead, figures = asyncio.run(_up(topology, data, loaded.run.name, console, server, seconds))
+        dead, figures = asyncio.run(_up(topology, data, world, console, server, seconds))
     except ChildFailed as error:
         print(f"tidegate: {error}", file=sys.stderr)
         raise typer.Exit(FAILED) from None
@@ -90,12 +94,13 @@ def _seconds(text: str, option: str) -> float:
 
 
 async def _up(
-    topology: Topology, data: Path, title: str, console: Console, server: LogServer | None,
+    topology: Topology, data: Path, world: World, console: Console, server: LogServer | None,
     seconds: tuple[float, float] = (0.0, 0.0),
 ) -> tuple[list[str], dict[str, Any]]:  # fmt: skip
     """Run it to its end; the processes that were dead by then, and a drill's figures."""
     import asyncio
 
+    from tidegate.cli_cells import Keeper
     from tidegate.model.clock import SystemClock
     from tidegate.ops.child import State
     from tidegate.ops.drill import Drill
@@ -105,7 +110,7 @@ async def _up(
     from tidegate.ops.snapshot import Looker
     from tidegate.ops.supervisor import Event, Supervisor
 
-    folder, clock, shown = DataFolder(data), SystemClock(), Shown(console, title)
+    folder, clock, shown = DataFolder(data), SystemClock(), Shown(console, world.config.run.name)
     folder.make()
     log = LogFile(folder, "up", "supervisor", clock)
 
@@ -114,12 +119,14 @@ async def _up(
         shown.event(event)
         if (event.name, event.state) == ("up", "running"):
             start_market(folder)
+            keeper.begin(supervisor)
             if length:
                 tasks.append(asyncio.create_task(drill.run()))
 
     length, kill = seconds
     tasks: list[asyncio.Task[None]] = []
-    supervisor = Supervisor(topology, folder, clock, event)
+    keeper = Keeper(world, data, clock)
+    supervisor = Supervisor(topology, folder, clock, event, on_end=keeper.guard.gone)
     drill = Drill(supervisor, Looker(folder, clock), clock, length, kill)
     tasks.append(asyncio.create_task(shown.run(supervisor, Looker(folder, clock))))
     try:
@@ -128,6 +135,7 @@ async def _up(
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await keeper.close()
         if server is not None:
             await server.close()
         log.close()
@@ -184,15 +192,19 @@ def topology_of(config: Config, path: Path, data: Path, server: LogServer | None
     """The processes that a configuration asks for, in the order they start: log, venue, feed, …"""
     import dataclasses
 
+    from tidegate.cli_cells import celled, check_cells, hosts_of
     from tidegate.config_live import processes_of, slots_in
     from tidegate.ops.topology import Topology, process_names, role_process
     from tidegate.risk.scopes import NEXT
 
-    found = processes_of(config.topology, dict(config.strategies), config.simulated is not None)
+    hosts = hosts_of(config, data)
+    found = processes_of(config.topology, dict(config.strategies), config.simulated is not None, hosts)
     found += [(f"strategy:{name}{NEXT}",) for name in slots_in(config.strategies)]
+    names = process_names(found)
+    check_cells(config, names, str(path))
     processes = [
-        role_process(name, roles, str(path), str(data))
-        for name, roles in zip(process_names(found), found, strict=True)
+        celled(role_process(name, roles, str(path), str(data)), roles, config, str(path))
+        for name, roles in zip(names, found, strict=True)
     ]
     processes = [
         dataclasses.replace(p, spare=True, critical=False) if p.name.endswith(NEXT) else p for p in processes
@@ -250,7 +262,7 @@ def logs(
     from tidegate.ops.logs import level_number
 
     folder = _folder(data)
-    wanted = log_reader.Wanted(tuple(names or ()), level_number(level), trace, _since(since))
+    wanted = log_reader.Wanted(tuple(names or ()), level_number(level), trace, since_of(since))
     width = max(len(name) for name in log_reader.log_names(folder, wanted.names))
     follower = log_reader.Follower(folder, wanted) if follow else None  # from here on, whatever reading takes
     console, begin = Console(), trace
@@ -311,7 +323,8 @@ def _folder(data: Path) -> DataFolder:
     return DataFolder(data)
 
 
-def _since(text: str) -> int:
+def since_of(text: str) -> int:
+    """The time of `--since`, ns; 0 for the beginning."""
     from tidegate.model.time import duration, parse
 
     if not text:

@@ -39,6 +39,8 @@ WAIT_S = 30.0
 """How long a process waits for what it needs of another one: the log's server, the simulated venue."""
 STEP = 500_000_000
 """A drift of the system's clock of so many ns is told to people."""
+FORKED = 70
+"""The exit code of a fork of a strategy's process: it ends at once. Programs can be started (`subprocess`, spawn)."""
 BACKGROUND = 10
 """How much a process of recorders alone gives way (`nice`): a tick wakes it as it wakes the strategies, and it must
 not hold the core that an order needs next."""
@@ -304,7 +306,12 @@ async def run(
     kept = HopFile(hops) if hops else None
     place = Place(world, folder, name, clock, lines, Hops(lines, file=kept))
     stop = StopSignal()
-    health = HealthFile(folder, name, [role for role, _ in roles], {"hops": place.hops.health}, clock)
+    strategies = {role for role, _ in roles} == {"strategy"}
+    if strategies:  # a copy of the process would write and read on the same connection
+        os.register_at_fork(after_in_child=lambda: os._exit(FORKED))
+    health = HealthFile(
+        folder, name, [role for role, _ in roles], {"hops": place.hops.health}, clock, beats=strategies
+    )
     await health.start()
     logs: list[NatsLog] = []
     started: list[tuple[str, Service]] = []

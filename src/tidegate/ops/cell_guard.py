@@ -90,11 +90,9 @@ class Guard:
         self._following = self._log.follow(halt.STREAM, entries, since=self._clock.now())
 
     async def close(self) -> None:
-        """Finish what is under way, for a moment, and leave the log."""
+        """Leave the log."""
         if self._following is not None:
             self._following.close()
-        if self._tasks:
-            await asyncio.wait(set(self._tasks), timeout=PATIENCE)
         for task in self._tasks:
             task.cancel()
         if self._outbox is not None:

@@ -154,3 +154,16 @@ class AuditTrail:
             act(self._queue)
         except OSError:
             self.counters["not on disk"] += 1
+
+
+def leave(
+    folder: Path, clock: Clock, source: str, who: str, do: str, scope: str, outcome: str, detail: str = "",
+    signed: bytes = b"",
+) -> None:  # fmt: skip
+    """Note one act on the disk of a data folder, with the log away: the next process there sends it. Raises `OSError`."""
+    queue, ts = AuditQueue(folder / "run", source), clock.now()
+    record = AuditRecord(
+        0, ts, "", who, do, scope, outcome, detail[:MOST_DETAIL], source, f"{source}-{ts}-0", signed
+    )
+    queue.put(record, sync=True)
+    queue.close()

@@ -57,6 +57,14 @@ def find(data: Path) -> Running | None:
         return None
 
 
+def last_durability(data: Path) -> str:
+    """How durable the server was that ran on this data folder last; the safest where none did."""
+    try:
+        return msgspec.json.decode((folder(data) / "server.json").read_bytes(), type=Running).durability
+    except (OSError, msgspec.MsgspecError):
+        return "machine"
+
+
 class Embedded:
     """The server of one data folder, and its owner's part. `port` 0: any free one, the same after a restart."""
 

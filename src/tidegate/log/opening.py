@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import ssl
 import stat
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 from tidegate.errors import UserError
@@ -40,6 +42,29 @@ async def open_log(
     running = await _running(data, wait)
     user, password = given or (running.user, running.password)
     return await connect(running.url, name=name, declared=what, user=user, password=password, clock=clock)
+
+
+@contextlib.asynccontextmanager
+async def log_of(
+    data: Path, name: str, clock: Clock, section: LogSection | None = None, path: Path = Path()
+) -> AsyncIterator[NatsLog]:
+    """A client of the log of `section`, or of the data folder's own, whose server is started for as long where none
+    runs. For commands of people; raises `UserError`."""
+    server, section = None, section or LogSection()
+    if not section.urls and embedded.find(data) is None:
+        if not embedded.folder(data).is_dir():
+            raise UserError(f"no log in {data}; start a system with `tidegate up`, or say --data")
+        server = embedded.Embedded(data, embedded.last_durability(data))
+        await server.start()
+    try:
+        log = await open_log(section, path, data, name, clock)
+        try:
+            yield log
+        finally:
+            await log.close()
+    finally:
+        if server is not None:
+            await server.stop()
 
 
 def _given() -> tuple[str, str] | None:

@@ -1,0 +1,432 @@
+"""`tidegate identity` and `tidegate audit`: who may do what, and what was done."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tidegate.cli_live import DEFAULT_DATA, DataOption
+from tidegate.errors import UserError
+
+if TYPE_CHECKING:
+    from tidegate.access.audit_chain import AuditRecord
+    from tidegate.access.identity import Identities, Identity
+    from tidegate.access.identity_file import AccessSection
+    from tidegate.config import Config
+    from tidegate.log.base import Log
+
+identity = typer.Typer(no_args_is_help=True, help="Who may do what: identities, their roles and keys.")
+audit = typer.Typer(no_args_is_help=True, help="What was done, by whom: the hash-chained audit trail.")
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", help="The system's TOML file: its own identities, a log elsewhere.")
+]
+RoleOption = Annotated[str, typer.Option(help="viewer, trader, operator, risk_officer or admin.")]
+PersonOption = Annotated[
+    str, typer.Option(help="Who it is; by default the name. Two names of one person are one.")
+]
+ExpiresOption = Annotated[str, typer.Option(help="Until when: 90d, or a time, ISO 8601 in UTC; for ever.")]
+BAD = 1
+SOURCE = "command"
+
+
+# Identities.
+
+
+@identity.command("new")
+def new(
+    name: Annotated[str, typer.Argument(help="What it signs as.")],
+    role: RoleOption,
+    person: PersonOption = "",
+    expires: ExpiresOption = "",
+    out: Annotated[
+        Path | None, typer.Option(help="Where the private key goes; default DATA/access/keys/NAME.key.")
+    ] = None,
+    data: DataOption = DEFAULT_DATA,
+    config: ConfigOption = None,
+) -> None:
+    """Make an identity and its key pair; the private key is written to a file of mode 0600, and shown to nobody."""
+    from tidegate.access.signer import keys_folder
+
+    key = out or keys_folder(data) / f"{name}.key"
+    made = _add(name, role, person, expires, data, config, key=key)
+    print(f"{made.name}: {role}, {made.person}; public key {made.key}")
+    print(f"private key in {key}: whoever may read it signs as {made.name}")
+
+
+@identity.command("add")
+def add(
+    name: Annotated[str, typer.Argument(help="What it signs as.")],
+    public: Annotated[
+        str, typer.Option(help="Its Ed25519 public key, base64; the private one stays where it is.")
+    ],
+    role: RoleOption,
+    person: PersonOption = "",
+    expires: ExpiresOption = "",
+    data: DataOption = DEFAULT_DATA,
+    config: ConfigOption = None,
+) -> None:
+    """Know somebody whose key was made elsewhere."""
+    made = _add(name, role, person, expires, data, config, public=public)
+    print(f"{made.name}: {role}, {made.person}; public key {made.key}")
+
+
+def _add(
+    name: str, role: str, person: str, expires: str, data: Path, config: Path | None, **key: Any
+) -> Identity:
+    from tidegate.access import local
+    from tidegate.access.identity import Role
+
+    found = Role.of(role, "--role")
+    made = local.add(data, _section(config), name, found, person or name, expires=_until(expires), **key)
+    _note(data, config, "identity-add", f"{name}: {role}, {made.person}, key {made.key}")
+    return made
+
+
+@identity.command("list")
+def list_(
+    data: DataOption = DEFAULT_DATA,
+    config: ConfigOption = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Everybody who may sign, and who might once."""
+    rows = [_shown(one) for one in _known(data, config)]
+    if json:
+        _print_json(rows)
+        return
+    _table(
+        ("name", "role", "person", "state", "public key"),
+        ([str(cell) for cell in row.values()] for row in rows),
+    )
+
+
+@identity.command("show")
+def show(
+    name: Annotated[str, typer.Argument(help="Whose.")],
+    data: DataOption = DEFAULT_DATA,
+    config: ConfigOption = None,
+) -> None:
+    """One identity, with its public key. A private key is never shown."""
+    from tidegate.errors import nearest
+
+    known = _known(data, config)
+    found = known.get(name)
+    if found is None:
+        raise UserError(f"nobody is called {name!r}{nearest(name, [one.name for one in known])}")
+    for key, value in _shown(found).items():
+        print(f"{key}: {value}")
+
+
+@identity.command("revoke")
+def revoke(
+    name: Annotated[str, typer.Argument(help="Whose signature counts no more.")],
+    reason: Annotated[str, typer.Option(help="Why; goes into the audit trail.")],
+    signer: Annotated[
+        str, typer.Option("--as", help="The admin who signs it, where there are several keys.")
+    ] = "",
+    data: DataOption = DEFAULT_DATA,
+    config: ConfigOption = None,
+) -> None:
+    """From now on nothing counts that NAME signs: in the data folder's file at once, and by the log everywhere.
+
+    One that only the configuration knows is revoked by an admin's signature, through the log.
+    """
+    from tidegate.access import command, local
+    from tidegate.access.keyring import REVOKE
+    from tidegate.access.signer import find
+    from tidegate.access.verify import Denied, Verifier
+    from tidegate.errors import nearest
+    from tidegate.log.base import LogError
+
+    known, now = _known(data, config), time.time_ns()
+    found = known.get(name)
+    if found is None:
+        raise UserError(f"nobody is called {name!r}{nearest(name, [one.name for one in known])}")
+    if not reason.strip():
+        raise UserError("--reason is empty; say why")
+    signed: command.Signed | None = None
+    why = ""
+    try:
+        admin = find(data, signer)
+        signed = command.sign(
+            command.new(REVOKE, "firm", reason, admin.name, now, args={"name": name}), admin
+        )
+        Verifier(known).verify(signed, now)
+    except (UserError, Denied) as error:
+        if signer:
+            raise UserError(str(error)) from None
+        signed, why = None, str(error)
+    written = local.revoke(data, name, now)
+    told = False
+    if signed is not None:
+        try:
+            told = _publish(data, config, name, signed.encode())
+        except (UserError, LogError) as error:
+            why = str(error)
+    if not written and not told and not found.revoked:
+        raise UserError(
+            f"{name} is not revoked: it is not in {data}'s own identities, and {why or 'no log runs'}"
+        )
+    _note(data, config, REVOKE, f"{name}: {reason}", signed.encode() if signed else b"")
+    where = "in the data folder" if written else "already in the data folder" if found.revoked else ""
+    if told:
+        where += f"{' and ' if where else ''}by the log, everywhere"
+    print(f"{name} is revoked {where}")
+
+
+def _publish(data: Path, config: Path | None, name: str, signed: bytes) -> bool:
+    """Tell every receiver by the log; False where it does not run."""
+    from tidegate.access.keyring import BUCKET, PREFIX
+    from tidegate.log import embedded
+
+    section, path = _log_section(config)
+    if not section.urls and embedded.find(data) is None:
+        return False
+
+    async def put() -> None:
+        from tidegate.log.opening import log_of
+        from tidegate.model.clock import SystemClock
+
+        async with log_of(data, SOURCE, SystemClock(), section, path) as log:
+            await log.bucket(BUCKET).put(PREFIX + name, signed)
+
+    asyncio.run(put())
+    return True
+
+
+# The audit trail.
+
+
+@audit.command("verify")
+def verify(
+    file: Annotated[Path | None, typer.Option(help="An exported file: the trail must begin with it.")] = None,
+    data: DataOption = DEFAULT_DATA,
+    config: ConfigOption = None,
+) -> None:
+    """Prove the whole chain: that no record was changed, taken out, slipped in or cut off. Exit code 1 names the first
+    bad one."""
+    from tidegate.access.audit_chain import verify as prove
+    from tidegate.access.audit_files import Anchors
+
+    lines, anchors = _lines(data, config), Anchors(data).read()
+    proof = prove(lines, anchors, _known(data, config), _copy(file) if file is not None else None)
+    if proof.bad is not None:
+        print(f"tidegate: audit trail: record {proof.bad.n}: {proof.bad.why}", file=sys.stderr)
+        raise typer.Exit(BAD)
+    if proof.records and proof.records not in anchors:
+        with contextlib.suppress(OSError):
+            Anchors(data).keep(proof.records, proof.head)
+    print(
+        f"{proof.records} records, whole; {len(anchors)} of them anchored here; the last one's hash is {proof.head}"
+    )
+
+
+@audit.command("show")
+def show_audit(
+    since: Annotated[str, typer.Option(help="5m, 2h: so long ago; or a time, ISO 8601 in UTC.")] = "",
+    who: Annotated[str, typer.Option(help="Only of this one.")] = "",
+    scope: Annotated[str, typer.Option(help="Only of this scope.")] = "",
+    data: DataOption = DEFAULT_DATA,
+    config: ConfigOption = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print a JSON object a line instead of a table.")
+    ] = False,
+) -> None:
+    """What was done: when, by whom, to what, and how it went."""
+    from tidegate.cli_live import since_of
+    from tidegate.model.time import iso
+
+    begin = since_of(since)
+    rows = [
+        record
+        for record in _records(_lines(data, config))
+        if record.ts >= begin and scope in ("", record.scope) and (not who or who in record.who.split("+"))
+    ]
+    if json:
+        import msgspec
+
+        for record in rows:
+            sys.stdout.write(msgspec.json.encode(record).decode() + "\n")
+        return
+    cells = ([str(r.n), iso(r.ts)[:23], r.who, r.do, r.scope, r.outcome, r.detail, r.source] for r in rows)
+    _table(("n", "time, UTC", "who", "did", "to", "outcome", "detail", "noted by"), cells)
+
+
+@audit.command("export")
+def export(
+    file: Annotated[Path, typer.Argument(help="A new file.")],
+    data: DataOption = DEFAULT_DATA,
+    config: ConfigOption = None,
+) -> None:
+    """Write the trail to a file, a record a line, to be kept elsewhere: `audit verify --file` compares with it."""
+    lines = _lines(data, config)
+    try:
+        with file.open("xb") as out:
+            out.writelines(line + b"\n" for line in lines)
+    except FileExistsError:
+        raise UserError(f"{file} is there already; name another one") from None
+    except OSError as error:
+        raise UserError(f"{file}: cannot write: {error.strerror}") from None
+    print(f"{file}: {len(lines)} records")
+
+
+# What they share.
+
+
+def _lines(data: Path, config: Path | None) -> list[bytes]:
+    """The whole trail as it is stored, once what waits on this machine's disk is in it."""
+    from tidegate.access.audit_chain import STREAM
+    from tidegate.log.opening import log_of
+    from tidegate.model.clock import SystemClock
+
+    section, path = _log_section(config)
+
+    async def read() -> list[bytes]:
+        async with log_of(data, SOURCE, SystemClock(), section, path) as log:
+            await _drain(log, data)
+            return [entry.data async for batch in log.read(STREAM) for entry in batch]
+
+    return asyncio.run(read())
+
+
+def _records(lines: Iterable[bytes]) -> Iterable[AuditRecord]:
+    from tidegate.access.audit_chain import read
+
+    for n, line in enumerate(lines, 1):
+        try:
+            yield read(line).record
+        except ValueError as error:
+            print(f"tidegate: audit trail: record {n}: {error}", file=sys.stderr)
+
+
+def _copy(file: Path) -> list[bytes]:
+    try:
+        return file.read_bytes().splitlines()
+    except OSError as error:
+        raise UserError(f"{file}: cannot read: {error.strerror}") from None
+
+
+def _note(data: Path, config: Path | None, do: str, detail: str, signed: bytes = b"") -> None:
+    """Put an act of this command on the trail: at once where the log runs, else with the next process that it runs
+    for. It is on the disk either way."""
+    from tidegate.access.audit import leave
+    from tidegate.access.local import own_name
+    from tidegate.log import embedded
+    from tidegate.log.opening import log_of
+    from tidegate.model.clock import SystemClock
+
+    clock, who = SystemClock(), f"user:{own_name()}"
+    try:
+        leave(data, clock, SOURCE, who, do, "firm", "done", detail, signed)
+    except OSError as error:
+        raise UserError(f"{data}: done, but not on the audit trail: {error.strerror}") from None
+    section, path = _log_section(config)
+    if not section.urls and embedded.find(data) is None:
+        return
+
+    async def send() -> None:
+        async with log_of(data, SOURCE, clock, section, path) as log:
+            await _drain(log, data)
+
+    try:
+        asyncio.run(send())
+    except UserError as error:
+        print(f"tidegate: the audit trail has it later: {error}", file=sys.stderr)
+
+
+async def _drain(log: Log, data: Path) -> None:
+    """Send what waits on this machine's disk."""
+    from tidegate.access.audit import AuditTrail
+    from tidegate.model.clock import SystemClock
+
+    trail = AuditTrail(log, SystemClock(), SOURCE, data)
+    if not await trail.drained(5.0):
+        print(f"tidegate: {trail.pending} notes wait for the audit trail in {data}/run", file=sys.stderr)
+    trail.close()
+
+
+def _config(config: Path | None) -> Config | None:
+    from tidegate.config import load
+
+    return load(config) if config is not None else None
+
+
+def _section(config: Path | None) -> AccessSection:
+    from tidegate.access.identity_file import AccessSection
+
+    loaded = _config(config)
+    return loaded.access if loaded is not None else AccessSection()
+
+
+def _log_section(config: Path | None) -> tuple[Any, Path]:
+    from tidegate.log.section import LogSection
+
+    loaded = _config(config)
+    return (loaded.log if loaded is not None else LogSection()), config or Path()
+
+
+def _known(data: Path, config: Path | None) -> Identities:
+    from tidegate.access.keyring import Keyring
+
+    return Keyring(data, _section(config)).identities
+
+
+def _shown(one: Identity) -> dict[str, str]:
+    from tidegate.access.identity import Role
+    from tidegate.model.time import iso
+
+    now, state = time.time_ns(), "valid"
+    if one.revoked:
+        state = f"revoked {iso(one.revoked)[:19]}"
+    elif one.expires:
+        state = f"{'expired' if one.expires <= now else 'until'} {iso(one.expires)[:19]}"
+    elif one.not_before > now:
+        state = f"from {iso(one.not_before)[:19]}"
+    return {
+        "name": one.name, "role": Role(one.role).label, "person": one.person, "state": state, "public key": one.key,
+    }  # fmt: skip
+
+
+def _until(text: str) -> int:
+    from tidegate.model.time import duration, parse
+
+    if not text:
+        return 0
+    try:
+        return time.time_ns() + duration(text)
+    except ValueError:
+        pass
+    try:
+        return parse(text)
+    except ValueError:
+        raise UserError(f"--expires {text!r}: write 90d, or a time like 2027-01-31T18:00:00") from None
+
+
+def _table(head: Iterable[str], rows: Iterable[list[str]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*head, box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*[Text(cell, overflow="fold") for cell in row])  # no markup of what others wrote
+    console = Console()
+    console.print(table)
+
+
+def _print_json(rows: list[dict[str, str]]) -> None:
+    import msgspec
+
+    sys.stdout.write(msgspec.json.format(msgspec.json.encode(rows), indent=2).decode() + "\n")
+
+
+def register(app: typer.Typer) -> None:
+    """Put the commands on the lead one."""
+    app.add_typer(identity, name="identity")
+    app.add_typer(audit, name="audit")

@@ -59,11 +59,11 @@ class Fold:
             self.leases[key].give_back(number, self.used[key])
         return [self.report(key, 0)]
 
-    def report(self, key, wanted):
+    def report(self, key, wanted, refused=0):
         """(report, entry it speaks of)."""
         lease = self.leases[key]
         return (
-            LeaseReport(0, self.lane, *key, lease.granted, lease.returned, self.used[key], wanted),
+            LeaseReport(0, self.lane, *key, lease.granted, lease.returned, self.used[key], wanted, refused),
             self.at,
         )
 
@@ -111,7 +111,9 @@ class Alloc:
     def __init__(self, leases, limits):
         self.leases, self.pool, self.at, self.now = leases, LeasePool(LANES, PoolPolicy()), 0, 0
         self.read()
-        taken = leases.grant([], leases.last_grant)  # its epoch: what its predecessor decided stands before it
+        taken = leases.grant(
+            [], leases.last_grant
+        )  # its epoch: what its predecessor decided stands before it
         assert taken is not None
         self.last = taken
         self.pool.set_limits(limits)

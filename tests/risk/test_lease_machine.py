@@ -27,7 +27,7 @@ class LeaseMachine(RuleBasedStateMachine):
         self.stale = {n: [] for n in self.lanes}
         self.net = []
         for lane in self.lanes:
-            self.ask(lane, 1)
+            self.ask(lane, 1, 0)
         self.deliver_all()
         self.allocate()
         self.deliver_all()
@@ -43,10 +43,10 @@ class LeaseMachine(RuleBasedStateMachine):
     def release(self, lane, amount):
         self.lanes[lane].append(("release", amount))
 
-    @rule(lane=lanes, wanted=st.integers(0, 80))
-    def ask(self, lane, wanted):
+    @rule(lane=lanes, wanted=st.integers(0, 80), part=st.integers(0, 4))
+    def ask(self, lane, wanted, part):
         for key in keys_of(lane):
-            self.net.append(("report", *self.lanes[lane].truth.report(key, wanted)))
+            self.net.append(("report", *self.lanes[lane].truth.report(key, wanted, wanted * part // 4)))
 
     @rule(lane=lanes, amount=amounts, key=st.sampled_from((FIRM, DESK)))
     def offer(self, lane, amount, key):
@@ -208,7 +208,7 @@ class LeaseMachine(RuleBasedStateMachine):
                 for key in keys_of(lane):
                     lease = log.truth.leases[key]
                     wanted = missing(key) - lease.amount + log.truth.used[key] if lane == 0 else 0
-                    self.leases.report(*log.truth.report(key, max(0, wanted)))
+                    self.leases.report(*log.truth.report(key, max(0, wanted), max(0, wanted)))
             while self.net:
                 self.deliver(self.net.pop(0))
             self.allocate()
@@ -221,7 +221,9 @@ class LeaseMachine(RuleBasedStateMachine):
 
     def books_agree(self):
         for key in (FIRM, DESK):
-            amounts = {n: log.truth.leases[key].amount for n, log in self.lanes.items() if key in log.truth.leases}
+            amounts = {
+                n: log.truth.leases[key].amount for n, log in self.lanes.items() if key in log.truth.leases
+            }
             pool = self.alloc.pool.pools[key]
             assert {n: h.outstanding for n, h in pool.holdings.items()} == amounts
             assert pool.free + sum(amounts.values()) == self.limits[key]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from tidegate.model.messages import LeaseReport
@@ -31,12 +33,12 @@ class Desk:
     def amount(self, lane):
         return self.one.holdings[lane].outstanding
 
-    def says(self, lane, wanted=0, granted=None, returned=None, used=None, seq=None):
+    def says(self, lane, wanted=0, refused=0, granted=None, returned=None, used=None, seq=None):
         h = self.one.holdings[lane]
         self.seq[lane] += 1
         report = LeaseReport(
             0, lane, *KEY, h.granted if granted is None else granted, h.returned if returned is None else returned,
-            self.used[lane] if used is None else used, wanted,
+            self.used[lane] if used is None else used, wanted, refused,
         )  # fmt: skip
         self.pool.report(report, self.seq[lane] if seq is None else seq)
 
@@ -73,24 +75,24 @@ def test_lanes_that_ask_are_given_a_share_of_what_nobody_uses_and_less_as_it_dri
 
 def test_what_is_wanted_for_one_large_order_is_granted_whole_if_it_is_there():
     desk = Desk(800)
-    desk.says(0, wanted=700)
+    desk.says(0, wanted=700, refused=700)
     desk.decide()
     assert desk.amount(0) == 700
 
 
 def test_an_order_larger_than_all_that_is_left_does_not_drain_the_pool():
     desk = Desk(800)
-    desk.says(0, wanted=100_000)
+    desk.says(0, wanted=100_000, refused=100_000)
     desk.decide()
     assert desk.amount(0) == 100
 
 
 def test_an_older_report_changes_nothing_of_what_was_granted_or_returned():
     desk = Desk(800)
-    desk.says(0, wanted=300)
+    desk.says(0, wanted=300, refused=300)
     desk.decide()
     desk.says(0, wanted=0, returned=50, used=200)
-    desk.says(0, wanted=300, granted=0, returned=0, used=0, seq=1)
+    desk.says(0, wanted=300, refused=300, granted=0, returned=0, used=0, seq=1)
     assert (desk.amount(0), desk.one.free, desk.one.holdings[0].used) == (250, 550, 200)
     desk.decide()
     assert desk.amount(0) == 250, "what an older report wanted was granted long ago"
@@ -98,21 +100,21 @@ def test_an_older_report_changes_nothing_of_what_was_granted_or_returned():
 
 def test_a_want_that_crosses_its_grant_is_not_granted_twice():
     desk = Desk(800)
-    desk.says(0, wanted=200)
+    desk.says(0, wanted=200, refused=200)
     desk.decide()
-    desk.says(0, wanted=200, granted=0)  # said again, before the grant had come
+    desk.says(0, wanted=200, refused=200, granted=0)  # said again, before the grant had come
     desk.decide()
     assert desk.amount(0) == 200
 
 
 def test_a_dry_pool_recalls_from_those_who_hold_much_and_use_little():
     desk = Desk(800)
-    desk.says(1, wanted=600)
-    desk.says(2, wanted=200)
+    desk.says(1, wanted=600, refused=600)
+    desk.says(2, wanted=200, refused=200)
     desk.decide()
     desk.used[2] = 190
     desk.says(1), desk.says(2)
-    desk.says(3, wanted=150)
+    desk.says(3, wanted=150, refused=150)
     found = desk.decide()
     assert [(r.lane, r.amount) for r in found.recalls] == [(1, 150)]
     desk.carry(found)
@@ -124,27 +126,56 @@ def test_a_dry_pool_recalls_from_those_who_hold_much_and_use_little():
 def test_recalls_that_bring_nothing_come_less_and_less_often():
     desk = Desk(400)
     for lane in LANES:
-        desk.says(lane, wanted=100)
+        desk.says(lane, wanted=100, refused=100)
     desk.decide()
     for lane in LANES:
         desk.used[lane] = 100
-    desk.says(3, wanted=10)
+    desk.pool.set_limits({KEY: 300})
     times = []
-    for _ in range(2000):
+    for _ in range(3000):
         found = desk.decide(pause=SECOND // 100)
         if any(r.lane == 0 for r in found.recalls):
             times.append(desk.now)
         desk.carry(found)
-    pauses = [b - a for a, b in zip(times, times[1:], strict=False)]
+    pauses = [b - a for a, b in itertools.pairwise(times)]
     assert pauses == sorted(pauses)
     assert pauses[-1] >= PoolPolicy().longest
     assert len(times) < 20
 
 
+def test_lanes_that_would_only_like_more_do_not_take_the_last_of_each_other():
+    desk = Desk(8)
+    for lane in LANES:
+        desk.says(lane, wanted=2, refused=2)
+    desk.decide()
+    desk.used[0] = 2
+    recalls = []
+    for _ in range(50):
+        for lane in LANES:
+            desk.says(lane, wanted=int(desk.amount(lane) <= desk.used[lane]))
+        found = desk.decide()
+        recalls += found.recalls
+        desk.carry(found)
+    assert len(recalls) <= len(LANES)
+    assert min(desk.amount(lane) - desk.used[lane] for lane in LANES) >= 1
+
+
+def test_for_a_refused_order_others_go_halves():
+    desk = Desk(100)
+    desk.says(1, wanted=100, refused=100)
+    desk.decide()
+    desk.used[1] = 60
+    desk.says(1)
+    desk.says(0, wanted=35, refused=35)
+    for _ in range(6):
+        desk.carry(desk.decide())
+    assert desk.amount(0) == 35
+
+
 def test_a_lowered_limit_counts_as_lanes_return_and_is_short_where_more_is_in_use():
     desk = Desk(800)
     for lane in LANES:
-        desk.says(lane, wanted=200)
+        desk.says(lane, wanted=200, refused=200)
     desk.decide()
     for lane in LANES:
         desk.used[lane] = 150
@@ -165,7 +196,7 @@ def test_a_lowered_limit_counts_as_lanes_return_and_is_short_where_more_is_in_us
     assert desk.one.free == -100
     assert not desk.decide().grants
     desk.pool.set_limits({KEY: 900})
-    desk.says(0, wanted=50)
+    desk.says(0, wanted=50, refused=50)
     desk.decide()
     assert desk.amount(0) > 150, "raised at once"
 
@@ -178,7 +209,7 @@ def test_a_limit_that_is_lent_no_more_keeps_its_books():
     desk.says(0, wanted=200)
     assert not desk.decide().grants
     desk.pool.set_limits({KEY: 300})
-    desk.says(1, wanted=300)
+    desk.says(1, wanted=300, refused=300)
     desk.decide()
     assert desk.amount(0) + desk.amount(1) <= 300
 

@@ -97,7 +97,7 @@ class LeaseDesk:
         wishes, surplus = self._holder.look(now, self._amounts, self._reader.read())
         keys = self._holder.keys
         if wishes:
-            reports = [report(state, keys[wish.number], wish.wanted) for wish in wishes]
+            reports = [report(state, keys[wish.number], wish.wanted, wish.refused) for wish in wishes]
             self._report(reports, [wish.number for wish in wishes])
         if surplus:
             messages: list[Message] = [LeaseReturn(now, *keys[some.number], some.amount) for some in surplus]

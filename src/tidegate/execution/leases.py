@@ -59,7 +59,7 @@ def used(s: State, key: Key) -> int:
     return s.gate.use(*key) if key in s.leased else 0
 
 
-def report(s: State, key: Key, wanted: int = 0) -> LeaseReport:
+def report(s: State, key: Key, wanted: int = 0, refused: int = 0) -> LeaseReport:
     """How the lane stands with a limit."""
     lease = s.leases.get(key) or Lease()
-    return LeaseReport(s.now, s.number, *key, lease.granted, lease.returned, used(s, key), wanted)
+    return LeaseReport(s.now, s.number, *key, lease.granted, lease.returned, used(s, key), wanted, refused)

@@ -191,6 +191,37 @@ class HandOver(Message):
     target: int
 
 
+class MarketReference(Message):
+    """The market's size, sampled: a day's average volume, open interest, and the depth of bids and of asks within
+    10 basis points of the middle. Lots; −1 for what is not known."""
+
+    instrument: int
+    volume: int
+    interest: int
+    depth_bid: int
+    depth_ask: int
+
+
+class VenueEquity(Message):
+    """The equity at a venue, sampled: micro-units of the base currency, after haircuts on what it consists of.
+
+    `venue` is its number among the universe's, in the order of their first instruments.
+    """
+
+    venue: int
+    equity: int
+
+
+class Acknowledge(Message):
+    """A person has seen a strategy's repeated executions, and it may go on (control 15)."""
+
+    strategy: int
+    instrument: int
+    side: int = 0
+    """`Side`; 0 for both."""
+    by: str = ""
+
+
 class LaneEpoch(Message):
     """A new writer begins here in the lane's log: what follows from later entries, it alone sends out.
 
@@ -261,7 +292,7 @@ class SendStatus(Message):
 class LeaseReport(Message):
     """Where a lane stands with a lease: granted and returned in all, and what is used of the difference.
 
-    `wanted` is how much more it would have.
+    `wanted` is how much more it would have; `refused`, how much of that an order lacked that was refused.
     """
 
     lane: int
@@ -272,6 +303,7 @@ class LeaseReport(Message):
     returned: int
     used: int
     wanted: int = 0
+    refused: int = 0
 
 
 # To strategies and everybody who listens.

@@ -40,11 +40,11 @@ class HolderPolicy:
 
 
 class Wish(NamedTuple):
-    """What is to be told of one limit, by its number: `wanted` more, or nothing. `used` as it was looked at."""
+    """What is to be told of one limit, by its number: `wanted` more, or nothing; `refused` of it an order lacked."""
 
     number: int
     wanted: int
-    used: int
+    refused: int
 
 
 class Surplus(NamedTuple):
@@ -113,7 +113,7 @@ class LeaseHolder:
         wishes, surplus = [], []
         for n in np.flatnonzero(tell).tolist():
             self._wanted[n] = max(int(self._short[n]), int(mark[n] - left[n]), 1) if low[n] else 0
-            wishes.append(Wish(n, int(self._wanted[n]), int(used[n])))
+            wishes.append(Wish(n, int(self._wanted[n]), int(self._short[n])))
             if ask[n]:
                 self._due[n] = now + self._pause[n]
                 self._pause[n] = min(2 * int(self._pause[n]), policy.longest)

@@ -81,6 +81,8 @@ class Holding:
     used: int = 0
     wanted: int = 0
     """What it wants beyond all that was granted."""
+    refused: int = 0
+    """What of that an order lacked that was refused."""
     seq: int = 0
     """Entry of the lane's log after which it used and wanted that."""
     recall: int = 0
@@ -174,7 +176,8 @@ class LeasePool:
         """Fold a grant: it is in the allocator's log."""
         holding = self._holding(key, lane)
         if total > holding.granted:
-            holding.wanted = max(0, holding.wanted - (total - holding.granted))
+            more = total - holding.granted
+            holding.wanted, holding.refused = max(0, holding.wanted - more), max(0, holding.refused - more)
             holding.granted = total
 
     def report(self, m: LeaseReport, seq: int) -> None:
@@ -188,7 +191,8 @@ class LeasePool:
         if seq < holding.seq:
             return
         holding.seq, holding.used = seq, m.used
-        holding.wanted = max(0, m.wanted - (holding.granted - m.granted))
+        under_way = holding.granted - m.granted
+        holding.wanted, holding.refused = max(0, m.wanted - under_way), max(0, m.refused - under_way)
         if holding.recall and seq >= holding.recall:
             brought = holding.returned > holding.before
             holding.pause = (
@@ -239,42 +243,52 @@ class LeasePool:
                 found.short.append(Short(key, pool.limit, pool.used))
             self._recall(key, pool, -free, 0, now, found)
             return False
-        spare, missing = pool.spare, 0
-        # An order that fits into nothing that is left gets its lane no more than others have.
-        waiting = [
-            (need := h.wanted if h.wanted <= spare else 1, max(need, size - h.unused), lane, h)
-            for lane, h in pool.holdings.items()
-            if h.wanted > 0
-        ]
-        waiting.sort(key=lambda item: item[1:3])
-        for n, (need, wish, lane, holding) in enumerate(waiting):
+        spare, waiting = pool.spare, []
+        for lane, h in pool.holdings.items():
+            if h.wanted > 0:
+                need = h.refused if h.refused <= spare else 0  # what no recall can bring is not tried
+                waiting.append((max(need, size - h.unused, 1), need, lane, h))
+        waiting.sort(key=lambda item: item[:3])
+        lacking = missing = 0
+        for n, (wish, need, lane, holding) in enumerate(waiting):
             given = min(wish, free // (len(waiting) - n))
             free -= given
-            missing += max(0, need - given)
+            lacking += max(0, need - given)
+            missing += max(0, wish - given)
             if given > 0:
                 found.grants.append(Grant(lane, key, holding.granted + given))
         if missing:
-            self._recall(key, pool, missing, size, now, found)
+            self._recall(key, pool, missing, size, now, found, deep=lacking > 0)
         return not waiting
 
-    def _recall(self, key: Key, pool: LimitPool, need: int, keep: int, now: int, found: Decision) -> None:
-        """Ask lanes that want nothing for `need` in all: those first that have more than `keep` unused."""
+    def _recall(
+        self, key: Key, pool: LimitPool, need: int, keep: int, now: int, found: Decision, deep: bool = False
+    ) -> None:
+        """Ask lanes for `need` in all: those that have more than `keep` unused, for what they have more.
+
+        `deep`: for an order that was refused; then others go halves. So lanes that would only like to have more cannot
+        take the last of each other back and forth.
+        """
         debt = pool.free < 0
         asked = {
-            lane: h for lane, h in pool.holdings.items()
-            if h.outstanding > 0 and (debt or not h.wanted) and not h.recall and now >= h.recalled_at + h.pause
-        }  # fmt: skip
-        under_way = any(h.recall for h in pool.holdings.values())
+            lane: h
+            for lane, h in pool.holdings.items()
+            if h.outstanding > 0
+            and (debt or not h.refused)
+            and not h.recall
+            and now >= h.recalled_at + h.pause
+        }
         surplus = {lane: max(0, h.unused - keep) for lane, h in asked.items()}
         total = sum(surplus.values())
-        if total < need and under_way and not debt:
+        if total < need and not debt and any(h.recall for h in pool.holdings.values()):
             return  # what has been asked for may be enough
         for lane, holding in asked.items():
+            amount = surplus[lane]
             if total >= need:
                 amount = -(-need * surplus[lane] // total)
             elif debt:
                 amount = need  # what it uses may have become less since it spoke
-            else:
-                amount = max(surplus[lane], holding.unused // 2, 1)
+            elif deep:
+                amount = max(amount, -(-holding.unused // 2))
             if amount > 0:
                 found.recalls.append(Recall(lane, key, amount))

@@ -14,6 +14,7 @@ from tidegate.execution.writer import Writer
 from tidegate.log.base import Entry
 from tidegate.model.order import OrdStatus
 from tidegate.model.wire import Unreadable
+from tidegate.risk.leases import Lease
 from tidegate.risk.ledger import Ledger
 from tidegate.sim.faults.exchange import DEPOSIT, Truth
 from tidegate.sim.faults.plant import ACCOUNTS
@@ -29,6 +30,7 @@ def audit(system: System, watch: Watch) -> Iterator[str]:
     for w in watch.lanes.values():
         yield from _lane(system, w)
         yield from _venue(system, w)
+    yield from _leases(system, watch)
     yield from _holdings(system, watch)
     yield from _strategies(system, watch)
 
@@ -118,6 +120,23 @@ def _order(w: LaneWatch, key: int, truth: Truth) -> Iterator[str]:
             f"order {key} is {ours.status.name}, {ours.cum_qty} filled here; {truth.status.name}, {truth.cum} "
             f"filled at the venue"
         )
+
+
+def _leases(system: System, watch: Watch) -> Iterator[str]:
+    """What is lent and what is free is the limit, by the books of the one who lends and of the lanes."""
+    if not system.plant.shared:
+        return
+    lenders = system.lenders()
+    if len(lenders) != 1:
+        yield f"{len(lenders)} lend limits"
+        return
+    assert lenders[0].allocator is not None
+    for key, pool in lenders[0].allocator.pool.pools.items():
+        held = {n: w.lane.state.leases.get(key) or Lease() for n, w in watch.lanes.items()}
+        if any(pool.holdings[n].outstanding != lease.amount for n, lease in held.items()):
+            yield f"lanes hold {held} of {key}, and their lender believes {pool.holdings}"
+        if pool.free + sum(lease.amount for lease in held.values()) != pool.limit or pool.free < 0:
+            yield f"{pool.free} of {key} are free and {held} lent, which is not {pool.limit}"
 
 
 def _holdings(system: System, watch: Watch) -> Iterator[str]:

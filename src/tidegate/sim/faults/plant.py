@@ -16,6 +16,7 @@ from tidegate.execution.state import Settings
 from tidegate.model.instrument import Instrument, InstrumentKind, Universe
 from tidegate.model.time import SECOND
 from tidegate.risk.gate import Gate
+from tidegate.risk.leases import lanes_of
 from tidegate.risk.ledger import Ledger
 from tidegate.risk.limits import Limit, Limits, unlimited
 from tidegate.risk.scopes import Account, ScopeTable, StrategyScope
@@ -26,6 +27,8 @@ PRICES = (20_000, 5_000)
 """Where the instruments' touch begins, ticks."""
 POSITION = 60
 """Lots an account may hold of an instrument, long or short."""
+FIRM_POSITION, FIRM_ORDERS = 80, 14
+"""The same of both accounts together, which may lie on two lanes; and open orders of all."""
 STRATEGIES = (("quoter", 0), ("taker", 1), ("mixer", 0))
 """Name and account of each; the lane is the account's, as far as there are lanes."""
 
@@ -67,6 +70,11 @@ class Plant:
         """Name and account of each strategy."""
         return STRATEGIES[: self.strategies]
 
+    @property
+    def lenders(self) -> tuple[str, ...]:
+        """The processes that lend limits, where lanes share any."""
+        return ("risk-a", "risk-b") if self.lanes > 1 else ()
+
     def lane_of(self, account: int) -> int:
         return account % self.lanes
 
@@ -75,8 +83,14 @@ class Plant:
         limits = unlimited()
         lots = Limit(universe()[0].qty(POSITION))
         accounts = {"*": msgspec.structs.replace(limits.accounts["*"], position=lots)}
-        firm = msgspec.structs.replace(limits.firm, open_orders=Limit(40))
+        most = Limit(universe()[0].qty(FIRM_POSITION))
+        firm = msgspec.structs.replace(limits.firm, open_orders=Limit(FIRM_ORDERS), position=most)
         return msgspec.structs.replace(limits, accounts=accounts, firm=firm)
+
+    @cached_property
+    def shared(self) -> dict[int, tuple[int, ...]]:
+        """The scopes over several lanes."""
+        return lanes_of(self.scopes, self.lane_of)
 
     def gate(self) -> Gate:
         """A fresh gate."""
@@ -87,9 +101,9 @@ class Plant:
         settings = Settings(ack_timeout=SECOND, history=512)
 
         def make(number: int) -> Lane:
-            return Lane(number, self.universe, self.gate(), Ledger(self.universe), settings)
+            return Lane(number, self.universe, self.gate(), Ledger(self.universe), settings, self.shared)
 
         def restore(data: bytes) -> Lane:
-            return Lane.restore(data, self.universe, self.gate(), Ledger(self.universe))
+            return Lane.restore(data, self.universe, self.gate(), Ledger(self.universe), self.shared)
 
         return LaneKind(hashlib.sha256(b"plant").hexdigest()[:32], make, restore)

@@ -86,7 +86,7 @@ class _Run:
         self.loop = asyncio.get_running_loop()
         self.system = System(self.outcome.seed, self.plant)
         system = self.system
-        self.watch = Watch(system.server, system.exchange, self.plant.kind, self.plant.lanes, self.loop.time)
+        self.watch = Watch(system.server, system.exchange, self.plant, self.loop.time)
         system.server.on_send = self.watch.sent
         system.wire.on_placed = self.watch.placed
         self.injector = Injector(system, self.outcome.seed)
@@ -179,7 +179,7 @@ class _Run:
             "steps": steps,
         }
         outcome.counts = {
-            **watch.counts, **system.counts, **system.server.counts, **system.wire.counts,
+            **watch.counts, **watch.leases.counts, **system.counts, **system.server.counts, **system.wire.counts,
             **{f"fault: {name}": n for name, n in self.injector.counts.items()}, **more,
         }  # fmt: skip
         text = repr((steps, sorted(outcome.counts.items()), outcome.violations, outcome.recoveries))

@@ -41,6 +41,7 @@ def draw(seed: int, seconds: float, plant: Plant) -> list[Fault]:
     gap = rng.choice((3.0, 8.0, 16.0))
     roles = ["feed", "oms-a", "oms-b", *(f"gw-{name}" for name in ACCOUNTS)]
     roles += [f"s-{name}" for name, _ in plant.traders]
+    roles += plant.lenders
     found: list[Fault] = []
     at = 5.0
     while True:

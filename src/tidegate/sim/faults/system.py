@@ -20,6 +20,7 @@ from tidegate.log.streams import declared
 from tidegate.model.clock import Clock
 from tidegate.sim.faults.exchange import Exchange
 from tidegate.sim.faults.feed import TouchFeed
+from tidegate.sim.faults.lender import Lender
 from tidegate.sim.faults.plant import ACCOUNTS, PRICES, VENUE, Plant
 from tidegate.sim.faults.sim_log import SimLog, SimServer
 from tidegate.sim.faults.traders import Trader
@@ -95,6 +96,8 @@ class System:
         self.add("feed", self._feed)
         for name in ("oms-a", "oms-b"):
             self.add(name, self._oms(name))
+        for name in self.plant.lenders:
+            self.add(name, self._lender(name))
         for number, _ in enumerate(ACCOUNTS):
             self.add(f"gw-{ACCOUNTS[number]}", self._gateway(number))
         for number, (name, _) in enumerate(self.plant.traders):
@@ -124,6 +127,12 @@ class System:
                 check=NOBODY, note=lambda *_: None, sample=5.0,
                 settings=WriterSettings(tick=0.2, snapshot_entries=200),
             )  # fmt: skip
+
+        return make
+
+    def _lender(self, name: str) -> Maker:
+        def make(process: VirtualProcess, log: SimLog, clock: Clock) -> Service:
+            return Lender(name, self.plant, log, clock)
 
         return make
 
@@ -253,6 +262,11 @@ class System:
 
     # How it stands.
 
+    def lenders(self) -> list[Lender]:
+        """Who lends limits."""
+        found = [role.service for role in self.roles.values() if isinstance(role.service, Lender)]
+        return [lender for lender in found if lender.acting]
+
     def trading(self) -> str:
         """Empty where every strategy can trade; else what is missing."""
         written = {
@@ -267,6 +281,8 @@ class System:
         for lane in range(self.plant.lanes):
             if lane not in written:
                 return f"lane {lane} has no writer"
+        if self.plant.lenders and not self.lenders():
+            return "nobody lends limits"
         for role in self.roles.values():
             if not role.wanted or isinstance(role.service, OmsService) or role.name.startswith("oms"):
                 continue

@@ -14,17 +14,18 @@ import msgspec
 
 from tidegate.execution import invariants
 from tidegate.execution.core import Lane
-from tidegate.execution.lane_log import DeadLetter, LaneKind, fold
+from tidegate.execution.lane_log import DeadLetter, fold
 from tidegate.execution.state import LaneBroken
 from tidegate.execution.writer import Request
 from tidegate.log.base import Entry
 from tidegate.log.memory import MemoryServer
-from tidegate.model.messages import LaneEpoch, Message, OrderEvent, SendNew
+from tidegate.model.messages import LaneEpoch, LeaseReport, Message, OrderEvent, SendNew
 from tidegate.model.order import ExecType, OrdStatus
 from tidegate.model.wire import Unreadable, decode
 from tidegate.risk.reasons import Reason
 from tidegate.sim.faults.exchange import Exchange
-from tidegate.sim.faults.plant import ACCOUNTS, POSITION
+from tidegate.sim.faults.lease_watch import LeaseWatch
+from tidegate.sim.faults.plant import ACCOUNTS, POSITION, Plant
 
 KEPT = 4000
 """Entries of a lane whose requests may still be sent: a zombie's are not older."""
@@ -61,12 +62,14 @@ class Watch:
     """Watches all lanes; `failed` is set with the first thing that does not hold, which `violations` names."""
 
     def __init__(
-        self, server: MemoryServer, exchange: Exchange, kind: LaneKind, lanes: int, now: Callable[[], float]
+        self, server: MemoryServer, exchange: Exchange, plant: Plant, now: Callable[[], float]
     ) -> None:
         self.violations: list[str] = []
         self.failed = asyncio.Event()
         self.counts: Counter[str] = Counter()
-        self.lanes = {n: LaneWatch(n, kind.make(n)) for n in range(lanes)}
+        self.lanes = {n: LaneWatch(n, plant.kind.make(n)) for n in range(plant.lanes)}
+        lanes = {n: w.lane for n, w in self.lanes.items()}
+        self.leases = LeaseWatch(plant, lanes, exchange.excused, self.fail)
         self._server, self._exchange, self._now = server, exchange, now
         server.appended.append(self._appended)
 
@@ -88,6 +91,8 @@ class Watch:
         elif stream == "DEAD":
             letter = msgspec.msgpack.decode(entry.data, type=DeadLetter)
             self.lanes[int(letter.stream.partition("_")[2])].buried.add(letter.seq)
+        elif stream == "LEASES":
+            self.leases.entry(entry)
         else:
             self.counts[entry.subject] += 1
 
@@ -112,7 +117,7 @@ class Watch:
                 if type(out) is OrderEvent:
                     w.untold.append((entry.seq, out))
                     self._event(w, out)
-                else:
+                elif type(out) is not LeaseReport:
                     requests.append(out)  # type: ignore[arg-type]
                     if type(out) is SendNew:
                         w.intents[out.cl_ord_id] = out
@@ -125,6 +130,7 @@ class Watch:
             invariants.check(w.lane.state)
         except LaneBroken as error:
             self.fail(f"lane {w.number} after entry {entry.seq}: {error}")
+        self.leases.lane(w.number)
 
     def _event(self, w: LaneWatch, event: OrderEvent) -> None:
         """Fold events as a listener would."""

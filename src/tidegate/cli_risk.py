@@ -1,0 +1,320 @@
+"""`tidegate exposure` and `tidegate limits`: how every scope stands, and limits that change while the firm trades."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from tidegate.cli_live import NOT_WELL, DataOption, _folder
+from tidegate.errors import UserError
+
+if TYPE_CHECKING:
+    from tidegate.log.base import Log
+    from tidegate.risk.limits import Limits
+
+DEFAULT_DATA = Path("runs/live")
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", help="The system's TOML file: needed where the log is elsewhere.")
+]
+T = TypeVar("T")
+SILENT = "no risk service answers; is `tidegate up` running, with the role risk?"
+
+limits = typer.Typer(no_args_is_help=True, help="Show, compare and change the limits in force.")
+
+
+def exposure(
+    scope: Annotated[str, typer.Argument(help="firm, desk:NAME, account:NAME, strategy:NAME …; all.")] = "",
+    data: DataOption = DEFAULT_DATA,
+    config: ConfigOption = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+) -> None:
+    """Show what every scope uses of its limits, and its state; of one scope also what it holds.
+
+    Exit code 1 when no risk service answers: what it said last is shown, with its age.
+    """
+    import msgspec
+    from rich.console import Console
+
+    from tidegate.ops.risk_view import screen
+    from tidegate.risk.figures import Report
+
+    _folder(data)
+    answer, fresh = asyncio.run(_with_log(data, config, lambda log: _ask_exposure(log, scope)))
+    if not answer:
+        raise UserError(SILENT)
+    report = msgspec.json.decode(answer, type=Report)
+    if scope and not fresh:
+        report = msgspec.structs.replace(report, scopes=[s for s in report.scopes if s.scope == scope])
+    if not report.scopes:
+        raise UserError(f"there is no scope {scope!r}; `tidegate exposure` shows all")
+    if json:
+        sys.stdout.write(msgspec.json.format(msgspec.json.encode(report), indent=2).decode() + "\n")
+    else:
+        console = Console()
+        console.print(screen(report, f"risk on {data}", console.width))
+    if not fresh:
+        print(f"tidegate: {SILENT} This is what it said last", file=sys.stderr)
+        raise typer.Exit(NOT_WELL)
+
+
+async def _ask_exposure(log: Log, scope: str) -> tuple[bytes, bool]:
+    from tidegate.log.base import LogDown
+    from tidegate.risk.service import KEPT
+
+    try:
+        return await log.request("risk.query", scope.encode(), timeout=5.0), True
+    except LogDown:
+        entry = await log.bucket("STATE").get(KEPT)
+        return (entry.value or b"") if entry else b"", False
+
+
+@limits.command("show")
+def show(data: DataOption = DEFAULT_DATA, config: ConfigOption = None) -> None:
+    """Print the limits in force as TOML would have them, with their version, and those that are to come."""
+    from tidegate.model.time import iso
+    from tidegate.risk.limits import Limits
+
+    said = _show(data, config)
+    for document in [said["now"], *said["later"]]:
+        by = " and ".join(document["by"]) or "the configuration's file"
+        when = f", from {iso(document['effective'])} on" if document in said["later"] else ""
+        print(f"# version {document['version']}, by {by}: {document['reason']}{when}")
+        _print_toml(Limits.from_json(document["limits"].encode()))
+
+
+@limits.command("diff")
+def diff(
+    change: Annotated[list[str], typer.Argument(help="A TOML file, or SCOPE.FIELD=VALUE …")],
+    data: DataOption = DEFAULT_DATA,
+    config: ConfigOption = None,
+) -> None:
+    """Show what a file, or single limits, would change. Nothing is changed."""
+    now, wanted, _ = _wanted(change, data, config)
+    for line in _lines(now, wanted):
+        print(line)
+
+
+@limits.command("set")
+def set_(
+    change: Annotated[list[str], typer.Argument(help="A TOML file, or SCOPE.FIELD=VALUE …")],
+    reason: Annotated[str, typer.Option(help="Why; goes into the audit trail.")],
+    effective: Annotated[str, typer.Option(help="From when on: 10m, or a time, ISO 8601 in UTC.")] = "now",
+    signer: Annotated[str, typer.Option("--as", help="Who signs, where there are several keys.")] = "",
+    second: Annotated[
+        str, typer.Option("--and", help="Who signs too, whose key is here: more than twice.")
+    ] = "",
+    out: Annotated[
+        Path | None, typer.Option(help="Write the signed command here instead: for a second person to sign.")
+    ] = None,
+    data: DataOption = DEFAULT_DATA,
+    config: ConfigOption = None,
+) -> None:
+    """Change limits, by a signed command with a version: all lanes have them, and keep them over a restart.
+
+    Where one becomes more than twice what it was, or unlimited, two people sign: with --and, or with --out and
+    `tidegate limits approve FILE`. A limit below what is used now leaves its scope only reducing. Exit code 1: refused.
+    """
+    import time
+
+    from tidegate.access import command
+    from tidegate.access.signer import find
+
+    now, wanted, version = _wanted(change, data, config)
+    for line in _lines(now, wanted):
+        print(line)
+    at, first = time.time_ns(), find(data, signer)
+    args = {
+        "version": str(version + 1),
+        "limits": wanted.to_json().decode(),
+        "effective": str(_when(effective, at)),
+    }
+    life = command.APPROVAL_LIFE if out is not None or second else command.LIFE
+    made = command.sign(command.new("limits", "firm", reason, first.name, at, life, args), first)
+    if second:
+        made = command.approve(made, find(data, second))
+    if out is not None:
+        out.write_bytes(made.encode())
+        print(
+            f"{out}: signed by {first.name}; `tidegate limits approve {out}` within {life / 6e10:g} minutes"
+        )
+        return
+    _send(made.encode(), data, config)
+
+
+@limits.command("approve")
+def approve(
+    file: Annotated[Path, typer.Argument(help="What `limits set --out` wrote.")],
+    signer: Annotated[str, typer.Option("--as", help="Who signs, where there are several keys.")] = "",
+    data: DataOption = DEFAULT_DATA,
+    config: ConfigOption = None,
+) -> None:
+    """Sign another's change of limits, after seeing it, and have it done."""
+    from tidegate.access import command
+    from tidegate.access.signer import find
+    from tidegate.risk.limits import Limits
+
+    try:
+        signed = command.Signed.decode(file.read_bytes())
+        asked = signed.command
+    except (OSError, ValueError) as error:
+        raise UserError(f"{file}: {error}") from None
+    if asked.do != "limits":
+        raise UserError(f"{file}: it is a command to {asked.do}, not to change limits")
+    said = _show(data, config)
+    print(f"{asked.by} asks, because: {asked.reason}")
+    for line in _lines(
+        Limits.from_json(said["now"]["limits"].encode()), Limits.from_json(asked.args["limits"].encode())
+    ):
+        print(line)
+    _send(command.approve(signed, find(data, signer)).encode(), data, config)
+
+
+# What they share.
+
+
+async def _with_log(data: Path, config: Path | None, work: Callable[[Log], Awaitable[T]]) -> T:
+    """Do something with a client of the system's log."""
+    from tidegate.config import load
+    from tidegate.log import embedded
+    from tidegate.log.nats import connect
+    from tidegate.log.streams import declared
+    from tidegate.model.clock import SystemClock
+    from tidegate.roles import open_log
+    from tidegate.world import World
+
+    clock = SystemClock()
+    if config is not None and load(config).log.url:
+        log = await open_log(World.load(config), data, "command", clock)
+    else:
+        running = embedded.find(data)
+        if running is None:
+            raise UserError(
+                f"no log's server runs on {data}; start a system with `tidegate up`, or say --config"
+            )
+        what = declared(1, running.durability)._replace(streams=())  # a reader makes no streams
+        log = await connect(
+            running.url, name="command", declared=what, user=running.user, password=running.password, clock=clock
+        )  # fmt: skip
+    try:
+        return await work(log)
+    finally:
+        await log.close()
+
+
+def _ask(request: bytes, data: Path, config: Path | None) -> dict[str, Any]:
+    """What the risk service says to a request on `risk.limits`."""
+    import msgspec
+
+    from tidegate.log.base import LogDown
+
+    async def ask(log: Log) -> bytes:
+        try:
+            return await log.request("risk.limits", request, timeout=10.0)
+        except LogDown:
+            raise UserError(SILENT) from None
+
+    answer: dict[str, Any] = msgspec.json.decode(asyncio.run(_with_log(data, config, ask)))
+    return answer
+
+
+def _show(data: Path, config: Path | None) -> dict[str, Any]:
+    _folder(data)
+    return _ask(b'{"do":"show"}', data, config)
+
+
+def _send(signed: bytes, data: Path, config: Path | None) -> None:
+    answer = _ask(signed, data, config)
+    if not answer["ok"]:
+        print(f"tidegate: refused: {answer['text']}", file=sys.stderr)
+        raise typer.Exit(NOT_WELL)
+    print(answer["text"])
+
+
+def _wanted(change: list[str], data: Path, config: Path | None) -> tuple[Limits, Limits, int]:
+    """The limits in force, what they are to be, and the last version."""
+    import tomllib
+
+    from tidegate.risk.limit_changes import edit
+    from tidegate.risk.limits import Limits
+
+    said = _show(data, config)
+    now = Limits.from_json(said["now"]["limits"].encode())
+    if len(change) == 1 and "=" not in change[0]:
+        path = Path(change[0])
+        try:
+            table = tomllib.loads(path.read_text())
+        except OSError as error:
+            raise UserError(f"{path}: {error.strerror}; write a TOML file, or SCOPE.FIELD=VALUE") from None
+        except tomllib.TOMLDecodeError as error:
+            raise UserError(f"{path}: not valid TOML: {error}") from None
+        return now, Limits.load(table.get("risk", table), f"{path}: risk"), int(said["version"])
+    wanted = now
+    for text in change:
+        wanted = edit(wanted, text)
+    return now, wanted, int(said["version"])
+
+
+def _lines(before: Limits, after: Limits) -> list[str]:
+    """What differs, as it is written."""
+    import msgspec
+
+    was, now = (_flat(msgspec.json.decode(limits.to_json())) for limits in (before, after))
+    lines = [
+        f"{key}: {was.get(key, 'not set')} → {now.get(key, 'taken out')}"
+        for key in sorted({*was, *now})
+        if was.get(key) != now.get(key)
+    ]
+    return lines or ["nothing differs"]
+
+
+def _flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in table.items():
+        found |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return found
+
+
+def _print_toml(limits: Limits) -> None:
+    import msgspec
+
+    tables: dict[str, list[str]] = {}
+    for key, value in _flat(msgspec.json.decode(limits.to_json())).items():
+        place, _, field = key.rpartition(".")
+        tables.setdefault(place, []).append(f"{field} = {msgspec.json.encode(value).decode()}")
+    for place, lines in tables.items():
+        level, _, rest = place.partition(".")
+        name, _, instrument = (
+            rest.partition(".instruments.") if level != "firm" else ("", "", rest.partition(".")[2])
+        )
+        parts = [
+            level,
+            *([f'"{name}"'] if name else []),
+            *(["instruments", f'"{instrument}"'] if instrument else []),
+        ]
+        print(f"[risk.{'.'.join(parts)}]", *lines, "", sep="\n")
+
+
+def _when(text: str, now: int) -> int:
+    from tidegate.model.time import duration, parse
+
+    if text == "now":
+        return 0
+    try:
+        return now + duration(text)
+    except ValueError:
+        pass
+    try:
+        return parse(text)
+    except ValueError:
+        raise UserError(f"--effective {text!r}: write now, 10m, or a time like 2024-08-08T23:55:00") from None
+
+
+def register(app: typer.Typer) -> None:
+    """Put the commands on the lead one."""
+    app.command("exposure")(exposure)
+    app.add_typer(limits, name="limits")

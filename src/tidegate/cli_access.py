@@ -1,9 +1,8 @@
-"""`tidegate identity` and `tidegate audit`: who may do what, and what was done."""
+"""`tidegate identity`: who may do what."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import sys
 import time
 from collections.abc import Iterable
@@ -16,14 +15,12 @@ from tidegate.cli_live import DEFAULT_DATA, DataOption
 from tidegate.errors import UserError
 
 if TYPE_CHECKING:
-    from tidegate.access.audit_chain import AuditRecord
     from tidegate.access.identity import Identities, Identity
     from tidegate.access.identity_file import AccessSection
     from tidegate.config import Config
     from tidegate.log.base import Log
 
 identity = typer.Typer(no_args_is_help=True, help="Who may do what: identities, their roles and keys.")
-audit = typer.Typer(no_args_is_help=True, help="What was done, by whom: the hash-chained audit trail.")
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", help="The system's TOML file: its own identities, a log elsewhere.")
 ]
@@ -32,7 +29,6 @@ PersonOption = Annotated[
     str, typer.Option(help="Who it is; by default the name. Two names of one person are one.")
 ]
 ExpiresOption = Annotated[str, typer.Option(help="Until when: 90d, or a time, ISO 8601 in UTC; for ever.")]
-BAD = 1
 SOURCE = "command"
 
 
@@ -96,11 +92,11 @@ def list_(
     json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Everybody who may sign, and who might once."""
-    rows = [_shown(one) for one in _known(data, config)]
+    rows = [_shown(one) for one in known_of(data, config)]
     if json:
         _print_json(rows)
         return
-    _table(
+    print_table(
         ("name", "role", "person", "state", "public key"),
         ([str(cell) for cell in row.values()] for row in rows),
     )
@@ -115,7 +111,7 @@ def show(
     """One identity, with its public key. A private key is never shown."""
     from tidegate.errors import nearest
 
-    known = _known(data, config)
+    known = known_of(data, config)
     found = known.get(name)
     if found is None:
         raise UserError(f"nobody is called {name!r}{nearest(name, [one.name for one in known])}")
@@ -144,7 +140,7 @@ def revoke(
     from tidegate.errors import nearest
     from tidegate.log.base import LogError
 
-    known, now = _known(data, config), time.time_ns()
+    known, now = known_of(data, config), time.time_ns()
     found = known.get(name)
     if found is None:
         raise UserError(f"nobody is called {name!r}{nearest(name, [one.name for one in known])}")
@@ -185,7 +181,7 @@ def _publish(data: Path, config: Path | None, name: str, signed: bytes) -> bool:
     from tidegate.access.keyring import BUCKET, PREFIX
     from tidegate.log import embedded
 
-    section, path = _log_section(config)
+    section, path = log_section_of(config)
     if not section.urls and embedded.find(data) is None:
         return False
 
@@ -200,116 +196,7 @@ def _publish(data: Path, config: Path | None, name: str, signed: bytes) -> bool:
     return True
 
 
-# The audit trail.
-
-
-@audit.command("verify")
-def verify(
-    file: Annotated[Path | None, typer.Option(help="An exported file: the trail must begin with it.")] = None,
-    data: DataOption = DEFAULT_DATA,
-    config: ConfigOption = None,
-) -> None:
-    """Prove the whole chain: that no record was changed, taken out, slipped in or cut off. Exit code 1 names the first
-    bad one."""
-    from tidegate.access.audit_chain import verify as prove
-    from tidegate.access.audit_files import Anchors
-
-    lines, anchors = _lines(data, config), Anchors(data).read()
-    proof = prove(lines, anchors, _known(data, config), _copy(file) if file is not None else None)
-    if proof.bad is not None:
-        print(f"tidegate: audit trail: record {proof.bad.n}: {proof.bad.why}", file=sys.stderr)
-        raise typer.Exit(BAD)
-    if proof.records and proof.records not in anchors:
-        with contextlib.suppress(OSError):
-            Anchors(data).keep(proof.records, proof.head)
-    print(
-        f"{proof.records} records, whole; {len(anchors)} of them anchored here; the last one's hash is {proof.head}"
-    )
-
-
-@audit.command("show")
-def show_audit(
-    since: Annotated[str, typer.Option(help="5m, 2h: so long ago; or a time, ISO 8601 in UTC.")] = "",
-    who: Annotated[str, typer.Option(help="Only of this one.")] = "",
-    scope: Annotated[str, typer.Option(help="Only of this scope.")] = "",
-    data: DataOption = DEFAULT_DATA,
-    config: ConfigOption = None,
-    json: Annotated[
-        bool, typer.Option("--json", help="Print a JSON object a line instead of a table.")
-    ] = False,
-) -> None:
-    """What was done: when, by whom, to what, and how it went."""
-    from tidegate.cli_live import since_of
-    from tidegate.model.time import iso
-
-    begin = since_of(since)
-    rows = [
-        record
-        for record in _records(_lines(data, config))
-        if record.ts >= begin and scope in ("", record.scope) and (not who or who in record.who.split("+"))
-    ]
-    if json:
-        import msgspec
-
-        for record in rows:
-            sys.stdout.write(msgspec.json.encode(record).decode() + "\n")
-        return
-    cells = ([str(r.n), iso(r.ts)[:23], r.who, r.do, r.scope, r.outcome, r.detail, r.source] for r in rows)
-    _table(("n", "time, UTC", "who", "did", "to", "outcome", "detail", "noted by"), cells)
-
-
-@audit.command("export")
-def export(
-    file: Annotated[Path, typer.Argument(help="A new file.")],
-    data: DataOption = DEFAULT_DATA,
-    config: ConfigOption = None,
-) -> None:
-    """Write the trail to a file, a record a line, to be kept elsewhere: `audit verify --file` compares with it."""
-    lines = _lines(data, config)
-    try:
-        with file.open("xb") as out:
-            out.writelines(line + b"\n" for line in lines)
-    except FileExistsError:
-        raise UserError(f"{file} is there already; name another one") from None
-    except OSError as error:
-        raise UserError(f"{file}: cannot write: {error.strerror}") from None
-    print(f"{file}: {len(lines)} records")
-
-
 # What they share.
-
-
-def _lines(data: Path, config: Path | None) -> list[bytes]:
-    """The whole trail as it is stored, once what waits on this machine's disk is in it."""
-    from tidegate.access.audit_chain import STREAM
-    from tidegate.log.opening import log_of
-    from tidegate.model.clock import SystemClock
-
-    section, path = _log_section(config)
-
-    async def read() -> list[bytes]:
-        async with log_of(data, SOURCE, SystemClock(), section, path) as log:
-            await _drain(log, data)
-            return [entry.data async for batch in log.read(STREAM) for entry in batch]
-
-    return asyncio.run(read())
-
-
-def _records(lines: Iterable[bytes]) -> Iterable[AuditRecord]:
-    from tidegate.access.audit_chain import read
-
-    for n, line in enumerate(lines, 1):
-        try:
-            yield read(line).record
-        except ValueError as error:
-            print(f"tidegate: audit trail: record {n}: {error}", file=sys.stderr)
-
-
-def _copy(file: Path) -> list[bytes]:
-    try:
-        return file.read_bytes().splitlines()
-    except OSError as error:
-        raise UserError(f"{file}: cannot read: {error.strerror}") from None
 
 
 def _note(data: Path, config: Path | None, do: str, detail: str, signed: bytes = b"") -> None:
@@ -326,13 +213,13 @@ def _note(data: Path, config: Path | None, do: str, detail: str, signed: bytes =
         leave(data, clock, SOURCE, who, do, "firm", "done", detail, signed)
     except OSError as error:
         raise UserError(f"{data}: done, but not on the audit trail: {error.strerror}") from None
-    section, path = _log_section(config)
+    section, path = log_section_of(config)
     if not section.urls and embedded.find(data) is None:
         return
 
     async def send() -> None:
         async with log_of(data, SOURCE, clock, section, path) as log:
-            await _drain(log, data)
+            await send_waiting(log, data)
 
     try:
         asyncio.run(send())
@@ -340,7 +227,7 @@ def _note(data: Path, config: Path | None, do: str, detail: str, signed: bytes =
         print(f"tidegate: the audit trail has it later: {error}", file=sys.stderr)
 
 
-async def _drain(log: Log, data: Path) -> None:
+async def send_waiting(log: Log, data: Path) -> None:
     """Send what waits on this machine's disk."""
     from tidegate.access.audit import AuditTrail
     from tidegate.model.clock import SystemClock
@@ -364,14 +251,14 @@ def _section(config: Path | None) -> AccessSection:
     return loaded.access if loaded is not None else AccessSection()
 
 
-def _log_section(config: Path | None) -> tuple[Any, Path]:
+def log_section_of(config: Path | None) -> tuple[Any, Path]:
     from tidegate.log.section import LogSection
 
     loaded = _config(config)
     return (loaded.log if loaded is not None else LogSection()), config or Path()
 
 
-def _known(data: Path, config: Path | None) -> Identities:
+def known_of(data: Path, config: Path | None) -> Identities:
     from tidegate.access.keyring import Keyring
 
     return Keyring(data, _section(config)).identities
@@ -408,7 +295,7 @@ def _until(text: str) -> int:
         raise UserError(f"--expires {text!r}: write 90d, or a time like 2027-01-31T18:00:00") from None
 
 
-def _table(head: Iterable[str], rows: Iterable[list[str]]) -> None:
+def print_table(head: Iterable[str], rows: Iterable[list[str]]) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -428,5 +315,7 @@ def _print_json(rows: list[dict[str, str]]) -> None:
 
 def register(app: typer.Typer) -> None:
     """Put the commands on the lead one."""
+    from tidegate import cli_audit
+
     app.add_typer(identity, name="identity")
-    app.add_typer(audit, name="audit")
+    app.add_typer(cli_audit.audit, name="audit")

@@ -1,4 +1,4 @@
-"""Nothing secret in a log: known values, telling keys, and passwords in addresses are blotted out."""
+"""Nothing secret in a log: known values, telling keys, private keys and passwords in addresses are blotted out."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from typing import Any
 
 import msgspec
 
+from tidegate.access.signer import PREFIX
+
 BLOT = "[secret]"
 _KEY = re.compile(
-    r"secret|passw|token|api_?key|apikey|signature|private|credential|listen_?key", re.IGNORECASE
+    r"secret|passw|token|api_?key|apikey|signature|signing_?key|private|credential|listen_?key", re.IGNORECASE
 )
 _ADDRESS = re.compile(rb"(://)[^/\s\"@]+@")
 _QUERY = re.compile(rb"((?:signature|apiKey|api_key|listenKey|token|secret)=)[^&\s\"\\]+", re.IGNORECASE)
+_SIGNING_KEY = re.compile(PREFIX.encode() + rb"[A-Za-z0-9+/=]+")
 _SHORTEST = 6
 """A known value shorter than this is left alone: it would blot out ordinary words."""
 
@@ -42,6 +45,8 @@ class Redactor:
         """An encoded line without known secrets, passwords in addresses and signatures in queries."""
         if self._known is not None:
             line = self._known.sub(BLOT.encode(), line)
+        if PREFIX.encode() in line:
+            line = _SIGNING_KEY.sub(BLOT.encode(), line)
         if b"://" in line:
             line = _ADDRESS.sub(rb"\1" + BLOT.encode() + b"@", line)
         if b"=" in line:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import tidegate
-from tidegate import cli_access, cli_backtest, cli_data, cli_live, cli_risk
+from tidegate import cli_access, cli_backtest, cli_data, cli_deploy, cli_live, cli_risk
 from tidegate.errors import UserError
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ app.command("backtest")(cli_backtest.backtest)
 cli_live.register(app)
 cli_risk.register(app)
 cli_access.register(app)
+cli_deploy.register(app)
 
 
 def _version(wanted: bool) -> None:

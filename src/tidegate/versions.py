@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import tomllib
+from decimal import Decimal
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -14,6 +15,7 @@ from tidegate import config as configuration
 from tidegate.config import Config, check_keys, strategy_class
 from tidegate.errors import UserError
 from tidegate.ops.folder import replace
+from tidegate.risk.scopes import ScopeTable
 from tidegate.strategy.deploy.version import Version, WatchRules
 
 _PACKAGE = Path(__file__).resolve().parent
@@ -95,9 +97,15 @@ def build(version: Version, name: str, number: int, account: int, folder: Path) 
     return kind(name, number, account, _params(kind, version.params, where))
 
 
-def only(config: Config, path: Path, strategy: Any) -> Any:
-    """The set-up of a backtest of `config` in which this strategy alone trades."""
+def only(config: Config, path: Path, strategy: Any, ppm: int = 1_000_000) -> Any:
+    """The set-up of a backtest of `config` in which this strategy alone trades; a candidate under `ppm` of the limits."""
     setup = configuration.backtest(config, path)
     setup.strategies = [strategy]
-    setup.key += f"\n{strategy.name} {strategy.number}"
+    setup.key += f"\n{strategy.name} {strategy.number} {ppm}"
+    table = setup.scopes
+    slots = [
+        msgspec.structs.replace(s, part=Decimal(ppm) / 1_000_000) if s.slot_of and ppm < 1_000_000 else s
+        for s in table.strategies
+    ]
+    setup.scopes = ScopeTable(table.accounts, slots, table.desks)
     return setup

@@ -44,7 +44,7 @@ class OpenGate:
     def nothing(self, *args):
         return None
 
-    replaced = replace_rejected = fill = unfill = release = mark = funding = set_state = nothing
+    replaced = replace_rejected = fill = unfill = release = mark = funding = set_state = tick = nothing
 
     def state_bytes(self):
         return b""

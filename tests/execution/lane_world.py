@@ -113,7 +113,7 @@ class CountingGate:
         signed = qty if order.side is Side.BUY else -qty
         self.positions[order.instrument] -= signed
 
-    def release(self, order, qty, ts) -> None:
+    def release(self, order, qty, ts, refused=False) -> None:
         assert qty == order.leaves_qty
         del self.charges[order.cl_ord_id]
 
@@ -128,6 +128,9 @@ class CountingGate:
 
     def funding(self, instrument, rate, price, ts) -> None:
         self.calls += 1
+
+    def tick(self, ts) -> None:
+        pass
 
     def set_state(self, scope, state, ts) -> None:
         self.states[scope] = state

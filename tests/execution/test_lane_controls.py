@@ -11,9 +11,11 @@ from lane_world import SETTINGS, new, sends, universe
 
 from tidegate.execution.core import Lane
 from tidegate.model.messages import (
+    Acknowledge,
     DynamicLimit,
     LimitsChange,
     Mark,
+    MarketReference,
     Message,
     ReplaceOrder,
     Report,
@@ -21,6 +23,7 @@ from tidegate.model.messages import (
     SendNew,
     SendReplace,
     Tick,
+    VenueEquity,
 )
 from tidegate.model.order import ExecType
 from tidegate.risk.gate import Gate
@@ -146,6 +149,42 @@ def test_a_limit_lowered_below_its_use_is_said(desk: Desk) -> None:
     assert desk.reason(10) == R.OPEN_ORDERS
 
 
+def test_the_markets_size_equity_and_acknowledgements_reach_the_gate(desk: Desk) -> None:
+    desk.apply(change(2, 1, depth_share=Decimal("0.2"), venue_share=Decimal("0.5"), executions=Decimal(1)))
+    assert desk.reason() == R.NO_MARKET_REFERENCE
+    desk.apply(MarketReference(3, 0, -1, -1, 100, 100))
+    assert desk.reason(21) == R.DEPTH_SHARE
+    told = desk.apply(new(desk.cmd + 1, 10))
+    desk.cmd += 1
+    desk.apply(Report(4, sends(told)[0].cl_ord_id, ExecType.TRADE, last_qty=10, last_px=100, exec_id=1))
+    assert desk.reason() == R.REPEATED_EXECUTION
+    desk.lane = again(desk.lane)
+    assert desk.reason() == R.REPEATED_EXECUTION
+    desk.apply(Acknowledge(5, 2, 0, by="ann"))
+    assert desk.reason() == R.NONE
+    desk.apply(VenueEquity(6, 0, 1_000_000))
+    assert desk.reason() == R.VENUE_SHARE
+
+
+def test_what_the_venue_refuses_counts_for_the_strategys_rejects(desk: Desk) -> None:
+    strict = msgspec.structs.replace(unlimited().strategies["*"], reject_share=Decimal("0.2"))
+    document = msgspec.structs.replace(unlimited(), strategies={"*": strict})
+    desk.apply(LimitsChange(2, 1, document.to_json()))
+    for n in range(52):
+        desk.cmd += 1
+        sent = sends(desk.apply(new(desk.cmd)))[0]
+        desk.apply(Report(3, sent.cl_ord_id, ExecType.REJECTED if n % 4 == 3 else ExecType.CANCELED))
+    assert desk.reason() == R.ANOMALY_REJECTS
+
+
+def test_time_is_ticked_into_the_gate(desk: Desk) -> None:
+    desk.apply(change(2, 1, clock_skew=5))
+    assert desk.reason(ts=50) == R.NONE
+    desk.apply(Tick(51))
+    assert desk.reason(ts=57) == R.CLOCK_SKEW
+    assert desk.reason(ts=45) == R.NONE, "its time is behind the tick, and no fact says it is late"
+
+
 @pytest.mark.parametrize(
     "bad",
     [
@@ -158,6 +197,11 @@ def test_a_limit_lowered_below_its_use_is_said(desk: Desk) -> None:
         DynamicLimit(2, 99, 1),
         DynamicLimit(2, 0, 0),
         DynamicLimit(2, 0, 2_000_000),
+        MarketReference(2, 99, 1, 1, 1, 1),
+        MarketReference(2, 0, -2, 1, 1, 1),
+        VenueEquity(2, 99, 1),
+        Acknowledge(2, 99, 0),
+        Acknowledge(2, 0, 0, 7),
         LimitsChange(2, 1, b"{"),
         LimitsChange(2, 1, b'{"accounts": {"nobody": {}}}'),
         LimitsChange(2, 1, b"{", effective=50),

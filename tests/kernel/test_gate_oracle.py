@@ -13,6 +13,7 @@ from oracle.gate import OracleGate
 from oracle.gate_world import LIMITS, SCOPES, SETUP, UNIVERSE, World
 
 from tidegate.kernel import gate_state as g
+from tidegate.model.order import Side
 from tidegate.risk.gate import Gate
 
 CHECKS = {"check", "check_replace", "check_cancel", "check_parent"}
@@ -35,6 +36,23 @@ def observe(gate: Gate) -> dict[str, Any]:
         ]
         for i in range(n)
     ]
+    day, slips = (
+        [g.C_SENT, g.C_SENT_LOTS, g.C_TRADES, g.C_TRADED_LOTS],
+        [g.Q_SLIPS, g.Q_SLIP_MEAN, g.Q_SLIP_VAR],
+    )
+    seen["conduct"] = [
+        *state.cell[:, day].tolist(),
+        *state.ring[:, [g.Q_REJECTS, *slips]].tolist(),
+        state.scope[:, g.P_LEG_SINCE].tolist(),
+        state.scope[:, g.P_FILL_TAT].tolist(),
+    ]
+    first = len(SCOPES) - len(SCOPES.strategies)
+    runs = {
+        (t, i, side): int(state.cell[(first + t) * n + i, column])
+        for t in range(len(SCOPES.strategies)) for i in range(n)
+        for side, column in ((Side.BUY, g.C_RUN_BUYS), (Side.SELL, g.C_RUN_SELLS))
+    }  # fmt: skip
+    seen["runs"] = {key: count for key, count in runs.items() if count}
     seen["halted"] = state.inst[:, g.I_STATE].tolist()
     return seen
 

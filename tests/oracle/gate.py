@@ -20,6 +20,9 @@ from tidegate.risk.scopes import State
 DAY = 86_400_000_000_000
 
 
+_STRANGERS = (R.UNKNOWN_INSTRUMENT, R.UNKNOWN_STRATEGY, R.UNKNOWN_ACCOUNT, R.ACCOUNT_NOT_PERMITTED)
+
+
 class OracleGate(Rules):
     """The whole gate: checks in their order, and what happens to charges and positions."""
 
@@ -34,7 +37,10 @@ class OracleGate(Rules):
 
     def check(self, order: Order, ref: tuple[int, int, int], ts: int) -> list[int]:
         self.roll(ts)
-        return self.judge(self._judge, order, None, order.qty, order.price, ref, ts)
+        figures = self.judge(self._judge, order, None, order.qty, order.price, ref, ts)
+        if not figures[0] or figures[0] not in _STRANGERS:
+            self.outcome(order.strategy, figures[0] != 0)
+        return figures
 
     def check_replace(
         self, order: Order, qty: int, price: int, ref: tuple[int, int, int], ts: int
@@ -56,6 +62,7 @@ class OracleGate(Rules):
     def _cancel(self, order: Order, ts: int) -> None:
         self.known(order)
         self.throttle(order, "cancel", R.CANCEL_THROTTLE, ts)
+        self.send(order, 1, order.leaves_qty)
 
     def check_parent(self, legs: list[Order], refs: list[tuple[int, int, int]], ts: int) -> list[int]:
         return self.judge(self._parent, legs, refs, ts)
@@ -79,6 +86,8 @@ class OracleGate(Rules):
     ) -> None:
         self.known(order)
         self.limits_set(order, risk_only=False)
+        if self.gap:
+            raise Denied(R.RISK_LOG_GAP, 29, 0, 1, 0)
         self.permitted(order, ts)
         self.valid(order, qty, price, ts)
         i, buy, chain = order.instrument, order.side is Side.BUY, self.chain(order)
@@ -86,6 +95,7 @@ class OracleGate(Rules):
         bid, ask, seen, known = self.reference(i, ref)
         leaves = qty if held is None else qty - order.cum_qty
         lots = leaves if held is None else max(0, leaves - held.lots)
+        count, sent = (1, qty) if held is None else (2, held.lots + leaves)
         shrinks = held is not None and lots == 0 and sign * (price - order.price) <= 0
         if self.halted[i] is State.WARN:
             self.warnings |= 1 << 27
@@ -101,6 +111,7 @@ class OracleGate(Rules):
                 raise Denied(R.MARKET_DATA_CROSSED, 10, bid, ask, scope)
             if abs(ts - seen) > age:
                 raise Denied(R.MARKET_DATA_STALE, 10, age, abs(ts - seen), scope)
+            self.conduct(order, lots, sent, count, seen, ts)
         self.needs_reference(order, price, known)
         worst, plain, base2 = self.prices(order, price, bid, ask)
         value = self.charge_value(order, worst, plain, known, bid, ask, qty)
@@ -133,6 +144,7 @@ class OracleGate(Rules):
         if held is None:
             self.duplicates(order, qty, price, ts)
         self.throttle(order, "new", R.ORDER_THROTTLE, ts)
+        self.send(order, count, sent)
         if not self.marks[i].ts and known:
             self.marks[i].bid, self.marks[i].ask, self.marks[i].ts = bid, ask, seen
             self.unit_now.clear()
@@ -169,15 +181,17 @@ class OracleGate(Rules):
         )
 
     def replaced(self, order: Order, qty: int, price: int, ts: int) -> None:
-        self.roll(ts)
+        self.happened(ts)
         self.recharge(order, (qty or order.qty) - order.cum_qty, price or order.price)
 
     def replace_rejected(self, order: Order, qty: int, price: int, ts: int) -> None:
-        self.roll(ts)
+        self.happened(ts)
         self.recharge(order, order.leaves_qty, order.price)
 
-    def release(self, order: Order, qty: int, ts: int) -> None:
-        self.roll(ts)
+    def release(self, order: Order, qty: int, ts: int, refused: bool = False) -> None:
+        self.happened(ts)
+        if refused:
+            self.refused(order.strategy)
         held = self.open.get(order.cl_ord_id)
         if held is not None:
             left = 0 if qty >= order.leaves_qty else max(0, held.lots - qty)
@@ -185,6 +199,7 @@ class OracleGate(Rules):
 
     def fill(self, order: Order, qty: int, price: int, fee: int, ts: int) -> None:
         held = self.open.get(order.cl_ord_id)
+        self.filled(order, held, qty, price, ts)
         if held is not None:
             if held.takes:
                 self.took(held, price, ts)
@@ -200,7 +215,7 @@ class OracleGate(Rules):
             window.high, window.low = max(window.high, price), min(window.low, price)
 
     def book(self, order: Order, qty: int, price: int, fee: int, ts: int) -> None:
-        self.roll(ts)
+        self.happened(ts)
         i, mark = order.instrument, self.marks[order.instrument]
         if not mark.ts:
             mark.bid, mark.ask, mark.ts = price, price, max(ts, 1)
@@ -212,6 +227,7 @@ class OracleGate(Rules):
             self.cash[s, i] += (paid if self.inverse[i] else -paid) - fee
             self.traded[s] = max(0, self.traded[s] + self.value(i, price, qty) * (1 if qty >= 0 else -1))
             self.losses(s)
+            self.watch_legs(s)
 
     def losses(self, s: int) -> None:
         pnl = self.pnl(s)
@@ -228,7 +244,7 @@ class OracleGate(Rules):
                     return
 
     def mark(self, i: int, bid: int, ask: int, ts: int) -> None:
-        self.roll(ts)
+        self.happened(ts)
         if bid > ask or not self.usable(i, bid, ask):
             return
         mark, mid = self.marks[i], 0.5 * (bid + ask)
@@ -246,9 +262,10 @@ class OracleGate(Rules):
         self.unit_now.clear()
         for s in range(len(self.scopes)):
             self.losses(s)
+            self.watch_legs(s)
 
     def funding(self, i: int, rate: int, price: int, ts: int) -> None:
-        self.roll(ts)
+        self.happened(ts)
         for s in range(len(self.scopes)):
             if self.pos[s, i]:
                 worth = whole(self.settle(i, price, self.pos[s, i]), 1 << 61)
@@ -256,10 +273,29 @@ class OracleGate(Rules):
                 self.losses(s)
 
     def set_state(self, s: int, state: State, ts: int) -> None:
-        self.roll(ts)
+        self.happened(ts)
         self.state[s], self.cause[s] = state, (0, 0, 0)
         if state < State.REDUCE_ONLY:
             self.peak[s] = self.pnl(s)
+            self.forget(s)
+
+    def set_market(self, i: int, volume: int, interest: int, bids: int, asks: int, ts: int) -> None:
+        self.market[i] = volume, interest, bids, asks
+
+    def set_equity(self, venue: int, equity: int, ts: int) -> None:
+        self.equity[list(dict.fromkeys(item.venue for item in self.universe.instruments))[venue]] = max(
+            0, equity
+        )
+
+    def acknowledge(self, t: int, i: int, side: int, ts: int) -> None:
+        for one in Side if not side else (Side(side),):
+            self.runs[t, i, one] = 0, 0
+
+    def tick(self, ts: int) -> None:
+        self.ticked = max(self.ticked, ts)
+
+    def set_gap(self, gap: bool) -> None:
+        self.gap = gap
 
     def set_instrument_state(self, i: int, state: State, ts: int) -> None:
         self.halted[i] = state
@@ -273,9 +309,17 @@ class OracleGate(Rules):
     def set_limits(self, limits: Limits) -> None:
         self.book_of = LimitBook(self.universe, self.scopes, limits)
         self._rules.clear()
+        for s in range(len(self.scopes)):
+            self.watch_legs(s)
+
+    def happened(self, ts: int) -> None:
+        self.fact = max(self.fact, ts)
+        self.roll(ts)
 
     def roll(self, ts: int) -> None:
         if ts >= self.day_ends:
             self.day_ends = (ts - self.day_start) // DAY * DAY + DAY + self.day_start
             self.traded = [0] * len(self.scopes)
+            for today in (self.orders_today, self.trades_today):
+                today.update(dict.fromkeys(today, (0, 0)))
             self.day_pnl = [self.pnl(s) for s in range(len(self.scopes))]

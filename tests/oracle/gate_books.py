@@ -75,6 +75,18 @@ class Books:
         self.state = [State.ACTIVE] * len(scopes)
         self.halted = [State.ACTIVE] * n
         self.factor_of: dict[int, int] = {}
+        accounts_in = [(s, i) for s in range(len(scopes)) for i in range(n)]
+        self.orders_today = dict.fromkeys(accounts_in, (0, 0))
+        self.trades_today = dict.fromkeys(accounts_in, (0, 0))
+        self.runs: dict[tuple[int, int, Side], tuple[int, int]] = defaultdict(lambda: (0, 0))
+        self.fill_tat = [0] * len(scopes)
+        self.outcomes = [deque[int](maxlen=50) for _ in scopes.strategies]
+        self.slips = [(0, 0, 0)] * len(scopes.strategies)
+        self.market = [(-1, -1, -1, -1)] * n
+        self.equity: dict[str, int] = {}
+        self.unbalanced = [0] * len(scopes)
+        self.fact = self.ticked = 0
+        self.gap = False
         self.lent: dict[tuple[int, int, int], int] = {}
         self.cause: list[tuple[int, int, int]] = [(0, 0, 0)] * len(scopes)
         self.tat = {"new": [0] * len(scopes), "cancel": [0] * len(scopes)}
@@ -165,6 +177,13 @@ class Books:
                 ]
         seen["open"] = sorted([n, o.lots, o.value, o.worst] for n, o in self.open.items())
         seen["marks"] = [[m.bid, m.ask, m.ts, m.count, m.variance] for m in self.marks]
+        seen["conduct"] = [
+            *([*self.orders_today[key], *self.trades_today[key]] for key in self.orders_today),
+            *([sum(past), *slip] for past, slip in zip(self.outcomes, self.slips, strict=True)),
+            self.unbalanced,
+            self.fill_tat,
+        ]
+        seen["runs"] = {key: run[0] for key, run in self.runs.items() if run[0]}
         seen["halted"] = [int(state) for state in self.halted]
         return seen
 

@@ -46,6 +46,10 @@ def ppm(x: Decimal) -> int:
     return math.floor(x * 1_000_000) if x < 100 else ENDLESS
 
 
+def milli(x: Decimal) -> int:
+    return math.floor(x * 1000) if x < 10**9 else ENDLESS
+
+
 def number(x: Decimal) -> int:
     return math.floor(x) if x.is_finite() else ENDLESS
 
@@ -82,6 +86,18 @@ class LimitBook:
     def total(self, scope: int, field: str) -> Any:
         return next((getattr(t, field) for t in self.tables(scope) if getattr(t, field) is not None), None)
 
+    def tightest_set(self, chain: tuple[int, ...], i: int, field: str) -> tuple[Any, Any, int] | None:
+        """`tightest` of a limit that need not be set."""
+        wide = field in ("venue_share", "clock_skew")
+        if all((self.total(s, field) if wide else self.at(s, i, field)[0]) is None for s in chain):
+            return None
+        if wide:
+            value, scope = min(
+                ((v, s) for s in chain if (v := self.total(s, field)) is not None), key=lambda e: e[0]
+            )
+            return value, None, scope
+        return self.tightest(chain, i, field)
+
     def tightest(self, chain: tuple[int, ...], i: int, field: str) -> tuple[Any, Any, int]:
         found = [(self.at(s, i, field), s) for s in chain]
         found = [entry for entry in found if entry[0][0] is not None]
@@ -116,7 +132,7 @@ class LimitBook:
 
     def lacking(self, chain: tuple[int, ...], i: int, risk_only: bool) -> tuple[int, int] | None:
         for control in CONTROLS:
-            if control.risk_only is not risk_only:
+            if not control.required or control.risk_only is not risk_only:
                 continue
             for s in chain:
                 if control.levels and self.scopes.levels[s] not in control.levels:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
-from typing import Any
 
-from oracle.gate_books import Books
+from oracle.gate_conduct import Conduct
 from oracle.gate_limits import ENDLESS, Denied, micro, number, ppm, remember, whole
 
 from tidegate.model.order import ExecInst, Order, OrdType, Side, TimeInForce
@@ -17,23 +16,8 @@ from tidegate.risk.scopes import Level, State
 STOPS = (OrdType.STOP, OrdType.STOP_LIMIT, OrdType.TRAILING_STOP)
 
 
-class Rules(Books):
+class Rules(Conduct):
     """Every control; a denial is raised."""
-
-    def rule(self, order: Order, field: str, convert: Any) -> tuple[Any, int]:
-        key = (order.account, order.strategy, order.instrument, field)
-        if key not in self._rules:
-            value, _, scope = self.book_of.tightest(self.chain(order), order.instrument, field)
-            self._rules[key] = convert(value), scope
-        return self._rules[key]
-
-    def beside(self, order: Order, field: str, companion: str) -> Any:
-        key = (order.account, order.strategy, order.instrument, field, companion)
-        if key not in self._rules:
-            self._rules[key] = getattr(
-                self.book_of.tightest(self.chain(order), order.instrument, field)[1], companion
-            )
-        return self._rules[key]
 
     def cap(self, s: int, field: str, end: Field) -> int:
         """A scope's total in force: what people set, or what is lent of it."""
@@ -246,6 +230,7 @@ class Rules(Books):
         limit = self.held(order.instrument, limit, safe)
         if qty > limit:
             raise Denied(R.MAX_ORDER_QTY, 4, limit, qty, scope)
+        deep = not safe and self.depth(order, qty)
         limit, scope = self.rule(order, "order_value", micro)
         limit = self.held(order.instrument, limit, safe)
         if value >= 1 << 60:
@@ -254,6 +239,8 @@ class Rules(Books):
             raise Denied(R.MAX_ORDER_VALUE, 5, limit, value, scope)
         if value > limit // 2:
             self.warnings |= 1 << 5
+        if deep:
+            self.warnings |= 1 << 22
         limit, scope = self.rule(order, "parent_value", micro)
         if value > limit:
             raise Denied(R.MAX_PARENT_VALUE, 6, limit, value, scope)
@@ -314,7 +301,8 @@ class Rules(Books):
             self.warnings |= 1 << 23
         if state >= State.REDUCE_ONLY and not safe:
             if self.cause[s][0]:
-                raise Denied(R(self.cause[s][0]), 23, *self.cause[s][1:], s)
+                reason = R(self.cause[s][0])
+                raise Denied(reason, reason.control, *self.cause[s][1:], s)
             raise Denied(R.SCOPE_REDUCE_ONLY, 27, abs(pos), lots, s)
         if order.exec_inst & ExecInst.REDUCE_ONLY and lots and self.scopes.levels[s] >= Level.ACCOUNT:
             left = max(0, -pos if buy else pos)
@@ -338,12 +326,15 @@ class Rules(Books):
             allowed = min(allowed, self.lent.get((s, Field.LONG if buy else Field.SHORT, i), ENDLESS))
             if would > allowed:
                 raise Denied(R.POSITION_LIMIT, 17, allowed, would, s)
+            share = self.concentration(s, i, would)
         traded = self.traded[s] + resting + more
         most = self.cap(s, "traded_value", Field.TRADED)
         if more and traded > most:
             raise Denied(R.TRADED_VALUE, 25, most, traded, s)
         if not lots:
             return
+        if would > share // 2:
+            self.warnings |= 1 << 22
         gross, net = self.all_gross(s), self.all_net(s, buy)
         # Before the first mark nothing of the instrument is in the totals, and `unit` is the reference's.
         now = self.gross(s, i) if self.marked_unit(i) else 0.0

@@ -65,10 +65,13 @@ LIMITS = Limits.load(
             **_FIELDS, "position": 40, "gross": 700_000, "net": 420_000, "loss": 40_000, "drawdown": 45_000,
             "traded_value": 12_000_000, "order_qty": 30, "order_value": "90_000", "parent_value": 120_000,
             "price_collar": "5%", "dynamic_collar": 8, "dynamic_floor": "0.05%", "dynamic_horizon": "500ms",
+            "order_ratio": "1.4", "volume_ratio": 3, "ratio_free": 50, "depth_share": "20%", "venue_share": "80%",
+            "clock_skew": "5s", "volume_share": "1%", "volume": 5_000, "depth": 90,
             "period_drift": "0.6%", "period_window": "20s", "max_age": "2s", "duplicate_orders": 4,
             "instruments": {
                 "SPREAD.Y": {"price_collar": "20%", "price_collar_floor": "0.4", "expiry_window": "600s"},
-                "BTCUSD.X": {"order_qty": 400, "position": 2_000},
+                "BTCUSD.X": {"order_qty": 400, "position": 2_000, "volume": 300_000, "depth": 1_900},
+                "ETHUSDT.Y": {"interest_share": "2%", "order_ratio": 1},
             },
         },
         "desks": {"crypto": {"gross": 600_000, "open_orders": 26}},
@@ -85,9 +88,12 @@ LIMITS = Limits.load(
             "*": {
                 "position": 20, "gross": 300_000, "net": 220_000, "loss": 15_000, "drawdown": "unlimited",
                 "orders_per_second": 40, "cancels_per_second": 50, "cancel_burst": 10, "open_orders": 14,
-                "open_value": 250_000, "instruments": {"BTCUSD.X": {"position": 1_000, "order_value": 45_000}},
+                "open_value": 250_000, "executions": 7, "execution_window": "2s", "fills_per_second": 5,
+                "slippage_score": "2.5",
+                "instruments": {"BTCUSD.X": {"position": 1_000, "order_value": 45_000}},
             },
-            "trend": {"order_types": ["limit", "market", "stop"], "long": 12, "traded_value": 900_000},
+            "mm": {"legs": ["BTCUSDT.X", "BTCUSD.X"], "leg_value": 30_000, "leg_time": "1s"},
+            "trend": {"order_types": ["limit", "market", "stop"], "long": 12, "traded_value": 900_000, "reject_share": "98%"},
             "pairs": {
                 "trade": ["ETHUSDT.Y", "*.X"], "drawdown": 9_000, "instruments": {"BTCUSD.X": {"restricted": False}},
             },
@@ -115,6 +121,7 @@ class World:
         self.done: list[tuple[Order, int, int, int]] = []
         self.down: list[tuple[str, int]] = []
         self.next_id = 1
+        self.gapped = False
         self.last: Order | None = None
 
     def touch(self, i: int) -> tuple[int, int]:
@@ -181,10 +188,14 @@ class World:
             if self.down and r.random() < 0.1:
                 what, number = self.down.pop()
                 yield what, (number, State.ACTIVE, self.ts)
+            elif self.gapped and r.random() < 0.3:
+                self.gapped = False
+                yield "set_gap", (False,)
             elif draw < 0.42 or (not self.live and draw < 0.96):
                 order = self.order()
                 self.last = order
-                yield "check", (order, self.ref(order.instrument), self.ts)
+                late = r.choice((-6000, -5500, -1500, 1500, 5500)) * MS if r.random() < 0.01 else 0
+                yield "check", (order, self.ref(order.instrument), self.ts + late)
             elif draw < 0.50:
                 yield self.mark()
             elif draw < 0.71:
@@ -192,7 +203,7 @@ class World:
             elif draw < 0.83:
                 order = self.pick()
                 qty = order.leaves_qty if r.random() < 0.8 else r.randint(1, order.leaves_qty)
-                yield "release", (order, qty, self.ts)
+                yield "release", (order, qty, self.ts, qty == order.leaves_qty and r.random() < 0.2)
                 order.qty -= qty
                 order.leaves_qty -= qty
                 if not order.leaves_qty:
@@ -213,25 +224,47 @@ class World:
                 yield what, (number, State(r.choice((0, 0, 0, 0, 1, 2, 3, 4, 5))), self.ts)
             elif draw < 0.987:
                 yield self.control()
-            elif draw < 0.991 and self.done:
+            elif draw < 0.993:
+                yield self.told()
+            elif draw < 0.9932 and not self.gapped:
+                self.gapped = True
+                yield "set_gap", (True,)
+            elif draw < 0.996 and self.done:
                 order, qty, price, fee = r.choice(self.done[-20:])
                 yield "book", (order, -qty, price, -fee, self.ts)
             else:
                 legs = [self.order() for _ in range(r.randint(1, 3))]
                 yield "check_parent", (legs, [self.ref(leg.instrument) for leg in legs], self.ts)
 
+    def told(self) -> Command:
+        """What services and people tell the gate."""
+        r, draw = self.random, self.random.random()
+        if draw < 0.1:
+            return "tick", (self.ts,)
+        if draw < 0.25:
+            big = 1_000_000 * r.random()
+            figures = (round(2 * big), round(big / 2), round(big / 60), round(big / 60))
+            return "set_market", (r.randrange(4), *(r.choice((f,) * 9 + (-1,)) for f in figures), self.ts)
+        if draw < 0.4:
+            return "set_equity", (
+                r.randrange(2),
+                r.choice((100_000, *(400_000, 500_000, 700_000, 900_000) * 3)) * 1_000_000,
+                self.ts,
+            )
+        return "acknowledge", (r.randrange(3), r.randrange(4), r.choice((0, 1, 2)), self.ts)
+
     def control(self) -> Command:
         """Limits are tightened by the market, lent, or changed by people."""
         r, draw = self.random, self.random.random()
         if draw < 0.4:
-            return "set_factor", (r.randrange(4), r.choice((1_000_000, 1_000_000, 500_000, 123_456, 1)))
+            return "set_factor", (r.randrange(4), r.choice((1_000_000,) * 6 + (500_000, 123_456, 1)))
         if draw < 0.9:
-            field, value = r.choice(list(Field)), round(10 ** r.uniform(-2, 1) * _LENT[r.randrange(2)])
+            field, value = r.choice(list(Field)), round(10 ** r.uniform(-1, 1.5) * _LENT[r.randrange(2)])
             i = r.randrange(4) if field.per_instrument else -1
             if field is Field.ORDERS or field.per_instrument:
                 value = round(value / 1e10)
-            return "set_limit", (r.randrange(len(SCOPES)), field, i, r.choice((1 << 62, 1 << 62, value)))
-        return "set_limits", (r.choice((LIMITS, LIMITS, OTHER_LIMITS)),)
+            return "set_limit", (r.randrange(len(SCOPES)), field, i, r.choice((1 << 62,) * 4 + (value,)))
+        return "set_limits", (r.choice((LIMITS,) * 4 + (OTHER_LIMITS,)),)
 
     def mark(self) -> Command:
         r, i = self.random, self.random.choice((0, 0, 1, 2, 3))

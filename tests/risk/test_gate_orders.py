@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from gate_desk import ARB, BTC, FIRM, GENEROUS, MAIN, MM, OIL, SECOND, T0, Desk
+from gate_desk import ARB, BTC, DESK, FIRM, GENEROUS, MAIN, MM, OIL, SECOND, T0, Desk
 
 from tidegate.model.order import ExecInst, OrdType, Side, TimeInForce
 from tidegate.risk.reasons import Reason as R
@@ -116,15 +116,15 @@ def test_a_sell_far_below_the_market_is_valued_at_the_market() -> None:
 
 
 def test_a_parent_and_a_basket_are_judged_whole_before_slicing() -> None:
-    desk = Desk(firm={"parent_value": 100_000})
+    desk = Desk(desks={"desk": {"parent_value": 100_000}})
     legs = [desk.order(900, 600_010), desk.order(900, 600_010)]
     refs = [(600_000, 600_010, desk.ts)] * 2
     assert desk.gate.check_parent(legs[:1], refs[:1], desk.ts) == R.NONE
     before = desk.gate.state_bytes()
     assert desk.gate.check_parent(legs, refs, desk.ts) == R.MAX_PARENT_VALUE
-    assert desk.figures == (100_000 * USDT, 108_001_800_000, FIRM)
+    assert desk.figures == (100_000 * USDT, 108_001_800_000, DESK)
     assert desk.send(1_700, 600_010) == R.MAX_PARENT_VALUE
-    other = Desk(firm={"parent_value": 100_000})
+    other = Desk(desks={"desk": {"parent_value": 100_000}})
     other.gate.check_parent(legs[:1], refs[:1], desk.ts)
     assert before == other.gate.state_bytes(), "a parent's check leaves no trace"
 

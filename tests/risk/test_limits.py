@@ -151,9 +151,25 @@ def test_every_limit_is_named_by_exactly_one_control() -> None:
     companions = {
         "restricted", "restricted_from", "restricted_to", "expiry_window", "price_collar_floor", "dynamic_horizon",
         "dynamic_floor", "period_window", "duplicate_window", "self_match", "long", "short", "order_burst",
-        "cancel_burst", "instruments",
+        "cancel_burst", "instruments", "ratio_free", "execution_window", "volume", "interest", "depth", "fill_burst",
+        "legs", "leg_time",
     }  # fmt: skip
     assert known == set(named) | companions
+
+
+def test_limits_that_nobody_set_are_said_once_for_each_scope_and_control(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    Desk()
+    assert not caplog.records
+    Desk(firm={"gross": None})
+    Desk(firm={"order_qty": None}, strategies={"mm": {"instruments": {"CL.Y": {"order_qty": 1}}}})
+    said = [record.getMessage() for record in caplog.records]
+    assert said == [
+        "risk: firm has no limit for control 18 (gross, net): what does not reduce in all instruments is refused",
+        "risk: strategy:mm has no limit for control 4 (order_qty): everything in BTCUSDT.X is refused",
+        "risk: strategy:arb has no limit for control 4 (order_qty): everything in all instruments is refused",
+    ]
 
 
 def test_a_configuration_without_limits_refuses_everything() -> None:

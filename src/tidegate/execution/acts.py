@@ -115,7 +115,7 @@ def deny(s: State, order: LaneOrder, reason: int, ts: int) -> None:
 def close(s: State, order: LaneOrder, trigger: Trigger, ts: int, reason: int = 0) -> None:
     """Make the order terminal: what it was still charged is released, LeavesQty becomes 0."""
     if order.sent and order.leaves_qty:
-        s.gate.release(order, order.leaves_qty, ts)
+        s.gate.release(order, order.leaves_qty, ts, trigger is Trigger.REJECTED)
     elif order.pending_qty:
         s.gate.replace_rejected(order, order.pending_qty, order.pending_price, ts)
     order.pending_qty = order.pending_price = 0

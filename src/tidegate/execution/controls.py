@@ -15,7 +15,16 @@ from tidegate.errors import UserError
 from tidegate.execution import leases, timeouts
 from tidegate.execution.halting import cancel_halted
 from tidegate.execution.state import State
-from tidegate.model.messages import DynamicLimit, LimitsChange, Message, ScopeState, Tick
+from tidegate.model.messages import (
+    Acknowledge,
+    DynamicLimit,
+    LimitsChange,
+    MarketReference,
+    Message,
+    ScopeState,
+    Tick,
+    VenueEquity,
+)
 from tidegate.risk.limits import Limits
 from tidegate.risk.reasons import Reason
 
@@ -57,6 +66,18 @@ def _dynamic_limit(s: State, m: DynamicLimit) -> None:
     s.gate.set_factor(m.instrument, m.factor)
 
 
+def _market(s: State, m: MarketReference) -> None:
+    s.gate.set_market(m.instrument, m.volume, m.interest, m.depth_bid, m.depth_ask, m.ts)
+
+
+def _equity(s: State, m: VenueEquity) -> None:
+    s.gate.set_equity(m.venue, m.equity, m.ts)
+
+
+def _acknowledge(s: State, m: Acknowledge) -> None:
+    s.gate.acknowledge(m.strategy, m.instrument, m.side, m.ts)
+
+
 def _apply_limits(s: State, m: LimitsChange) -> None:
     below = s.gate.set_limits(Limits.from_json(m.limits))
     s.limits_version = m.version
@@ -81,6 +102,12 @@ def _limits_change(s: State, m: LimitsChange) -> None:
 
 dynamic_limit = tolerant(_dynamic_limit)
 """An instrument's limits are held to a part of what people set."""
+market = tolerant(_market)
+"""The market's size, which control 22 compares with."""
+equity = tolerant(_equity)
+"""The equity at a venue (26)."""
+acknowledge = tolerant(_acknowledge)
+"""A person lets a strategy go on (15)."""
 limits_change = tolerant(_limits_change)
 """The limits from here on, or from a later time on."""
 
@@ -91,4 +118,5 @@ def tick(s: State, m: Tick) -> None:
         due = s.limits_due.pop(0)
         if due.version > s.limits_version:
             tolerant(_apply_limits)(s, due)
+    s.gate.tick(m.ts)
     timeouts.tick(s, m)

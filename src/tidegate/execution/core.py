@@ -31,6 +31,7 @@ from tidegate.execution.reports import report
 from tidegate.execution.state import LaneBroken, LaneOrder, Settings, State
 from tidegate.model.instrument import Universe
 from tidegate.model.messages import (
+    Acknowledge,
     CancelAll,
     CancelOrder,
     DynamicLimit,
@@ -40,6 +41,7 @@ from tidegate.model.messages import (
     LeaseReturn,
     LimitsChange,
     Mark,
+    MarketReference,
     Message,
     NewOrder,
     ReplaceOrder,
@@ -47,6 +49,7 @@ from tidegate.model.messages import (
     ScopeState,
     SlotShare,
     Tick,
+    VenueEquity,
 )
 from tidegate.risk.reasons import Reason
 
@@ -76,6 +79,9 @@ FACTS: dict[type[Message], Handler] = {
     ScopeState: controls.scope_state,
     LimitsChange: controls.limits_change,
     DynamicLimit: controls.dynamic_limit,
+    MarketReference: controls.market,
+    VenueEquity: controls.equity,
+    Acknowledge: controls.acknowledge,
     LeaseGrant: leases.grant,
     LeaseReturn: leases.give_back,
 }

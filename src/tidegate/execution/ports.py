@@ -62,8 +62,11 @@ class Gate(Protocol):
         """A busted fill: the position goes back, what is open stays; `replaced` follows where the order is
         open."""
 
-    def release(self, order: Order, qty: int, ts: int) -> None:
-        """The order is over with `qty` unfilled: all it was charged is released, a replace under way too."""
+    def release(self, order: Order, qty: int, ts: int, refused: bool = False) -> None:
+        """The order is over with `qty` unfilled: all it was charged is released, a replace under way too.
+
+        `refused`: by the venue.
+        """
 
     def mark(self, instrument: int, bid: int, ask: int, ts: int) -> None:
         """The touch of an instrument, sampled into the log."""
@@ -82,6 +85,20 @@ class Gate(Protocol):
 
     def set_limits(self, limits: Limits) -> Sequence[object]:
         """The limits from here on; uses stay. Returns each that is now below its use. Raises `UserError`."""
+
+    def set_market(
+        self, instrument: int, volume: int, interest: int, depth_bid: int, depth_ask: int, ts: int
+    ) -> None:
+        """The market's size in lots, −1 for what is not known."""
+
+    def set_equity(self, venue: int, equity: int, ts: int) -> None:
+        """The equity at a venue, micro-units of the base currency after haircuts."""
+
+    def acknowledge(self, strategy: int, instrument: int, side: int, ts: int) -> None:
+        """A person has seen the strategy's repeated executions there; `side` 0 is both."""
+
+    def tick(self, ts: int) -> None:
+        """Time, ticked into the lane."""
 
     def set_factor(self, instrument: int, ppm: int) -> None:
         """Limits of an instrument are held to `ppm` parts per million of what people set."""

@@ -212,7 +212,7 @@ def lane_report(e: Any, row: Any, known: Any) -> None:
     if kind == E_TRADE:
         ask_gate(e, FILL, k, row[R_LAST_QTY], row[R_LAST_PX], row[R_FEE], ts)
     elif kind == E_CANCELED or kind == E_EXPIRED or kind == E_REJECTED:
-        ask_gate(e, RELEASE, k, e.orders[k, O_LEAVES], ts, 0, 0)
+        ask_gate(e, RELEASE, k, e.orders[k, O_LEAVES], ts, 1 if kind == E_REJECTED else 0, 0)
     elif kind == E_REPLACED:
         ask_gate(e, REPLACED, k, row[R_QTY], row[R_PRICE], ts, 0)
     elif kind == E_RESTATED:

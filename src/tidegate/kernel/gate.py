@@ -1,9 +1,10 @@
 """The risk gate: every control on a new order, a replace, a cancel; the charges that orders and fills move.
 
 Orders are rows of `kernel.layout`. `gate_check` judges in this order of controls, and the first hard denial
-wins: 1 (unknown numbers), 30, 27 (killed, cancel-only), 1, 2, 3, 10, 7 (no reference at all), 3 (minimum
-notional), 4, 5, 6, 7, 8, 9, 12; then scope by scope from the strategy up to the firm 23 and 27 (only reducing),
-16, 17, 25, 18, 20; then 11 and 13, which remember what they see. Soft warnings only ever set bits of `out[5]`
+wins: 1 (unknown numbers), 30, 29 (a gap), 27 (killed, cancel-only), 1, 2, 3; of what adds risk 27 (an instrument
+that may only be reduced), 30, 10, 29, 15, 14, 26, 28; then 7 (no reference at all), 3 (minimum notional), 4, 22
+(depth), 5, 6, 7, 8, 9, 12; then scope by scope from the strategy up to the firm 23, 24 and 27 (only reducing), 16, 17,
+22, 25, 18, 20; then 11 and 13, which remember what they see. Soft warnings only ever set bits of `out[5]`
 (1 << control).
 
 `out` is int64[8]: reason, limit, value, scope, control, warnings, 0, 0. `ts` is the event's time, ns.
@@ -11,8 +12,8 @@ notional), 4, 5, 6, 7, 8, 9, 12; then scope by scope from the strategy up to the
 What passes is charged: its lots, its value, its place in counts, buckets and own resting prices; `O_CHARGE`
 is the gate's handle for that, 0 when nothing is charged. A denial charges nothing, except that control 11
 remembers an order it judged. An order reduces risk when, with all that is open on its side, it can only
-shrink the position of the scope that judges it; for control 10 that is the strategy's. Such an order passes
-controls 10, 17, 18, 20, 23, 25, and 27's reduce-only state.
+shrink the position of the scope that judges it; for controls of one order that is the strategy's. Such an order
+passes controls 10, 14, 15, 17, 18, 20, 22 to 26, 28, 29's clocks, and 27's reduce-only states.
 
 Numbers of account, strategy and instrument in fills, releases and marks are those of the run: only the checks
 test them. Where money could overflow is said in `gate_state`.
@@ -24,15 +25,17 @@ from typing import Any
 
 from tidegate.kernel.gate_charge import charged_value, note_taking, recharge, release
 from tidegate.kernel.gate_codes import CANCEL_THROTTLE, INVALID_QTY, MAX_PARENT_VALUE, NO_LIMIT, NOT_CHARGED
+from tidegate.kernel.gate_conduct import note_fill, note_outcome, note_reject, note_sent
 from tidegate.kernel.gate_judge import chain_of, judge, reference
 from tidegate.kernel.gate_limits import check_reference
-from tidegate.kernel.gate_marks import gate_funding, gate_mark, gate_set_state, roll_day
+from tidegate.kernel.gate_marks import gate_funding, gate_mark, gate_set_state, note_time, roll_day
 from tidegate.kernel.gate_money import cash_of, order_value, post_position, set_touch
 from tidegate.kernel.gate_order import check_known, check_valid, deny, judged_prices
 from tidegate.kernel.gate_scopes import check_throttle
 from tidegate.kernel.gate_slots import find
 from tidegate.kernel.gate_state import (
     CH_RULES,
+    CH_STRATEGY,
     I_MARK_TS,
     MAX_MONEY,
     P_CANCEL_BURST,
@@ -59,6 +62,7 @@ from tidegate.kernel.layout import (
     O_REF_BID,
     O_REF_TS,
     O_SIDE,
+    O_STRATEGY,
 )
 
 __all__ = [
@@ -95,7 +99,10 @@ def gate_check(g: Any, orders: Any, k: int, ts: int, out: Any) -> Any:
     if reason != 0:
         return reason
     bid, ask, seen = order[O_REF_BID], order[O_REF_ASK], order[O_REF_TS]
-    return judge(g, orders, k, 0, order[O_QTY], order[O_PRICE], ts, bid, ask, seen, out)
+    reason = judge(g, orders, k, 0, order[O_QTY], order[O_PRICE], ts, bid, ask, seen, out)
+    t = order[O_STRATEGY]
+    note_outcome(g, t, g.chain[chain_of(g, orders, k), CH_STRATEGY], 1 if reason != 0 else 0)
+    return reason
 
 
 @inline
@@ -127,7 +134,7 @@ def gate_check_replace(
 @inline
 def gate_replaced(g: Any, orders: Any, k: int, new_qty: int, new_price: int, ts: int) -> None:
     """The venue changed the order (asked or not): charge what it now is, quantity total (0 keeps)."""
-    roll_day(g, ts)
+    note_time(g, ts)
     qty = new_qty if new_qty != 0 else orders[k, O_QTY]
     recharge(g, orders, k, qty - orders[k, O_CUM], new_price if new_price != 0 else orders[k, O_PRICE])
 
@@ -135,7 +142,7 @@ def gate_replaced(g: Any, orders: Any, k: int, new_qty: int, new_price: int, ts:
 @inline
 def gate_replace_rejected(g: Any, orders: Any, k: int, new_qty: int, new_price: int, ts: int) -> None:
     """The venue refused the change: back to what the row holds."""
-    roll_day(g, ts)
+    note_time(g, ts)
     recharge(g, orders, k, orders[k, O_LEAVES], orders[k, O_PRICE])
 
 
@@ -147,7 +154,10 @@ def gate_cancel_check(g: Any, orders: Any, k: int, ts: int, out: Any) -> Any:
     if reason != 0:
         return reason
     links = g.chain[chain_of(g, orders, k)]
-    return check_throttle(g, links, ts, P_CANCEL_TAT, P_CANCEL_GAP, P_CANCEL_BURST, CANCEL_THROTTLE, out)
+    reason = check_throttle(g, links, ts, P_CANCEL_TAT, P_CANCEL_GAP, P_CANCEL_BURST, CANCEL_THROTTLE, out)
+    if reason == 0:
+        note_sent(g, links, orders[k, O_INSTRUMENT], 1, orders[k, O_LEAVES])
+    return reason
 
 
 @outline
@@ -185,7 +195,7 @@ def gate_check_parent(g: Any, orders: Any, first: int, count: int, ts: int, out:
 @outline
 def gate_book(g: Any, orders: Any, k: int, qty: int, price: int, fee: int, ts: int) -> None:
     """Book a fill's position, cash and traded value alone: what is open stays. `qty` below 0 undoes one."""
-    roll_day(g, ts)
+    note_time(g, ts)
     i = orders[k, O_INSTRUMENT]
     if g.inst[i, I_MARK_TS] == 0:
         set_touch(g, i, price, price, max(ts, 1))
@@ -203,6 +213,7 @@ def gate_fill(g: Any, orders: Any, k: int, qty: int, price: int, fee: int, ts: i
     (adopted, or late) moves the position all the same.
     """
     h = find(g, orders, k)
+    note_fill(g, orders, k, chain_of(g, orders, k), h, qty, price, ts)
     if h != 0:
         note_taking(g, h, price, ts)
         release(g, orders, k, h, qty)
@@ -216,9 +227,15 @@ def gate_unfill(g: Any, orders: Any, k: int, qty: int, price: int, fee: int, ts:
 
 
 @inline
-def gate_release(g: Any, orders: Any, k: int, qty: int, ts: int) -> None:
-    """`qty` open lots will not trade (reject, cancel, expiry: O_LEAVES); all of them free the order's place."""
-    roll_day(g, ts)
+def gate_release(g: Any, orders: Any, k: int, qty: int, ts: int, refused: int) -> None:
+    """`qty` open lots will not trade (reject, cancel, expiry: O_LEAVES); all of them free the order's place.
+
+    `refused` is 1 where the venue refused the order: control 24 counts that.
+    """
+    note_time(g, ts)
+    if refused != 0:
+        t = orders[k, O_STRATEGY]
+        note_reject(g, t, g.chain[chain_of(g, orders, k), CH_STRATEGY])
     h = find(g, orders, k)
     if h != 0:
         release(g, orders, k, h, qty)

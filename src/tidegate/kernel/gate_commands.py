@@ -1,6 +1,6 @@
 """What the gate is asked to do, one row of words each; `kernel.gate_play` carries rows out.
 
-Columns: operation, row of `orders`, then the arguments, ts always last. What a check compared is written behind it.
+Columns: operation, row of `orders`, then the arguments. What a check compared is written behind it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
     REPLACE_REJECTED,  # new_qty, new_price, ts
     CANCEL_CHECK,  # ts
     FILL,  # qty, price, fee, ts
-    RELEASE,  # qty, ts
+    RELEASE,  # qty, ts, 1 where the venue refused the order
     BOOK,  # qty (below 0 undoes), price, fee, ts
     MARK,  # row is the instrument; bid, ask, ts
     FUNDING,  # row is the instrument; rate × 1e8, price, ts

@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from tidegate.kernel.gate_charge import charged_value, set_charge, take_charge
-from tidegate.kernel.gate_codes import GATE_FULL, INSTRUMENT_REDUCE_ONLY, NO_LIMIT, ORDER_THROTTLE
+from tidegate.kernel.gate_codes import (
+    GATE_FULL,
+    INSTRUMENT_REDUCE_ONLY,
+    NO_LIMIT,
+    ORDER_THROTTLE,
+    RISK_LOG_GAP,
+)
+from tidegate.kernel.gate_conduct import check_conduct, note_sent
 from tidegate.kernel.gate_limits import (
     check_band,
     check_collar,
@@ -26,6 +33,7 @@ from tidegate.kernel.gate_state import (
     CH_RULES,
     CH_STRATEGY,
     H_FREE,
+    H_GAP,
     I_ASK,
     I_BID,
     I_MARK_TS,
@@ -107,6 +115,8 @@ def judge(
     rules, slot = g.rules[links[CH_RULES] + i], g.slot[h]
     if rules[R_MISSING] != 0:
         return deny(out, NO_LIMIT, 30, rules[R_MISSING], 0, rules[R_MISSING_SCOPE])
+    if g.slot[0, H_GAP] != 0:
+        return deny(out, RISK_LOG_GAP, 29, 0, 1, 0)
     reason = check_permitted(g, orders, k, links, rules, ts, out)
     if reason == 0:
         reason = check_valid(g, orders, k, qty, price, ts, out)
@@ -114,8 +124,10 @@ def judge(
         return reason
     bid, ask, seen, known = reference(g, i, bid, ask, seen)
     sign, leaves, lots, shrinks = 1 if side == BUY else -1, qty, qty, False
+    count, sent = 1, qty  # as control 14 counts: a replace is a cancel and a new order
     if h != 0:
         leaves = qty - orders[k, O_CUM]
+        count, sent = 2, slot[L_OPEN] + leaves
         lots = max(0, leaves - slot[L_OPEN])
         shrinks = lots == 0 and sign * (price - orders[k, O_PRICE]) <= 0
     state = g.inst[i, I_STATE]
@@ -128,13 +140,15 @@ def judge(
         if rules[R_MISSING_RISK] != 0:
             return deny(out, NO_LIMIT, 30, rules[R_MISSING_RISK], 0, rules[R_MISSING_RISK_SCOPE])
         reason = check_data(rules, i, known, bid, ask, seen, ts, out)
+        if reason == 0:
+            reason = check_conduct(g, links, rules, i, side, lots, sent, count, seen, ts, out)
     if reason == 0:
         reason = check_reference(g, orders, k, rules, price, known, out)
     if reason != 0:
         return reason
     worst, plain, base2 = judged_prices(g, orders, k, rules, price, bid, ask)
     more = value = charged_value(g, i, side, worst, plain, known, bid, ask, qty)
-    reason = check_size(g, rules, i, safe, qty, plain, value, out)
+    reason = check_size(g, rules, i, side == BUY, safe, qty, plain, value, out)
     if reason == 0:
         reason = check_collar(orders, k, rules, plain, base2, price, out)
     if reason != 0:
@@ -161,6 +175,7 @@ def judge(
         return reason
     if g.real[i, X_UNIT] == 0.0 and known:
         set_touch(g, i, bid, ask, seen)
+    note_sent(g, links, i, count, sent)
     if h == 0:
         take_charge(g, orders, k, chain, lots, value, worst, takes, bid + ask)
     else:

@@ -7,6 +7,7 @@ from typing import Any
 
 from tidegate.kernel.gate_codes import (
     BELOW_MIN_NOTIONAL,
+    DEPTH_SHARE,
     DUPLICATE_ID,
     DUPLICATE_ORDER,
     DYNAMIC_COLLAR,
@@ -17,6 +18,7 @@ from tidegate.kernel.gate_codes import (
     MAX_ORDER_VALUE,
     MAX_PARENT_VALUE,
     NO_FX_RATE,
+    NO_MARKET_REFERENCE,
     NO_REFERENCE,
     OUT_OF_RANGE,
     PERIOD_COLLAR,
@@ -49,6 +51,9 @@ from tidegate.kernel.gate_state import (
     R_BAND_SCOPE,
     R_COLLAR,
     R_COLLAR_SCOPE,
+    R_DEPTH_BUY,
+    R_DEPTH_SCOPE,
+    R_DEPTH_SELL,
     R_DRIFT,
     R_DRIFT_SCOPE,
     R_DRIFT_WINDOW,
@@ -115,18 +120,25 @@ def check_reference(g: Any, orders: Any, k: int, rules: Any, price: int, known: 
 
 
 @inline
-def check_size(g: Any, rules: Any, i: int, safe: Any, qty: int, plain: int, value: int, out: Any) -> int:
-    """Minimum notional (3), then quantity, value and parent value (4, 5, 6); half the value warns.
+def check_size(
+    g: Any, rules: Any, i: int, buy: Any, safe: Any, qty: int, plain: int, value: int, out: Any
+) -> int:
+    """Minimum notional (3), then quantity (4), share of the depth (22), value (5) and parent value (6).
 
     What is `safe`, for it only reduces, is held to people's own limits.
     """
     notional, least = float(abs(plain)) * qty, g.real[i, X_MIN_NOTIONAL]
     reason, control, scope, most = 0, 5, 0, rules[R_QTY] if safe else rules[R_QTY_NOW]
     limit = rules[R_VALUE] if safe else rules[R_VALUE_NOW]
+    depth = rules[R_DEPTH_BUY] if buy else rules[R_DEPTH_SELL]
     if notional < least:
         reason, control, limit, value = BELOW_MIN_NOTIONAL, 3, whole(least), whole(notional)
     elif qty > most:
         reason, control, limit, value, scope = MAX_ORDER_QTY, 4, most, qty, rules[R_QTY_SCOPE]
+    elif qty > depth and not safe:
+        reason, control, limit, value, scope = DEPTH_SHARE, 22, depth, qty, rules[R_DEPTH_SCOPE]
+        if depth < 0:
+            reason = NO_MARKET_REFERENCE
     elif value >= MAX_MONEY:
         reason, limit = OUT_OF_RANGE, MAX_MONEY
     elif value > limit:
@@ -134,6 +146,8 @@ def check_size(g: Any, rules: Any, i: int, safe: Any, qty: int, plain: int, valu
     else:
         if value > limit // 2:
             out[5] |= 1 << 5
+        if qty > depth // 2 and not safe:
+            out[5] |= 1 << 22
         if value > rules[R_PARENT]:
             reason, control, limit, scope = MAX_PARENT_VALUE, 6, rules[R_PARENT], rules[R_PARENT_SCOPE]
     return deny(out, reason, control, limit, value, scope)

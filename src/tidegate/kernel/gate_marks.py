@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from tidegate.kernel.gate_conduct import forget_conduct
 from tidegate.kernel.gate_money import (
     revalue,
     revalue_pnl,
     set_touch,
     settle_value,
     unit_at,
+    watch_legs,
     watch_losses,
     whole,
 )
@@ -18,8 +20,13 @@ from tidegate.kernel.gate_state import (
     C_CASH,
     C_POS,
     C_SELLS,
+    C_SENT,
+    C_SENT_LOTS,
+    C_TRADED_LOTS,
+    C_TRADES,
     F_NEGATIVE,
     H_DAY_OFFSET,
+    H_FACT,
     H_NEXT_DAY,
     I_ASK,
     I_BAD_MARKS,
@@ -35,6 +42,7 @@ from tidegate.kernel.gate_state import (
     P_CAUSE_LIMIT,
     P_CAUSE_VALUE,
     P_DAY_PNL,
+    P_FILL_TAT,
     P_PEAK,
     P_PNL,
     P_STATE,
@@ -54,7 +62,7 @@ from tidegate.model.time import DAY
 
 @inline
 def roll_day(g: Any, ts: int) -> None:
-    """Begin a new day for traded value and the day's loss, when `ts` lies past the last one's end."""
+    """Begin a new day for traded value, the day's loss and its orders and trades, when `ts` lies past the last one's end."""
     header = g.slot[0]
     if ts < header[H_NEXT_DAY]:
         return
@@ -63,6 +71,17 @@ def roll_day(g: Any, ts: int) -> None:
     for s in range(g.scope.shape[0]):
         g.scope[s, P_TRADED] = 0
         g.scope[s, P_DAY_PNL] = g.scope[s, P_PNL]
+    for row in range(g.cell.shape[0]):
+        cell = g.cell[row]
+        cell[C_SENT], cell[C_SENT_LOTS], cell[C_TRADES], cell[C_TRADED_LOTS] = 0, 0, 0, 0
+
+
+@inline
+def note_time(g: Any, ts: int) -> None:
+    """Something has happened at `ts`: no order's time lies far before it (29), and the day may be a new one."""
+    header = g.slot[0]
+    header[H_FACT] = max(header[H_FACT], ts)
+    roll_day(g, ts)
 
 
 @inline
@@ -104,7 +123,7 @@ def gate_mark(g: Any, instrument: int, bid: int, ask: int, ts: int) -> None:
     A mark that is crossed or one-sided is counted and otherwise ignored. Where the instrument prices a
     settlement currency, all that settles in it is revalued.
     """
-    roll_day(g, ts)
+    note_time(g, ts)
     inst, real = g.inst[instrument], g.real[instrument]
     if bid > ask or not usable(g, instrument, bid, ask):
         inst[I_BAD_MARKS] += 1
@@ -121,12 +140,13 @@ def gate_mark(g: Any, instrument: int, bid: int, ask: int, ts: int) -> None:
     # Only now: between two instruments' revaluations a sum is neither the old nor the new one.
     for s in range(g.scope.shape[0]):
         watch_losses(g, s)
+        watch_legs(g, s)
 
 
 @inline
 def gate_funding(g: Any, instrument: int, rate_e8: int, price: int, ts: int) -> None:
     """Funding is paid: position value at `price` × rate (× 1e-8), by longs when the rate is above 0."""
-    roll_day(g, ts)
+    note_time(g, ts)
     for s in range(g.scope.shape[0]):
         cell = g.cell[s * g.inst.shape[0] + instrument]
         if cell[C_POS] != 0:
@@ -137,14 +157,19 @@ def gate_funding(g: Any, instrument: int, rate_e8: int, price: int, ts: int) -> 
 
 @inline
 def gate_set_state(g: Any, scope: int, state: int, ts: int) -> None:
-    """People, or the halt service, set a scope's state. Raised above REDUCE_ONLY, its drawdown starts anew.
+    """People, or the halt service, set a scope's state. Raised above REDUCE_ONLY, its drawdown starts anew,
+    and what control 24 saw of a strategy is forgotten.
 
     A scope or a state that does not exist changes nothing.
     """
     if scope < 0 or scope >= g.scope.shape[0] or state < 0 or state > S_RECOVERING:
         return
-    roll_day(g, ts)
+    note_time(g, ts)
     row = g.scope[scope]
     row[P_STATE], row[P_CAUSE], row[P_CAUSE_LIMIT], row[P_CAUSE_VALUE] = state, 0, 0, 0
     if state < S_REDUCE_ONLY:
         row[P_PEAK] = row[P_PNL]
+        t = scope - (g.scope.shape[0] - g.ring.shape[0])
+        if t >= 0:
+            row[P_FILL_TAT] = 0
+            forget_conduct(g, t)

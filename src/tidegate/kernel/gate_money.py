@@ -14,6 +14,8 @@ from tidegate.kernel.gate_state import (
     C_BUYS,
     C_CASH,
     C_GROSS,
+    C_LEG,
+    C_LEG_VALUE,
     C_LONG,
     C_MARGIN,
     C_PNL,
@@ -24,6 +26,7 @@ from tidegate.kernel.gate_state import (
     C_SHORT,
     CH_STRATEGY,
     F_INVERSE,
+    H_FACT,
     I_ASK,
     I_BID,
     I_CURRENCY,
@@ -35,9 +38,12 @@ from tidegate.kernel.gate_state import (
     P_CAUSE_VALUE,
     P_DAY_PNL,
     P_GROSS,
+    P_LEG_DELTA,
+    P_LEG_SINCE,
     P_LONG,
     P_MARGIN,
     P_MAX_DRAWDOWN,
+    P_MAX_LEG,
     P_MAX_LOSS,
     P_OPEN,
     P_ORDERS,
@@ -108,6 +114,23 @@ def set_touch(g: Any, i: int, bid: int, ask: int, ts: int) -> None:
 
 
 @inline
+def weigh_leg(g: Any, s: int, row: int, value: int) -> None:
+    """Control 28: a leg of the strategy's is worth `value` now."""
+    g.scope[s, P_LEG_DELTA] += value - g.cell[row, C_LEG_VALUE]
+    g.cell[row, C_LEG_VALUE] = value
+
+
+@inline
+def watch_legs(g: Any, s: int) -> None:
+    """Control 28: since when the strategy's legs are out of balance. Asked when all of them have been weighed."""
+    scope = g.scope[s]
+    if abs(scope[P_LEG_DELTA]) <= scope[P_MAX_LEG]:
+        scope[P_LEG_SINCE] = 0
+    elif scope[P_LEG_SINCE] == 0:
+        scope[P_LEG_SINCE] = max(g.slot[0, H_FACT], 1)
+
+
+@inline
 def revalue(g: Any, s: int, i: int) -> None:
     """Bring notional and margin of a scope's instrument to its position, open orders and mark."""
     row = s * g.inst.shape[0] + i
@@ -124,6 +147,8 @@ def revalue(g: Any, s: int, i: int) -> None:
     value = whole(unit * short)
     scope[s, P_SHORT] += value - cell[row, C_SHORT]
     cell[row, C_SHORT] = value
+    if cell[row, C_LEG] != 0:
+        weigh_leg(g, s, row, whole(unit * cell[row, C_POS]))
 
 
 @inline
@@ -201,6 +226,7 @@ def post_position(g: Any, chain: int, i: int, lots: int, cash: int, traded: int)
         revalue(g, s, i)
         revalue_pnl(g, s, i)
         watch_losses(g, s)
+        watch_legs(g, s)
 
 
 @inline

@@ -99,7 +99,7 @@ def gate_play(address: Any) -> None:
         if op == CHECK:
             gate_check(g, orders, k, a, out)
         elif op == RELEASE:
-            gate_release(g, orders, k, a, b)
+            gate_release(g, orders, k, a, b, c)
         elif op == FILL:
             gate_fill(g, orders, k, a, b, c, d)
         elif op == MARK:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from tidegate.kernel.gate_codes import (
+    ANOMALY_FILLS,
+    CONCENTRATION,
     GROSS_NOTIONAL,
     MARGIN,
     NET_NOTIONAL,
+    NO_MARKET_REFERENCE,
     OPEN_ORDERS,
     OPEN_VALUE,
     POSITION_LIMIT,
@@ -23,6 +26,7 @@ from tidegate.kernel.gate_state import (
     C_LONG,
     C_MARGIN,
     C_MAX_LONG,
+    C_MAX_SHARE,
     C_MAX_SHORT,
     C_POS,
     C_REDUCE_BUYS,
@@ -111,7 +115,7 @@ def check_scope(
     scope: Any, cell: Any, s: int, side: int, only_reduce: Any, safe: Any, lots: int, value: int, count: int,
     out: Any,
 ) -> int:  # fmt: skip
-    """One scope: state (23, 27), reduce-only (27), open orders (16), position (17), traded value (25)."""
+    """One scope: state (23, 27), reduce-only (27), open orders (16), position (17, 22), traded value (25)."""
     state, position = scope[P_STATE], cell[C_POS]
     if state == S_WARN:
         out[5] |= 1 << 23
@@ -123,7 +127,8 @@ def check_scope(
     reason, control, limit, figure = 0, 16, 0, 0
     if state >= S_REDUCE_ONLY and not safe:
         if scope[P_CAUSE] != 0:
-            reason, control, limit, figure = scope[P_CAUSE], 23, scope[P_CAUSE_LIMIT], scope[P_CAUSE_VALUE]
+            reason, limit, figure = scope[P_CAUSE], scope[P_CAUSE_LIMIT], scope[P_CAUSE_VALUE]
+            control = 24 if reason >= ANOMALY_FILLS else 23
         else:
             reason, control, limit, figure = SCOPE_REDUCE_ONLY, 27, abs(position), lots
     elif only_reduce and lots > 0 and cell[open_reducing] + lots > max(0, held):
@@ -134,8 +139,14 @@ def check_scope(
         reason, limit, figure = OPEN_VALUE, scope[P_MAX_OPEN], resting
     elif not safe and lots > 0 and would + lots > cell[most]:
         reason, control, limit, figure = POSITION_LIMIT, 17, cell[most], would + lots
+    elif not safe and lots > 0 and would + lots > cell[C_MAX_SHARE]:
+        reason, control, limit, figure = CONCENTRATION, 22, cell[C_MAX_SHARE], would + lots
+        if limit < 0:
+            reason = NO_MARKET_REFERENCE
     elif not safe and value > 0 and scope[P_TRADED] + resting > scope[P_MAX_TRADED]:
         reason, control, limit, figure = TRADED_VALUE, 25, scope[P_MAX_TRADED], scope[P_TRADED] + resting
+    if reason == 0 and not safe and lots > 0 and would + lots > cell[C_MAX_SHARE] // 2:
+        out[5] |= 1 << 22
     return deny(out, reason, control, limit, figure, s)
 
 

@@ -75,8 +75,27 @@ CHAIN_WORDS = 8
     R_SAME_WINDOW,
     R_SAME_SCOPE,
     R_SELF_MATCH,  # 1: prevent
-) = range(36)
-RULE_WORDS = 40
+    R_FLAGS,  # which of the following are limited (HAS_…)
+    R_RATIO,  # thousandths of orders to trades less one, after so many orders; then by volume
+    R_RATIO_FREE,
+    R_RATIO_SCOPE,
+    R_VOLUME,
+    R_VOLUME_FREE,
+    R_VOLUME_SCOPE,
+    R_RUN,  # so many executions within so many ns
+    R_RUN_WINDOW,
+    R_RUN_SCOPE,
+    R_DEPTH,  # parts per million of the depth; and what that is in lots, for a buy and for a sell (-1: not known)
+    R_DEPTH_SCOPE,
+    R_DEPTH_BUY,
+    R_DEPTH_SELL,
+    R_SHARE,  # parts per million of all equity at the instrument's venue
+    R_SHARE_SCOPE,
+    R_SKEW,  # ns
+    R_SKEW_SCOPE,
+) = range(54)
+RULE_WORDS = 56
+HAS_RATIO, HAS_RUN, HAS_SHARE, HAS_SKEW = 1, 2, 4, 8
 
 # `cell`, one row for each scope × instruments + instrument.
 (
@@ -99,8 +118,21 @@ RULE_WORDS = 40
     C_DRIFT_BASE,  # bid + ask when it began
     C_DRIFT_HIGH,  # highest and lowest own fill in it
     C_DRIFT_LOW,
-) = range(19)
-CELL_WORDS = 20
+    C_MAX_SHARE,  # limits, lots: the smallest share of the market's volume and open interest (-1: not known)
+    C_VOLUME_PPM,  # … as people set them
+    C_INTEREST_PPM,
+    C_SENT,  # account scopes: today's orders as control 14 counts them, and trades
+    C_SENT_LOTS,
+    C_TRADES,
+    C_TRADED_LOTS,
+    C_RUN_BUYS,  # strategy scopes: executions in the window that began then
+    C_RUN_BUYS_TS,
+    C_RUN_SELLS,
+    C_RUN_SELLS_TS,
+    C_LEG,  # strategy scopes: 1 where the instrument is one of its legs, and what it is worth in their balance
+    C_LEG_VALUE,
+) = range(32)
+CELL_WORDS = 32
 
 # `scope`, one row each.
 (
@@ -134,8 +166,17 @@ CELL_WORDS = 20
     P_NEW_BURST,
     P_CANCEL_GAP,
     P_CANCEL_BURST,
-) = range(30)
-SCOPE_WORDS = 32
+    P_FILL_TAT,  # strategies, control 24: the bucket of fills, z × 1000, parts per million of rejects
+    P_FILL_GAP,
+    P_FILL_BURST,
+    P_MAX_SLIPPAGE,
+    P_MAX_REJECTS,
+    P_LEG_DELTA,  # strategies, control 28: base, signed: what the legs are worth together
+    P_LEG_SINCE,  # when that left its limit, 0 while it is within
+    P_MAX_LEG,
+    P_LEG_TIME,  # ns it may
+) = range(39)
+SCOPE_WORDS = 40
 
 # `inst`, one row an instrument.
 (
@@ -152,8 +193,15 @@ SCOPE_WORDS = 32
     I_FX,  # the currency whose rate this instrument's marks move, -1 for none
     I_FX_QUOTE,  # … as quoted in this one
     I_STATE,  # as a scope's, over all who trade it
-) = range(13)
-INST_WORDS = 16
+    I_VENUE,
+    I_EQUITY,  # base: the equity at its venue, -1 before the first word; parts per million of all equity
+    I_SHARE,
+    I_VOLUME,  # the market's lots: a day's average, open interest, depth of both sides (-1: not known)
+    I_INTEREST,
+    I_DEPTH_BID,
+    I_DEPTH_ASK,
+) = range(20)
+INST_WORDS = 24
 F_NEGATIVE, F_INVERSE = 1, 2
 
 # `real`, one row an instrument, then one a currency.
@@ -184,12 +232,14 @@ X_RATE, X_UNITS = 0, 1  # a currency's row: base micro-units of a minor unit, mi
     L_MID2,  # bid + ask when it was checked
 ) = range(11)
 SLOT_WORDS = 12
-H_FREE, H_NEXT_DAY, H_DAY_OFFSET, H_USED = range(4)
+H_FREE, H_NEXT_DAY, H_DAY_OFFSET, H_USED, H_FACT, H_TICK, H_GAP = range(7)
 RESTS, REDUCES, TAKES = 1, 2, 4
 
 # `ring`, one row a strategy: its last orders, column by column.
 RING = 64
 Q_KEY, Q_SIZE, Q_TS, Q_ID, Q_NEXT = 0, RING, 2 * RING, 3 * RING, 4 * RING
+# Then what control 24 remembers of it: outcomes as bits, the last lowest; slippage.
+Q_OUTCOMES, Q_REJECTS, Q_JUDGED, Q_SLIPS, Q_SLIP_MEAN, Q_SLIP_VAR = range(4 * RING + 1, 4 * RING + 7)
 RING_WORDS = 4 * RING + 8
 
 
@@ -225,6 +275,7 @@ def allocate_gate(
         ring=np.zeros((strategies, RING_WORDS), np.int64),
     )
     gate.inst[:, I_FX] = -1
+    gate.inst[:, [I_EQUITY, I_SHARE, I_VOLUME, I_INTEREST, I_DEPTH_BID, I_DEPTH_ASK]] = -1
     gate.inst[:, [I_MAX_QTY, I_EXPIRY]] = UNLIMITED
     gate.slot[1:capacity, L_NEXT] = np.arange(2, capacity + 1)
     gate.slot[0, H_FREE] = 1 if capacity else 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 import msgspec
 
 from tidegate.model.messages import (
+    Acknowledge,
     CancelAll,
     CancelOrder,
     DynamicLimit,
@@ -19,6 +20,7 @@ from tidegate.model.messages import (
     LeaseReturn,
     LimitsChange,
     Mark,
+    MarketReference,
     Message,
     NewOrder,
     OrderEvent,
@@ -31,6 +33,7 @@ from tidegate.model.messages import (
     SendStatus,
     SlotShare,
     Tick,
+    VenueEquity,
 )
 
 VERSION = 1
@@ -39,7 +42,7 @@ VERSION = 1
 Carried = (
     NewOrder | CancelOrder | ReplaceOrder | CancelAll | Report | Mark | Tick | Funding | ScopeState | LaneEpoch
     | LeaseGrant | LeaseReturn | LeaseReport | LimitsChange | DynamicLimit
-    | SlotShare | HandOver
+    | SlotShare | HandOver | MarketReference | VenueEquity | Acknowledge
     | SendNew | SendCancel | SendReplace | SendStatus | OrderEvent
 )  # fmt: skip
 

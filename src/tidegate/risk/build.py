@@ -14,7 +14,9 @@ from tidegate.model.instrument import Instrument, Universe
 from tidegate.risk.scopes import ScopeTable
 
 
-def write_instrument(state: g.GateState, i: int, instrument: Instrument, currency: int, memory: int) -> None:
+def write_instrument(
+    state: g.GateState, i: int, instrument: Instrument, currency: int, venue: int, memory: int
+) -> None:
     """What the kernels know of an instrument."""
     row, real = state.inst[i], state.real[i]
     least = math.ceil(Fraction(instrument.min_qty) / Fraction(instrument.lot))
@@ -29,7 +31,7 @@ def write_instrument(state: g.GateState, i: int, instrument: Instrument, currenc
     if instrument.expiry:
         row[g.I_EXPIRY] = instrument.expiry
     row[g.I_FLAGS] = g.F_NEGATIVE * instrument.negative_prices | g.F_INVERSE * instrument.inverse
-    row[g.I_CURRENCY] = currency
+    row[g.I_CURRENCY], row[g.I_VENUE] = currency, venue
     real[g.X_VALUE] = float(Fraction(*instrument.value_ratio))
     real[g.X_MARGIN] = float(instrument.initial_margin)
     real[g.X_MEMORY] = memory
@@ -71,6 +73,11 @@ def currencies_of(universe: Universe, base: str, fx: Mapping[str, str | Decimal]
     return list(names)
 
 
+def venues_of(universe: Universe) -> list[str]:
+    """The venues by number: in the order of their first instruments."""
+    return list(dict.fromkeys(item.venue for item in universe.instruments))
+
+
 def build(
     universe: Universe, scopes: ScopeTable, base: str, fx: Mapping[str, str | Decimal], capacity: int,
     day_start: int, memory: int,
@@ -82,8 +89,10 @@ def build(
     pairs = sum(chain.permitted for chain in chains.values())
     state = g.allocate_gate(accounts, strategies, max(1, pairs), len(scopes), n, len(currencies), capacity)
     state.slot[0, g.H_DAY_OFFSET] = day_start
+    venues = venues_of(universe)
     for i, instrument in enumerate(universe.instruments):
-        write_instrument(state, i, instrument, currencies.index(instrument.settle_currency), memory)
+        currency, venue = currencies.index(instrument.settle_currency), venues.index(instrument.venue)
+        write_instrument(state, i, instrument, currency, venue, memory)
     write_rates(state, universe, currencies, base, fx)
     for a, account in enumerate(scopes.accounts):
         state.scope[scopes.account_scope(a), g.P_CAPITAL] = math.floor(account.capital * g.MICRO)

@@ -16,7 +16,8 @@ class Control(msgspec.Struct, frozen=True):
 
     With `levels` empty, a limit of an order by itself: it must be set somewhere on the order's chain and the
     tightest wins. Otherwise a limit of a scope's total: it must be set at each of these levels, and is judged at
-    every scope where it is set. `risk_only` controls pass an order that only reduces risk.
+    every scope where it is set. `risk_only` controls pass an order that only reduces risk. One that is not `required`
+    is judged only where its limit is set.
     """
 
     number: int
@@ -26,6 +27,7 @@ class Control(msgspec.Struct, frozen=True):
     figures: str
     levels: tuple[Level, ...] = ()
     risk_only: bool = False
+    required: bool = True
     soft: str = ""
 
 
@@ -83,6 +85,17 @@ CONTROLS = (
         ("orders_per_second", "cancels_per_second"), "ns a message; ns to wait", (_S, _A),
     ),
     Control(
+        14, "Order-to-trade ratio",
+        "Orders ÷ trades − 1 of an account, instrument and day ≤ limit, by number and by volume, after a free number; "
+        "a replace counts as two, a cancel as one", ("order_ratio", "volume_ratio"), "thousandths",
+        risk_only=True, required=False, soft="above half",
+    ),
+    Control(
+        15, "Repeated execution",
+        "So many executions of one strategy, instrument and side in a window; then none until a person acknowledges",
+        ("executions",), "count", risk_only=True, required=False,
+    ),
+    Control(
         16, "Open orders", "Count and value of open orders ≤ limits",
         ("open_orders", "open_value"), "count; 1e-6 of the base currency", (_S, _A),
     ),
@@ -99,17 +112,43 @@ CONTROLS = (
         ("margin_buffer",), "1e-6 of the base currency", (_A,), risk_only=True,
     ),
     Control(
+        22, "Concentration",
+        "Worst-case position ≤ a share of the market's daily volume and of its open interest; "
+        "order ≤ a share of the depth within 10 basis points", ("volume_share", "interest_share", "depth_share"),
+        "lots (−1: the market's figures are not known)", risk_only=True, required=False, soft="above half",
+    ),
+    Control(
         23, "Loss limits", "The day's loss and the drawdown from the highest P&L; at one it only reduces",
         ("loss", "drawdown"), "1e-6 of the base currency", (_S, _A, _F), risk_only=True, soft="at half",
+    ),
+    Control(
+        24, "Anomaly",
+        "A strategy's fills a second, slippage in deviations from its usual, share of its last 50 orders denied or "
+        "refused ≤ limits; beyond one it only reduces", ("fills_per_second", "slippage_score", "reject_share"),
+        "ns a fill, ns too early; deviations × 1000; parts per million", (_S,), risk_only=True, required=False,
     ),
     Control(
         25, "Traded value a day", "Bought + sold today + open value + this order ≤ limit",
         ("traded_value",), "1e-6 of the base currency", (_A, _F), risk_only=True,
     ),
     Control(
-        27, "Reduce-only", "A scope that is not ACTIVE takes only what reduces, cancels, or nothing; REDUCE_ONLY "
+        26, "Venue share", "Equity at the instrument's venue ÷ all equity, after haircuts ≤ limit",
+        ("venue_share",), "parts per million", risk_only=True, required=False, soft="above four fifths",
+    ),
+    Control(
+        27, "Reduce-only", "A scope or instrument that is not ACTIVE takes only what reduces, cancels, or nothing; REDUCE_ONLY "
         "orders never exceed the position of strategy and account",
         (), "lots left to reduce; lots asked",
+    ),
+    Control(
+        28, "Leg risk",
+        "A strategy's legs are worth no more than a limit together, or so again in time; then only what hedges passes",
+        ("leg_value",), "ns", (_S,), risk_only=True, required=False, soft="while out of balance",
+    ),
+    Control(
+        29, "Clock and sequence",
+        "The sender's time is within a limit of the lane's, its reference not from the future; no gap in the risk log",
+        ("clock_skew",), "ns (a gap: 0, 1)", risk_only=True, required=False,
     ),
     Control(30, "Configuration", "No limit set = refused", (), "control without a limit; 0"),
 )  # fmt: skip

@@ -32,6 +32,11 @@ def count(limit: Decimal) -> int:
     return math.floor(limit) if limit.is_finite() else g.UNLIMITED
 
 
+def thousandths(limit: Decimal) -> int:
+    """A plain number in thousandths, rounded down; a billion and more is no limit."""
+    return math.floor(limit * 1000) if limit < 10**9 else g.UNLIMITED
+
+
 def bucket(rate: Decimal | None, burst: int) -> tuple[int, int]:
     """(ns a message, ns that a burst may run ahead) of a token bucket."""
     if rate is None or not rate.is_finite():

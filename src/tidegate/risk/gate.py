@@ -21,7 +21,7 @@ from tidegate.kernel.layout import O_CHARGE
 from tidegate.model.instrument import Universe
 from tidegate.model.order import Order
 from tidegate.model.time import MINUTE
-from tidegate.risk import lease_fields
+from tidegate.risk import facts, lease_fields
 from tidegate.risk.build import build
 from tidegate.risk.in_force import BelowUse, InForce, Saved
 from tidegate.risk.lease_fields import NO_INSTRUMENT
@@ -177,9 +177,9 @@ class Gate:
         """A fill that moves the position alone, such as the corrected half of a trade correction."""
         self._act(order, do.BOOK, qty, price, fee, ts)
 
-    def release(self, order: Order, qty: int, ts: int) -> None:
-        """`qty` open lots will not trade: rejected, canceled or expired."""
-        self._act(order, do.RELEASE, qty, ts)
+    def release(self, order: Order, qty: int, ts: int, refused: bool = False) -> None:
+        """`qty` open lots will not trade: canceled, expired, or `refused` by the venue (control 24 counts that)."""
+        self._act(order, do.RELEASE, qty, ts, int(refused))
 
     def _act(self, order: Order, operation: int, a: int, b: int = 0, c: int = 0, d: int = 0) -> None:
         self._pack(order)
@@ -207,6 +207,10 @@ class Gate:
             raise ValueError(f"scope {scope} of {len(self.scopes)}")
         self._tell(do.SET_STATE, scope, int(State(state)), ts, 0)
 
+    def covers(self, scope: int, account: int, strategy: int) -> bool:
+        """Whether orders of this strategy on this account are under the scope."""
+        return scope in self.scopes.chain(account, strategy).scopes
+
     def set_instrument_state(self, instrument: int, state: State | int, ts: int) -> None:
         """An instrument's own state, over all who trade it; raises `ValueError` for what does not exist.
 
@@ -215,6 +219,29 @@ class Gate:
         if not 0 <= instrument < len(self.universe):
             raise ValueError(f"instrument {instrument} of {len(self.universe)}")
         self.state.inst[instrument, I_STATE] = int(State(state))
+
+    def set_market(
+        self, instrument: int, volume: int, interest: int, depth_bid: int, depth_ask: int, ts: int
+    ) -> None:
+        """Control 22: the market's figures in lots, sampled: a day's volume, open interest, depth of bids and of
+        asks within 10 basis points; −1 for what is not known. Raises `ValueError`."""
+        self.in_force.tell_market(instrument, (volume, interest, depth_bid, depth_ask))
+
+    def set_equity(self, venue: int, equity: int, ts: int) -> None:
+        """Control 26: the equity at a venue (its number among the universe's), micro-units, after haircuts."""
+        facts.set_equity(self.state, venue, equity)
+
+    def acknowledge(self, strategy: int, instrument: int, side: int, ts: int) -> None:
+        """Control 15: a person has seen the strategy's executions there (`side` 0: both). Raises `ValueError`."""
+        facts.acknowledge(self.state, strategy, instrument, side)
+
+    def tick(self, ts: int) -> None:
+        """Time, ticked into the lane: an order from after it is ahead of time (29)."""
+        facts.tick(self.state, ts)
+
+    def set_gap(self, gap: bool) -> None:
+        """Control 29: something of the risk log is missing, and nothing passes but cancels; or it is whole again."""
+        facts.set_gap(self.state, gap)
 
     def set_limit(self, scope: int, field: int, instrument: int, value: int) -> None:
         """From here on this gate has `value` of an additive limit (`risk.lease_fields.Field`), lent to it.

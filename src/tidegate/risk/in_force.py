@@ -7,6 +7,7 @@ smaller of lease and limit × factor. Nothing here ever loosens what people set.
 
 from __future__ import annotations
 
+import logging
 from typing import NamedTuple
 
 import msgspec
@@ -14,11 +15,16 @@ import msgspec
 from tidegate.errors import UserError
 from tidegate.kernel import gate_state as g
 from tidegate.model.instrument import Universe
+from tidegate.risk import contradictions
 from tidegate.risk.lease_fields import NO_INSTRUMENT, PLACES, Field, limit, row_of, use
 from tidegate.risk.limits import Limits
+from tidegate.risk.market_shares import tell, work_out
 from tidegate.risk.rules import write_limits
 from tidegate.risk.scopes import ScopeTable
 from tidegate.risk.tables import Tables
+from tidegate.risk.unset import unset
+
+_log = logging.getLogger("tidegate.risk")
 
 Key = tuple[int, int, int]
 """(scope, field, instrument)."""
@@ -60,13 +66,22 @@ class InForce:
         self.limits = self._configured = limits
         self.factors: dict[int, int] = {}
         self.leases: dict[Key, int] = {}
-        self._write(Tables(universe, scopes, limits))
+        tables = Tables(universe, scopes, limits)
+        contradictions.check(limits)
+        self._write(tables)
+        self._say()
+
+    def _say(self) -> None:
+        for line in unset(self.state, self.universe, self.scopes):
+            _log.warning(line)
 
     def _write(self, tables: Tables) -> None:
         write_limits(self.state, tables)
         self._scope, self._cell = self.state.scope.copy(), self.state.cell.copy()
+        self._tables = tables
         for instrument in range(len(self.universe)):
             self._tighten(instrument)
+            work_out(self.state, tables, instrument)
         for key in self.leases:
             self._apply(key)
 
@@ -122,11 +137,18 @@ class InForce:
             self.factors[instrument] = ppm
         self._tighten(instrument)
 
+    def tell_market(self, instrument: int, figures: tuple[int, int, int, int]) -> None:
+        """The market's figures (`risk.market_shares`): control 22 compares with shares of them from here on."""
+        tell(self.state, instrument, figures)
+        work_out(self.state, self._tables, instrument)
+
     def set_limits(self, limits: Limits) -> list[BelowUse]:
         """People's limits from here on; uses, leases and factors stay. Gives what they are now below."""
         tables = Tables(self.universe, self.scopes, limits)
+        contradictions.check(limits)
         self.limits = limits
         self._write(tables)
+        self._say()
         return self.below_use()
 
     def below_use(self) -> list[BelowUse]:

@@ -24,7 +24,8 @@ UNLIMITED_TEXT = "unlimited"
 _NOT_NUMBERS = {
     "sides", "order_types", "time_in_force", "restricted", "restricted_from", "restricted_to", "expiry_window",
     "price_collar_floor", "dynamic_horizon", "dynamic_floor", "period_window", "duplicate_window", "self_match",
-    "long", "short", "trade", "order_burst", "cancel_burst", "instruments",
+    "long", "short", "trade", "ratio_free", "execution_window", "volume", "interest", "depth", "fill_burst", "legs",
+    "leg_time", "order_burst", "cancel_burst", "instruments",
 }  # fmt: skip
 ELSEWHERE = ("breakers", "dynamic")
 """Tables of `[risk]` that are not limits of a scope: others read them."""
@@ -111,6 +112,22 @@ class InstrumentLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     duplicate_window: Duration = Duration(1_000_000_000)
     self_match: bool | None = None
     """Control 12: true lets own orders meet. Not set: they are kept apart."""
+    order_ratio: Limit | None = None
+    """Control 14: orders ÷ trades − 1 of the account's day, by number and by volume, after `ratio_free` orders."""
+    volume_ratio: Limit | None = None
+    ratio_free: int = 1000
+    executions: Limit | None = None
+    """Control 15: so many executions on a side within `execution_window`, then none until somebody acknowledges."""
+    execution_window: Duration = Duration(60_000_000_000)
+    volume_share: Percent | None = None
+    """Control 22: the worst-case position as a part of the market's average volume a day, and of its open interest."""
+    interest_share: Percent | None = None
+    depth_share: Percent | None = None
+    """Control 22: an order as a part of the depth within 10 basis points on the side it would take from."""
+    volume: Limit | None = None
+    """What control 22 takes for the market's figures until it is told them, base units: of the firm's table."""
+    interest: Limit | None = None
+    depth: Limit | None = None
     position: Limit | None = None
     """Control 17, base units, long and short; `long` and `short` set the two apart."""
     long: Limit | None = None
@@ -140,6 +157,22 @@ class ScopeLimits(InstrumentLimits, frozen=True, kw_only=True, forbid_unknown_fi
     drawdown: Limit | None = None
     traded_value: Limit | None = None
     """Control 25."""
+    fills_per_second: Limit | None = None
+    """Control 24, of a strategy: more than that, and `fill_burst` at once (0: one second's worth), pauses it."""
+    fill_burst: int = 0
+    slippage_score: Limit | None = None
+    """Control 24: the slippage of a taking fill is so many deviations above the strategy's usual."""
+    reject_share: Percent | None = None
+    """Control 24: of the last 50 orders so many were denied here or refused by the venue."""
+    venue_share: Percent | None = None
+    """Control 26: equity at the instrument's venue, of all equity."""
+    legs: tuple[str, ...] | None = None
+    """Control 28, of a strategy: instruments that hedge each other. Together they are worth at most `leg_value`
+    either way, or so again within `leg_time`."""
+    leg_value: Limit | None = None
+    leg_time: Duration = Duration(2_000_000_000)
+    clock_skew: Duration | None = None
+    """Control 29."""
     instruments: dict[str, InstrumentLimits] = {}
 
 

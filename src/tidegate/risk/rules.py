@@ -8,18 +8,21 @@ from typing import Any
 from tidegate.kernel import gate_state as g
 from tidegate.model.instrument import Instrument
 from tidegate.risk.controls import CONTROLS, Control
-from tidegate.risk.convert import bucket, count, lots, micro, parts
+from tidegate.risk.convert import bucket, count, lots, micro, parts, thousandths
+from tidegate.risk.legs import write_legs
 from tidegate.risk.limits import InstrumentLimits, bits
+from tidegate.risk.market_shares import write_shares
 from tidegate.risk.tables import Tables, find
 
 UNSET = -1
 
 
 def order_rules(
-    tables: list[InstrumentLimits], trade: Any, instrument: Instrument
+    tables: list[InstrumentLimits], wide: tuple[Any, ...], instrument: Instrument
 ) -> dict[str, tuple[int, ...]]:
     """One scope's limits on an order, in kernel units, with what goes with each. Absent: not set."""
     rules: dict[str, tuple[int, ...]] = {}
+    trade, share, skew = wide
     if trade is not None:
         patterns = ("*", f"*.{instrument.venue}", instrument.id)
         rules["trade"] = (int(any(name in patterns for name in trade)),)
@@ -34,6 +37,10 @@ def order_rules(
         value, _ = find(tables, field)
         if value is not None:
             rules[field] = (micro(value),)
+    if share is not None:
+        rules["venue_share"] = (parts(share),)
+    if skew is not None:
+        rules["clock_skew"] = (skew,)
     value, table = find(tables, "price_collar")
     if table is not None:
         rules["price_collar"] = (parts(value), math.floor(table.price_collar_floor / instrument.tick))
@@ -50,6 +57,16 @@ def order_rules(
     value, table = find(tables, "duplicate_orders")
     if table is not None:
         rules["duplicate_orders"] = (count(value), table.duplicate_window)
+    for field in ("order_ratio", "volume_ratio"):
+        value, table = find(tables, field)
+        if table is not None:
+            rules[field] = (thousandths(value), table.ratio_free)
+    value, table = find(tables, "executions")
+    if table is not None:
+        rules["executions"] = (count(value), table.execution_window)
+    value, _ = find(tables, "depth_share")
+    if value is not None:
+        rules["depth_share"] = (parts(value),)
     return rules
 
 
@@ -62,7 +79,15 @@ _COLUMNS: dict[str, tuple[tuple[int, ...], int]] = {
     "period_drift": ((g.R_DRIFT, g.R_DRIFT_WINDOW), g.R_DRIFT_SCOPE),
     "max_age": ((g.R_AGE,), g.R_AGE_SCOPE),
     "duplicate_orders": ((g.R_SAME, g.R_SAME_WINDOW), g.R_SAME_SCOPE),
+    "order_ratio": ((g.R_RATIO, g.R_RATIO_FREE), g.R_RATIO_SCOPE),
+    "volume_ratio": ((g.R_VOLUME, g.R_VOLUME_FREE), g.R_VOLUME_SCOPE),
+    "executions": ((g.R_RUN, g.R_RUN_WINDOW), g.R_RUN_SCOPE),
+    "depth_share": ((g.R_DEPTH,), g.R_DEPTH_SCOPE),
+    "venue_share": ((g.R_SHARE,), g.R_SHARE_SCOPE),
+    "clock_skew": ((g.R_SKEW,), g.R_SKEW_SCOPE),
 }
+_WIDE = ("trade", "venue_share", "clock_skew")
+"""Limits on one order that a scope sets for all its instruments alike."""
 _MASKS = {
     "trade": g.R_INSTRUMENT,
     "sides": g.R_SIDES,
@@ -85,6 +110,14 @@ def write_rule(row: g.Ints, chain: tuple[int, ...], own: dict[int, dict[str, tup
             tightest = min(setters, key=lambda s: own[s][field][0])
             row[list(columns)] = own[tightest][field]
             row[scope_column] = tightest
+        else:
+            row[columns[0]] = g.UNLIMITED
+    for flag, limited in (
+        (g.HAS_RATIO, (g.R_RATIO, g.R_VOLUME)), (g.HAS_RUN, (g.R_RUN,)), (g.HAS_SHARE, (g.R_SHARE,)),
+        (g.HAS_SKEW, (g.R_SKEW,)),
+    ):  # fmt: skip
+        if any(row[column] < g.UNLIMITED for column in limited):
+            row[g.R_FLAGS] |= flag
 
 
 def write_windows(row: g.Ints, chain: list[list[InstrumentLimits]], instrument: Instrument) -> None:
@@ -108,6 +141,8 @@ def write_windows(row: g.Ints, chain: list[list[InstrumentLimits]], instrument: 
 def missing(tables: Tables, chain: tuple[int, ...], instrument: Instrument, control: Control,
             own: dict[int, dict[str, tuple[int, ...]]]) -> int:  # fmt: skip
     """The scope that lacks a limit of this control, UNSET when nothing is missing."""
+    if not control.required:
+        return UNSET
     if not control.levels:
         lacking = [field for field in control.fields if not any(field in own[s] for s in chain)]
         return chain[0] if lacking else UNSET
@@ -142,6 +177,9 @@ def write_scope(row: g.Ints, tables: Tables, scope: int) -> None:
         ("loss", g.P_MAX_LOSS, micro),
         ("drawdown", g.P_MAX_DRAWDOWN, micro),
         ("traded_value", g.P_MAX_TRADED, micro),
+        ("slippage_score", g.P_MAX_SLIPPAGE, thousandths),
+        ("reject_share", g.P_MAX_REJECTS, parts),
+        ("leg_value", g.P_MAX_LEG, micro),
     ):
         value = tables.total(scope, field)
         row[column] = g.UNLIMITED if value is None else convert(value)
@@ -150,16 +188,23 @@ def write_scope(row: g.Ints, tables: Tables, scope: int) -> None:
     for field, burst, columns in (
         ("orders_per_second", "order_burst", (g.P_NEW_GAP, g.P_NEW_BURST)),
         ("cancels_per_second", "cancel_burst", (g.P_CANCEL_GAP, g.P_CANCEL_BURST)),
+        ("fills_per_second", "fill_burst", (g.P_FILL_GAP, g.P_FILL_BURST)),
     ):
         rate, table = find(list(tables.general[scope]), field)
-        row[list(columns)] = bucket(rate, getattr(table, burst) if table is not None else 0)
+        # Each lane has its part of a rate: a flow cannot be lent, it is over before a grant would come.
+        spread = tables.scopes.spread.get(scope, 1)
+        part = rate / spread if rate is not None else None
+        row[list(columns)] = bucket(part, getattr(table, burst) // spread if table is not None else 0)
+    time = next((t.leg_time for t in tables.general[scope] if t.leg_value is not None), 0)
+    row[g.P_LEG_TIME] = time
 
 
 def write_limits(state: g.GateState, tables: Tables) -> None:
     """Every limit of a document into the rows that the kernels read: rules, totals, positions."""
     universe, scopes = tables.universe, tables.scopes
     n = len(universe)
-    own = [[order_rules(tables.of(s, item), tables.total(s, "trade"), item) for item in universe.instruments]
+    wide = [tuple(tables.total(s, field) for field in _WIDE) for s in range(len(scopes))]
+    own = [[order_rules(tables.of(s, item), wide[s], item) for item in universe.instruments]
            for s in range(len(scopes))]  # fmt: skip
     for s in range(len(scopes)):
         write_scope(state.scope[s], tables, s)
@@ -168,6 +213,8 @@ def write_limits(state: g.GateState, tables: Tables) -> None:
             state.cell[s * n + i, [g.C_MAX_LONG, g.C_MAX_SHORT]] = [
                 g.UNLIMITED if e is None else e for e in ends
             ]
+            write_shares(state.cell[s * n + i], tables.of(s, instrument))
+        write_legs(state, tables, s)
     state.rules[:] = 0
     for links in state.chain:
         if links[g.CH_RULES] < 0:

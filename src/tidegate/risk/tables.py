@@ -41,6 +41,9 @@ class Tables:
                 self._check_instruments(table)
 
     def _check_instruments(self, table: ScopeLimits) -> None:
+        for name in table.legs or ():
+            if name not in self.universe.index:
+                raise UserError(f"risk: unknown leg {name!r}{nearest(name, self.universe.index)}")
         for name in (*table.instruments, *(table.trade or ())):
             venue = name.removeprefix("*.")
             some = name == "*" or (

@@ -7,6 +7,9 @@ An id is a positive int64: the lane's number in the upper 23 bits below the sign
 
 from __future__ import annotations
 
+HOUSE_IDS = 1 << 62
+"""From here on cmd_ids are the house's own, for orders that it places in a strategy's name (`flattener`): they are no
+part of the strategy's count."""
 SEQUENCE_BITS = 40
 MAX_SEQUENCE = (1 << SEQUENCE_BITS) - 1
 MAX_LANE = (1 << (63 - SEQUENCE_BITS)) - 1

@@ -11,17 +11,20 @@ import contextlib
 from collections import Counter
 from collections.abc import Callable, Mapping
 
+import msgspec
+
 from tidegate.errors import UserError
+from tidegate.execution.flattener import Flattener
 from tidegate.execution.writer import Writer
 from tidegate.log.alert import alert
-from tidegate.log.base import Entry, Log
+from tidegate.log.base import Entry, Log, Subscription
 from tidegate.log.outbox import Outbox
 from tidegate.model.clock import Clock
 from tidegate.model.instrument import Universe
 from tidegate.model.messages import Message, ScopeState
 from tidegate.model.time import SECOND
 from tidegate.risk.halt import Change, Check, HaltBoard, Status, entry, most_severe
-from tidegate.risk.halt_feed import HaltFeed
+from tidegate.risk.halt_feed import BOARD, Board, HaltFeed
 from tidegate.risk.reasons import Reason
 from tidegate.risk.scope_name import Kind, ScopeRef, parse, text_of
 from tidegate.risk.scopes import ScopeTable, State
@@ -32,6 +35,8 @@ LOOK = 1.0
 """Seconds between two looks for recoveries whose time is over."""
 LATE = SECOND
 """A recovery is said to be over so long (ns) after it is: the log's clock must agree."""
+REFUSED = 100
+"""Events that were not followed, remembered for who asks."""
 _REASONS = {
     State.REDUCE_ONLY: Reason.SCOPE_REDUCE_ONLY, State.CANCEL_ONLY: Reason.SCOPE_CANCEL_ONLY,
     State.KILLED: Reason.SCOPE_KILLED,
@@ -55,8 +60,12 @@ class LaneHalts:
         self._scopes, self._universe, self._writers = scopes, universe, writers
         self._log, self._clock, self._changed = log, clock, changed
         self.board = HaltBoard(check, self._known)
+        self.flattener = Flattener(self.board, writers, scopes, universe, log, clock)
         self._feed = HaltFeed(log, self.board, self._told)
         self._outbox = Outbox(log, counts=self.counts)
+        self._served: Subscription | None = None
+        self._refused: dict[str, str] = {}
+        """Why the last events that were not followed were not, by their place."""
         self._live = False
         self._looking: asyncio.TimerHandle | None = None
         self._again: dict[int, asyncio.TimerHandle] = {}
@@ -65,12 +74,17 @@ class LaneHalts:
         """Know every halt there is, then follow. Raises `LogError`."""
         await self._feed.start()
         self._live = True
+        self._served = self._log.serve(BOARD, lambda _: self._board())
         self._look()
+        self.flattener.start()
 
     def close(self) -> None:
         """Follow no longer."""
         self._live = False
+        if self._served is not None:
+            self._served.close()
         self._feed.close()
+        self.flattener.close()
         self._outbox.close()
         for timer in (self._looking, *self._again.values()):
             if timer is not None:
@@ -107,7 +121,13 @@ class LaneHalts:
         reason = int(_REASONS.get(state, Reason.NONE))
         return ScopeState(now, -1, int(state), reason, number, self.board.epoch(names))
 
+    def _board(self) -> bytes:
+        """The board, for who asks at `BOARD`."""
+        return msgspec.json.encode(Board(self.board.seq, list(self.board.scopes.values()), self._refused))
+
     def _told(self, stored: Entry, changes: list[Change]) -> None:
+        if self.board.refused:
+            self._refused = dict([*self._refused.items(), (str(stored.seq), self.board.refused)][-REFUSED:])
         if not self._live:
             return
         if self.board.refused:

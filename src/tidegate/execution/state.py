@@ -6,7 +6,7 @@ from collections import OrderedDict
 
 import msgspec
 
-from tidegate.execution.ids import SEQUENCE_BITS
+from tidegate.execution.ids import HOUSE_IDS, SEQUENCE_BITS
 from tidegate.execution.ports import Gate, Ledger
 from tidegate.model.instrument import Universe
 from tidegate.model.messages import LimitsChange, Message, NewOrder, Report
@@ -203,7 +203,7 @@ class State:
     def _forget(self, order: LaneOrder) -> None:
         if self.by_cmd.get(order.cmd_id) is order:
             del self.by_cmd[order.cmd_id]
-            if order.cmd_id > self.forgotten.get(order.strategy, 0):
+            if self.forgotten.get(order.strategy, 0) < order.cmd_id < HOUSE_IDS:
                 self.forgotten[order.strategy] = order.cmd_id
         if order.linked:
             self.links.pop(order.cl_ord_id, None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from tidegate.execution.core import Lane
+from tidegate.execution.ids import HOUSE_IDS
 from tidegate.execution.state import LaneOrder
 from tidegate.model.messages import NewOrder, OrderEvent
 from tidegate.risk.ledger import Ledger
@@ -42,7 +43,7 @@ def strategy_view(lane: Lane, strategy: int, events_at: int) -> StrategyView:
     mine = [order for order in s.live.values() if order.strategy == strategy]
     closed = [order for order in s.closed.values() if order.strategy == strategy]
     shown = {order.cmd_id: order for order in (*_children(lane, strategy), *closed[-ENDED:], *mine)}
-    ids = [order.cmd_id for order in (*mine, *closed)]
+    ids = [order.cmd_id for order in (*mine, *closed) if order.cmd_id < HOUSE_IDS]
     held: dict[int, int] = {}
     for (_, owner, instrument), position in s.ledger.positions():
         if owner == strategy:

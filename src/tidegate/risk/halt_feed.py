@@ -4,8 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import msgspec
+
 from tidegate.log.base import Entry, Log, Subscription
-from tidegate.risk.halt import STREAM, Change, HaltBoard
+from tidegate.risk.halt import STREAM, Change, HaltBoard, Status
+
+BOARD = "ctl.halts"
+"""Where order managers answer with their `Board`, in JSON."""
+
+
+class Board(msgspec.Struct, frozen=True):
+    """Every scope of which something was ever said, up to entry `seq` of HALT; and why the last events that were not
+    followed were not, by their place."""
+
+    seq: int
+    scopes: list[Status]
+    refused: dict[str, str] = {}
+
+    def status(self, scope: str) -> Status:
+        """A scope's own state; ACTIVE where nothing was ever said of it."""
+        return next((status for status in self.scopes if status.scope == scope), Status(scope=scope))
+
 
 Told = Callable[[Entry, list[Change]], None]
 """Called with every entry once it is applied; `board.refused` says why it was not followed, where that is so."""

@@ -1,6 +1,7 @@
 """Orders to the gateway itself, as JSON lines, over a Unix socket (which needs no log) and over the log.
 
-`{"do": "state"}`: how it stands.
+`{"do": "state", "scope": …}`: how it stands; with a scope, whether that covers any of its orders, and how long ago and
+how cleanly it was reconciled.
 `{"do": "command", "signed": {"body": …, "signatures": […]}}`: a command that somebody has signed (`access.command`).
 """
 
@@ -31,6 +32,7 @@ class Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     do: str
     signed: Signed | None = None
+    scope: str = ""
 
 
 Doer = Callable[[Order], Awaitable[dict[str, Any]]]

@@ -17,6 +17,7 @@ from tidegate.risk.scopes import State
 from tidegate.venue.gateway.alerts import Alerts
 from tidegate.venue.gateway.control import Doer, Order, Refused, answer, listen
 from tidegate.venue.gateway.halts import Halts
+from tidegate.venue.gateway.reconciler import Reconciler
 from tidegate.venue.gateway.settings import GatewaySettings
 from tidegate.venue.gateway.sweep import Sweeper
 from tidegate.venue.gateway.target import WHOLE
@@ -39,6 +40,7 @@ class Operator:
         check: Check,
         halts: Halts,
         sweeper: Sweeper,
+        reconciler: Reconciler,
         alerts: Alerts,
         trail: Trail,
         log: Log,
@@ -47,6 +49,7 @@ class Operator:
         health: Callable[[], dict[str, Any]],
     ) -> None:
         self._subject, self._check, self._halts, self._sweeper = subject, check, halts, sweeper
+        self._reconciler = reconciler
         self._alerts, self._trail, self._log, self._clock, self._health = alerts, trail, log, clock, health
         self._path = settings.socket
         self._replays = Replays(self._path.with_suffix(".replays") if self._path else None)
@@ -72,7 +75,16 @@ class Operator:
                 self._path.unlink(missing_ok=True)
 
     async def _state(self, order: Order) -> dict[str, Any]:
-        return {"health": self._health()}
+        if not order.scope:
+            return {"health": self._health()}
+        here = self._halts.place.target(order.scope) is not None
+        age = (self._clock.now() - self._reconciler.reconciled) / 1e9
+        return {
+            "concerned": here,
+            "age": age,
+            "not_clean": self._reconciler.why,
+            "halts": self._halts.shown(),
+        }
 
     async def _command(self, order: Order) -> dict[str, Any]:
         """Verify, follow, note. Whoever is refused is told why, and it is noted too."""

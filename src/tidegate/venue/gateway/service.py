@@ -100,8 +100,9 @@ class GatewayService:
             self._spawn, self._alive, self._on_recovering,
         )  # fmt: skip
         self.operator = Operator(
-            self._subject, check, self.halts, sweeper, self.alerts, trail, log, clock, settings, self.health
-        )
+            self._subject, check, self.halts, sweeper, self.reconciler, self.alerts, trail, log, clock, settings,
+            self.health,
+        )  # fmt: skip
         self.guard = Guard(
             venue, sweeper, self.session, self.lease, self.reconciler, self.alerts, self.counts, settings
         )

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tidegate.log.memory import MemoryServer
+from tidegate.marketdata import pulse
 from tidegate.marketdata.binance_instruments import BINANCE
 from tidegate.model.clock import SystemClock
 from tidegate.model.event import (
@@ -16,8 +17,13 @@ from tidegate.model.event import (
     FLAGS_SHIFT,
     KIND_SHIFT,
     META,
+    PRICE,
+    PRICE2,
+    SIDE_SHIFT,
+    SIZE,
     Flag,
     Kind,
+    Status,
     Words,
 )
 from tidegate.model.instrument import Universe
@@ -39,6 +45,9 @@ class Still:
     """A feed that brings what the test hands to it."""
 
     numbers = (0,)
+
+    def __init__(self) -> None:
+        self.status: dict[int, int] = {}
 
     async def start(self, on_rows: Callable[[int, Words], None]) -> None:
         self.bring = on_rows
@@ -69,6 +78,38 @@ def test_under_pressure_quotes_conflate_and_nothing_else_is_dropped():
         assert counts == {Kind.QUOTE: 1, Kind.TRADE: 20, Kind.DELTA: 20}
         assert heard[1]["seq"][heard[1]["kind"] == Kind.QUOTE].tolist() == [157], "the last one"
         assert service.health()["quotes conflated"] == 19
+        await service.stop()
+
+    asyncio.run(work())
+
+
+def test_the_pulse_says_what_the_market_does_once_a_second():
+    async def work():
+        server = MemoryServer()
+        log, feed = server.client("feed"), Still()
+        service = FeedService(UNIVERSE, [feed], log, SystemClock())
+        heard, told = [], asyncio.Event()
+        log.subscribe("pulse.BINANCE", lambda subject, data: (heard.extend(pulse.decode(data)), told.set()))
+        await service.start()
+        rows = rows_of(
+            Kind.SNAPSHOT_BEGIN, *[Kind.DELTA] * 5, Kind.SNAPSHOT_END, Kind.QUOTE, Kind.TRADE, Kind.TRADE
+        )
+        levels = [(99_950, 1, 7), (99_990, 1, 5), (100_010, 2, 3), (100_099, 2, 2), (100_200, 2, 50)]
+        for n, (price, side, size) in enumerate(levels, 1):
+            rows[n, PRICE], rows[n, SIZE] = price, size
+            rows[n, META] |= side << SIDE_SHIFT
+        rows[7, PRICE], rows[7, PRICE2] = 99_990, 100_010
+        rows[8, SIZE], rows[9, SIZE] = 4, 6
+        feed.bring(0, rows)
+        feed.status[0] = Status.HALTED
+        async with asyncio.timeout(10):
+            while not (heard and heard[-1].bid):
+                told.clear()
+                await told.wait()
+        last = heard[-1]
+        assert (last.bid, last.ask, last.status) == (99_990, 100_010, Status.HALTED)
+        assert (last.bid_lots, last.ask_lots, last.traded) == (12, 5, 10), "within ten basis points"
+        assert last.ts > 0
         await service.stop()
 
     asyncio.run(work())

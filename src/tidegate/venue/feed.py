@@ -13,6 +13,9 @@ subscribes later asks `snap.<VENUE>.<SYMBOL>` and is answered with the local boo
 SNAPSHOT_END, all with the sequence it stands at; or with nothing while there is no usable book: the next one is
 published. To join: subscribe, ask, apply the answer, drop the deltas received that are not above its sequence.
 
+**The pulse.** Once a second `pulse.<VENUE>` says of each instrument when its last record came, its trading status, depth
+near the middle and volume (`marketdata.pulse`): what the risk service watches over markets by.
+
 **The touch.** Best bid and ask of the instruments in which they changed are published on `touch.<VENUE>` ten times a
 second (Marks in an envelope): what the lanes sample into their logs.
 """
@@ -21,12 +24,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 
 from tidegate.log.base import Log, Subscription
+from tidegate.marketdata import pulse
 from tidegate.model.clock import Clock
 from tidegate.model.event import KIND_SHIFT, META, Kind, Words
 from tidegate.model.instrument import Universe
@@ -50,6 +54,10 @@ class Feed(Protocol):
     @property
     def numbers(self) -> Sequence[int]:
         """The universe's numbers of the instruments it brings."""
+
+    @property
+    def status(self) -> Mapping[int, int]:
+        """The venue's word on each instrument's trading (`model.event.Status`), as far as it is known."""
 
     async def start(self, on_rows: Callable[[int, Words], None]) -> None:
         """Connect and stay connected; hand on each instrument's new events, as rows that live until the call returns."""
@@ -79,6 +87,7 @@ class FeedService:
         self._last = dict.fromkeys(numbers, 0)
         self._touch = dict.fromkeys(numbers, (0, 0))
         self._touching: asyncio.TimerHandle | None = None
+        self._pulsing: asyncio.TimerHandle | None = None
         self._served: list[Subscription] = []
 
     async def start(self) -> None:
@@ -89,11 +98,13 @@ class FeedService:
         for feed in self._feeds:
             await feed.start(self._publish)
         self._tell_touch()
+        self._tell_pulse()
 
     async def stop(self) -> None:
         """Stop the feeds; publish nothing more."""
-        if self._touching is not None:
-            self._touching.cancel()
+        for timer in (self._touching, self._pulsing):
+            if timer is not None:
+                timer.cancel()
         for feed in self._feeds:
             await feed.stop()
         for served in self._served:
@@ -135,6 +146,19 @@ class FeedService:
         for venue, marks in changed.items():
             self._log.publish(f"touch.{venue}", pack(marks, ts=now))
         self._touching = asyncio.get_running_loop().call_later(TOUCH, self._tell_touch)
+
+    def _tell_pulse(self) -> None:
+        """Publish how each market is."""
+        told: dict[str, list[pulse.Pulse]] = {}
+        for feed in self._feeds:
+            for number in feed.numbers:
+                levels, status = self._levels[number], int(feed.status.get(number, 0))
+                fields = (*levels.touch, *levels.depth(pulse.BAND), levels.traded)
+                one = pulse.Pulse(number, self._last[number], status, *fields)
+                told.setdefault(self._universe[number].venue, []).append(one)
+        for venue, pulses in told.items():
+            self._log.publish(f"pulse.{venue}", pulse.encode(pulses))
+        self._pulsing = asyncio.get_running_loop().call_later(pulse.PULSE, self._tell_pulse)
 
     def _publish(self, number: int, rows: Words) -> None:
         whole = rows

@@ -33,10 +33,10 @@ from tidegate.model.event import (
 )
 from tidegate.model.order import Side
 
-(L_COUNT, L_USABLE, L_SEQ, L_EVENT, L_RECV, L_BID, L_ASK) = range(7)
+(L_COUNT, L_USABLE, L_SEQ, L_EVENT, L_RECV, L_BID, L_ASK, L_TRADED) = range(8)
 _FREE = np.int64(-(1 << 62))
 _DELTA, _BEGIN, _END = int(Kind.DELTA), int(Kind.SNAPSHOT_BEGIN), int(Kind.SNAPSHOT_END)
-_QUOTE = int(Kind.QUOTE)
+_QUOTE, _TRADE = int(Kind.QUOTE), int(Kind.TRADE)
 _GAP, _ORDER, _LAST = int(Flag.GAP), int(Flag.ORDER), int(Flag.LAST)
 _MIX = np.int64(-7046029254386353131)  # 2^64 over the golden ratio: spreads neighbouring prices
 
@@ -56,6 +56,9 @@ def apply(rows: Any, start: int, keys: Any, sizes: Any, state: Any) -> int:
             state[L_USABLE] = 1
         elif kind == _QUOTE:
             state[L_BID], state[L_ASK] = rows[i, PRICE], rows[i, PRICE2]
+            continue
+        elif kind == _TRADE:
+            state[L_TRADED] += rows[i, SIZE]
             continue
         elif kind != _DELTA or flags & _ORDER:
             continue
@@ -94,6 +97,21 @@ class Levels:
     def touch(self) -> tuple[int, int]:
         """The last quote's bid and ask, ticks; (0, 0) before the first."""
         return int(self._state[L_BID]), int(self._state[L_ASK])
+
+    @property
+    def traded(self) -> int:
+        """Lots traded since the feed began."""
+        return int(self._state[L_TRADED])
+
+    def depth(self, band: int) -> tuple[int, int]:
+        """Lots bid and offered within `band` parts per million of the middle; (0, 0) without a usable book or a touch."""
+        bid, ask = self.touch
+        if not self.usable or not bid or not ask:
+            return 0, 0
+        keys, sizes = self._live()
+        price, buys = keys >> 1, (keys & 1) == int(Side.BUY) - 1
+        near = np.abs(2 * price - (bid + ask)) * 1_000_000 <= band * abs(bid + ask)
+        return int(sizes[near & buys].sum()), int(sizes[near & ~buys].sum())
 
     def apply(self, rows: Words) -> None:
         """Records of this instrument, in order."""

@@ -20,11 +20,13 @@ from tidegate.model.event import (
     TS_RECV,
     Flag,
     Kind,
+    Status,
     Words,
     words,
 )
 from tidegate.store.importer import import_captures
 from tidegate.store.lake import Lake
+from tidegate.venue.binance import feed as feed_module
 from tidegate.venue.binance.websocket import Pace
 from tidegate.venue.sim.admin import Admin
 
@@ -205,3 +207,25 @@ def test_spot_estimates_quotes_and_all_three_streams_come(tmp_path):
             assert {Kind.DELTA, Kind.QUOTE, Kind.TRADE, Kind.SNAPSHOT_BEGIN, Kind.SNAPSHOT_END} <= kinds
 
     run(work)
+
+
+@pytest.mark.parametrize("venue", NUMBERS)
+def test_a_symbol_that_the_venue_halts_is_halted_in_the_feeds_status_and_back(tmp_path, venue, monkeypatch):
+    monkeypatch.setattr(feed_module, "STATUS_EVERY", 0.02)
+
+    async def work() -> None:
+        async with replay(sample(tmp_path, venue), venue) as tap:
+            exchange, number = tap.at.exchange, NUMBERS[venue]
+
+            async def until(status: Status) -> None:
+                async with asyncio.timeout(20):
+                    while tap.feed.status.get(number) != status:
+                        await asyncio.sleep(0.01)
+
+            await until(Status.TRADING)
+            exchange.halt(exchange.listings[number], True, tap.at.clock.now())
+            await until(Status.HALTED)
+            exchange.halt(exchange.listings[number], False, tap.at.clock.now())
+            await until(Status.TRADING)
+
+    asyncio.run(work())

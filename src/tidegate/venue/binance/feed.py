@@ -13,6 +13,7 @@ chain, times mended. `ts_recv` is our clock when the read began. What a live str
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
@@ -27,7 +28,7 @@ from tidegate.marketdata.chain import BROKEN, EMPTY
 from tidegate.marketdata.clock import ClockFit
 from tidegate.marketdata.live import LiveAssembler
 from tidegate.model.clock import Clock
-from tidegate.model.event import META, Words
+from tidegate.model.event import META, Status, Words
 from tidegate.model.instrument import Universe
 from tidegate.venue.binance.errors import VenueError
 from tidegate.venue.binance.products import Endpoints, product
@@ -40,6 +41,14 @@ STREAMS = ("depth", "bookTicker", "trade")
 KEPT = 16
 """Quarantined frames and gaps kept for people."""
 PACE = Pace(stale=30.0)
+STATUS_EVERY = 5.0
+"""Seconds between two looks at the venue's list of symbols: the streams do not say that one is halted."""
+_STATUS = {
+    "TRADING": Status.TRADING, "HALT": Status.HALTED, "BREAK": Status.HALTED, "SETTLING": Status.HALTED,
+    "AUCTION_MATCH": Status.AUCTION, "PENDING_TRADING": Status.CLOSED, "PRE_TRADING": Status.CLOSED,
+    "POST_TRADING": Status.CLOSED, "END_OF_DAY": Status.CLOSED, "PRE_DELIVERING": Status.CLOSED,
+    "DELIVERING": Status.CLOSED, "DELIVERED": Status.CLOSED, "PRE_SETTLE": Status.HALTED, "CLOSE": Status.CLOSED,
+}  # fmt: skip
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 10.0
 _OURS = ClockFit(np.zeros((1, 2), np.int64), 0.0, 0, 0)
 """Our own clock is not corrected."""
@@ -65,6 +74,8 @@ class BinanceFeed:
         self.venue = venue
         self.numbers = [n for n, item in enumerate(universe.instruments) if item.venue == venue]
         """The universe's numbers of this feed's instruments."""
+        self.status: dict[int, int] = {}
+        """The venue's word on each instrument's trading (`model.event.Status`)."""
         self.counts: Counter[str] = Counter()
         self.quarantined: deque[Quarantined] = deque(maxlen=KEPT)
         """The last frames that were refused, as they came."""
@@ -82,6 +93,7 @@ class BinanceFeed:
         self._shift = [number - n for n, number in enumerate(self.numbers)]
         self._frames = self._events = 0
         self._asking: dict[int, asyncio.Task[None]] = {}
+        self._looking: asyncio.Task[None] | None = None
         self._socket = Socket(f"{venue} market data", self._url, self._read, self._changed, clock, pace)
         self._on_rows: OnRows = lambda number, rows: None
 
@@ -90,10 +102,14 @@ class BinanceFeed:
         self._on_rows = on_rows
         if self.numbers:
             await self._socket.open()
+            self._looking = asyncio.create_task(self._look(), name=f"status {self.venue}")
 
     async def stop(self) -> None:
         """Leave."""
         await self._socket.close()
+        if self._looking is not None:
+            self._looking.cancel()
+            await asyncio.gather(self._looking, return_exceptions=True)
         for task in list(self._asking.values()):
             task.cancel()
         await asyncio.gather(*self._asking.values(), return_exceptions=True)
@@ -115,6 +131,25 @@ class BinanceFeed:
             "socket": self._socket.health(),
             **self.counts,
         }
+
+    async def _look(self) -> None:
+        """See again and again which symbols trade."""
+        numbers = {self._directory.instruments[n].symbol: number for n, number in enumerate(self.numbers)}
+        weight = 1 if self._product.market.futures else 20
+        while True:
+            await asyncio.sleep(STATUS_EVERY)
+            with contextlib.suppress(VenueDown, VenueError, VenueRefused):  # what was known stays
+                said = await self._rest.public(self._product.exchange_info, None, weight)
+                for item in said.get("symbols", ()):
+                    number = numbers.get(item.get("symbol", ""))
+                    if number is None:
+                        continue
+                    text = str(item.get("status") or item.get("contractStatus") or "")
+                    status = _STATUS.get(text, Status.HALTED)
+                    if status != self.status.get(number, Status.TRADING):
+                        log.warning("%s: %s is %s", self.venue, item["symbol"], text)
+                        self.counts["status changes"] += 1
+                    self.status[number] = status
 
     async def _url(self) -> str:
         names = {

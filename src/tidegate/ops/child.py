@@ -275,7 +275,8 @@ class Child:
             return
         if self._popen is not None:
             trim(self._folder.out(self.process.name))
-        if self.cell is not None and self._in_cell(self.cell):
+        if self.cell is not None and (over := self.cell.look()):
+            self._kill(How.LIMIT, over)
             return
         path = self._folder.health(self.process.name)
         said = read_health(path)
@@ -296,18 +297,10 @@ class Child:
                 self._move(State.DEGRADED, f"not ready after {self.process.ready_timeout:g} s")
         elif silent > STALE_S:
             self._move(State.DEGRADED, f"no sign of life for {STALE_S:g} s")
+        elif self.cell is not None and (text := self.cell.noticed()):
+            self._move(State.DEGRADED, text)
         else:
             self._judge(said)
-
-    def _in_cell(self, cell: Cell) -> bool:
-        """See that it keeps to its limits; True when there was something to say about it."""
-        if over := cell.look():
-            self._kill(How.LIMIT, over)
-            return True
-        if text := cell.noticed():
-            self._move(State.DEGRADED, text)
-            return True
-        return False
 
     def _kill(self, how: How, why: str) -> None:
         """End it and what belongs to it; its first process last, for with that its life is over."""

@@ -1,0 +1,62 @@
+"""A real system of processes with one honest strategy and several that misbehave, on an account of their own."""
+
+from __future__ import annotations
+
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
+
+from rounds_system import ROOT, SIZES, System, toml
+
+from tidegate.log.base import Log
+from tidegate.model.clock import SystemClock
+from tidegate.ops import log_reader
+from tidegate.roles import open_log
+from tidegate.world import World
+
+MARKET = "BTCUSDT.BINANCE_USDM"
+
+
+def rogues(home: Path, acts: dict[str, dict[str, Any]], cell: dict[str, Any]) -> System:
+    """The system of `make rounds` with strategy `left`, and one for each act with its cell."""
+    system = System(home)
+    config = tomllib.loads(system.path.read_text())
+    del config["strategies"]["right"]
+    config["topology"] = {"on_stop": "keep", "cell": cell}
+    for act, own in acts.items():
+        params = {"market": MARKET, "act": act, "size": SIZES[MARKET], "folder": str(home)}
+        kind = f"{ROOT / 'benchmarks/rogue_strategy.py'}:Rogue"
+        config["strategies"][act] = {"type": kind, "account": "arbitrage", "params": params, "cell": own}
+    config["risk"]["strategies"]["*"] |= {"orders_per_second": 100, "cancels_per_second": 100}
+    system.path.write_text(toml(config) + "\n")
+    system.world = World.load(system.path)
+    system.strategies = ["left"]
+    return system
+
+
+def said(system: System, process: str) -> list[str]:
+    """What the supervisor has said of a process, oldest first."""
+    wanted = log_reader.Wanted(("up",), 0, 0, 0)
+    lines = log_reader.read(system.folder, wanted)
+    return [str(line.get("text", "")) for line in lines if line.get("process") == process]
+
+
+async def alerts(system: System) -> list[dict[str, Any]]:
+    """All alerts so far."""
+    log: Log = await open_log(system.world, system.data, "test", SystemClock())
+    try:
+        found = [entry async for batch in log.read("ALERT") for entry in batch]
+        return [msgspec.json.decode(entry.data) for entry in found]
+    finally:
+        await log.close()
+
+
+async def resting(system: System) -> list[dict[str, Any]]:
+    """The rogues' open orders at the venue."""
+    state = await system.admin("state")
+    return [row for row in state["arbitrage"]["orders"] if row["status"] in ("NEW", "PARTIALLY_FILLED")]

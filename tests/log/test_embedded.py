@@ -18,6 +18,7 @@ from tidegate.errors import UserError
 from tidegate.log import server_process
 from tidegate.log.base import LogDown
 from tidegate.log.embedded import Embedded, Running, find, folder
+from tidegate.log.grants import User
 from tidegate.log.nats import NatsLog, connect
 from tidegate.log.server_process import ServerProcess, configuration, free_port, greeting, write_private
 
@@ -167,7 +168,7 @@ def test_without_a_binary_it_says_how_to_get_one(tmp_path, monkeypatch):
 def test_a_server_that_does_not_start_is_quoted(tmp_path):
     async def body():
         config = tmp_path / "server.conf"
-        text = configuration(port=free_port(), store=tmp_path, name="x", user="u", password="p", sync=False)
+        text = configuration(port=free_port(), store=tmp_path, name="x", users=[User("u", "p")], sync=False)
         write_private(config, text + "\nnonsense: {")
         server = ServerProcess(config, tmp_path / "server.log", "x", free_port())
         with pytest.raises(
@@ -254,7 +255,7 @@ asyncio.run(main())
         port = free_port()
         config = tmp_path / "server.conf"
         pid_file = tmp_path / "pid"
-        text = configuration(port=port, store=tmp_path, name="x", user="u", password="p", sync=False)
+        text = configuration(port=port, store=tmp_path, name="x", users=[User("u", "p")], sync=False)
         write_private(config, f"{text}\npid_file: {json.dumps(str(pid_file))}")
         process = await asyncio.create_subprocess_exec(
             sys.executable,

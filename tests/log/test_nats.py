@@ -16,6 +16,7 @@ from log_worlds import DECLARED, Got, all_of, settled
 from tidegate.errors import UserError
 from tidegate.log.base import Full, LogDown
 from tidegate.log.embedded import Embedded
+from tidegate.log.grants import User
 from tidegate.log.nats import NatsLog, connect, reconcile
 from tidegate.log.server_process import ServerProcess, configuration, free_port, write_private
 from tidegate.log.streams import Declared, declared
@@ -59,7 +60,7 @@ def test_an_address_without_a_server_is_named():
 def test_a_server_without_jetstream_is_told_apart(tmp_path):
     async def body():
         port = free_port()
-        text = configuration(port=port, store=tmp_path, name="x", user="u", password="p", sync=False)
+        text = configuration(port=port, store=tmp_path, name="x", users=[User("u", "p")], sync=False)
         write_private(tmp_path / "server.conf", text.partition("jetstream {")[0])
         server = ServerProcess(tmp_path / "server.conf", tmp_path / "server.log", "x", port)
         await server.start()

@@ -7,6 +7,7 @@ import secrets
 import signal
 from pathlib import Path
 
+from tidegate.log.grants import User
 from tidegate.log.nats import NatsLog
 from tidegate.log.server_process import ServerProcess, configuration, free_port, write_private
 
@@ -28,8 +29,7 @@ class Cluster:
                 port=port,
                 store=home / "store",
                 name=f"node-{n}",
-                user=self.user,
-                password=self.password,
+                users=[User(self.user, self.password)],
                 sync=sync,
                 cluster=cluster,
             )

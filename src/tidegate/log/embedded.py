@@ -14,13 +14,14 @@ import secrets
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO
 
 import msgspec
 
 from tidegate.errors import UserError
+from tidegate.log.grants import User
 from tidegate.log.server_process import ServerProcess, configuration, free_port, port_taken, write_private
 
 NAME = "tidegate"
@@ -69,9 +70,17 @@ class Embedded:
     """The server of one data folder, and its owner's part. `port` 0: any free one, the same after a restart."""
 
     def __init__(
-        self, data: Path, durability: str = "machine", *, port: int = 0, least_free: int = LEAST_FREE
+        self,
+        data: Path,
+        durability: str = "machine",
+        *,
+        port: int = 0,
+        least_free: int = LEAST_FREE,
+        users: Sequence[User] = (),
     ) -> None:
         self.data, self.durability = data, durability
+        self.users = users
+        """Who may connect beside its owner, who may do all."""
         self.restarts = 0
         """How often it died and was started again."""
         self._port, self._least_free = port, least_free
@@ -150,8 +159,7 @@ class Embedded:
                 port=port,
                 store=home / "store",
                 name=name,
-                user=user,
-                password=password,
+                users=[User(user, password), *self.users],
                 sync=self.durability == "machine",
             )
             server = ServerProcess(home / "server.conf", home / "server.log", name, port)

@@ -356,8 +356,10 @@ async def connect(
     tls: Any = None,
     clock: Clock | None = None,
     timeout: float = 5.0,
+    setup: bool = True,
 ) -> NatsLog:
-    """A client of the server (or servers of one cluster) at `nats://host:port`, whose streams are as declared.
+    """A client of the server (or servers of one cluster) at `nats://host:port`, whose streams are as declared; with
+    `setup` False they are somebody else's to see to.
 
     `credentials` is the path of a file of NATS credentials (a JWT and its seed), `tls` an `ssl.SSLContext`. Raises
     `UserError` where no server answers within `timeout` seconds, or it will not have us, or is too old.
@@ -386,7 +388,8 @@ async def connect(
             )
         if not jetstream:
             raise UserError(f"log at {address}: JetStream is off; start nats-server with --jetstream")
-        await reconcile(log, declared)
+        if setup:
+            await reconcile(log, declared)
     except BaseException:
         await log.close()
         raise

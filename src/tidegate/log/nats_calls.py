@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from tidegate.log.base import Conflict, Full, LogDown, LogError, TooLarge
+from tidegate.log.grants import own_subject
 from tidegate.log.wire import Wire
 
 SWEEP = 0.1
@@ -51,11 +52,6 @@ class Forbidden(Refused):
 
     def __init__(self, subject: str) -> None:
         super().__init__(Trouble(403, 403, f"{subject}: not permitted to this user of the log"))
-
-
-def own_subject(kind: str, user: str, name: str) -> str:
-    """A subject of this user's own: only it may listen there (`grants`), so nobody overhears its answers."""
-    return f"{kind}.{user}.{name}" if user else f"{kind}.{name}"
 
 
 class _Append:

@@ -41,7 +41,9 @@ async def open_log(
         )  # fmt: skip
     running = await _running(data, wait)
     user, password = given or (running.user, running.password)
-    return await connect(running.url, name=name, declared=what, user=user, password=password, clock=clock)
+    return await connect(
+        running.url, name=name, declared=what, user=user, password=password, clock=clock, setup=given is None
+    )
 
 
 @contextlib.asynccontextmanager

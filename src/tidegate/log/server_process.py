@@ -13,10 +13,12 @@ import signal
 import socket
 import sys
 import sysconfig
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from tidegate.errors import UserError
+from tidegate.log.grants import User, authorization
 from tidegate.log.streams import MAX_PAYLOAD
 
 READY = 15.0
@@ -81,7 +83,7 @@ def write_private(path: Path, text: str) -> None:
 
 
 def configuration(
-    *, port: int, store: Path, name: str, user: str, password: str, sync: bool, cluster: str = ""
+    *, port: int, store: Path, name: str, users: Sequence[User], sync: bool, cluster: str = ""
 ) -> str:
     """A server's configuration file. `sync`: every append is on the disk before it is acknowledged."""
     return f"""\
@@ -90,8 +92,7 @@ server_name: {json.dumps(name)}
 max_payload: {MAX_PAYLOAD}
 ping_interval: "5s"
 ping_max: 2
-authorization {{ user: {json.dumps(user)}, password: {json.dumps(password)} }}
-jetstream {{
+{authorization(users)}jetstream {{
   store_dir: {json.dumps(str(store))}
   sync_interval: {"always" if sync else '"2m"'}
   # Streams reserve their most bytes, which are far more than they use: the disk is the limit.

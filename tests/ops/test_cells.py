@@ -167,6 +167,17 @@ def test_one_crash_is_started_again_without_a_word_to_the_hook_and_the_last_one_
     assert [(end.how, end.final) for _, end in ends] == [(How.CRASHED, True)]
 
 
+def test_one_that_ends_without_a_fault_when_nobody_asked_is_no_clean_end(tmp_path):
+    async def scenario():
+        async with Watched(tmp_path, [acting(tmp_path, "leaver", "os._exit(0)", deaths=1)]) as watched:
+            event = await watched.told.until("leaver", "dead")
+            return watched.ends, event
+
+    ends, event = asyncio.run(scenario())
+    assert event.text == "exit code 0; not started again"
+    assert [(end.how, end.final) for _, end in ends] == [(How.CRASHED, True)]
+
+
 def test_a_condemned_one_is_not_started_again(tmp_path):
     async def scenario():
         async with Watched(tmp_path, [acting(tmp_path, "rogue", "pass")]) as watched:

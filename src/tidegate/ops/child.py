@@ -226,7 +226,8 @@ class Child:
             self._stop or mistake or not self.process.restart or self._condemned() or self._too_many()
         )
         kind = self._verdict[0] if self._verdict else How.CRASHED
-        clean = kind is How.CRASHED and (self._stop or code == 0 or self._again)
+        done = code == 0 and not self.process.restart
+        clean = kind is How.CRASHED and (self._stop or self._again or done)
         if self._gone is not None and not clean and (final or kind is not How.CRASHED):
             await self._gone(self.process, End(kind, how, final))
         if self._stop:
@@ -235,7 +236,7 @@ class Child:
             self._move(State.DEAD, self._said() or "exit code 2")
         elif self._again or not final:
             return True
-        elif code == 0 and not self.process.restart:
+        elif done:
             self._move(State.DONE)
         else:
             self._move(State.DEAD, f"{how}; not started again")

@@ -21,13 +21,17 @@ if TYPE_CHECKING:
     from tidegate.world import World
 
 DEFAULT_DATA = Path("runs/live")
-WORDS = ("show", "promote", "rollback")
+WORDS = ("show", "promote", "rollback", "adopt")
+Signers = tuple[str, str]
+"""Whose keys sign; the second may be empty."""
 WAIT = 30.0
 """Seconds a command waits to see what it came to."""
 
 
 def deploy(
-    words: Annotated[list[str], typer.Argument(metavar="[promote|rollback|show] NAME", help="The strategy.")],
+    words: Annotated[
+        list[str], typer.Argument(metavar="[promote|rollback|adopt|show] NAME", help="The strategy.")
+    ],
     version: Annotated[
         str,
         typer.Option(help="The new version's TOML file (type, params); `configured`: the configuration's."),
@@ -36,6 +40,7 @@ def deploy(
     fraction: Annotated[str, typer.Option(help="The canary's part of the limits; default the most.")] = "",
     reason: Annotated[str, typer.Option(help="Why; goes into the audit trail.")] = "",
     signer: Annotated[str, typer.Option("--as", help="Who signs, where there are several keys.")] = "",
+    second: Annotated[str, typer.Option("--and", help="adopt: who signs too, whose key is here.")] = "",
     config: Annotated[
         Path | None, typer.Option("--config", help="The system's TOML file: for the version's backtest.")
     ] = None,
@@ -45,8 +50,9 @@ def deploy(
     """Try a new version of a strategy: shadow, then canary, then live; or take it back.
 
     NAME --version FILE --config FILE backtests the version, keeps what is to be expected of it, and begins; `promote NAME`
-    takes it a stage further; `rollback NAME` takes the candidate back, or without one the live version; `show` says how it
-    stands. Exit code 1: refused, or it did not come up.
+    takes it a stage further; `rollback NAME` takes the candidate back, or without one the live version; `adopt NAME` gives
+    the live version what a candidate left behind, and takes two people; `show` says how it stands. Exit code 1: refused, or
+    it did not come up.
     """
     word, names = (words[0], words[1:]) if words[0] in WORDS else ("", words)
     if len(names) != 1 and not (word == "show" and not names):
@@ -55,21 +61,21 @@ def deploy(
     if word == "show":
         asyncio.run(_show(name, data, config, json))
     elif word:
-        asyncio.run(_step(word, name, fraction, reason, signer, data, config))
+        asyncio.run(_step(word, name, fraction, reason, (signer, second), data, config))
     elif not version or config is None:
         raise UserError(f"deploy {name}: say --version FILE and --config FILE; or promote, rollback, show")
     else:
         from tidegate.prepare import prepare
 
         prepare()
-        asyncio.run(_begin(name, version, stage, fraction, reason, signer, data, config))
+        asyncio.run(_begin(name, version, stage, fraction, reason, (signer, ""), data, config))
 
 
 # Commands.
 
 
 async def _begin(
-    name: str, file: str, stage: str, fraction: str, reason: str, signer: str, data: Path, config: Path
+    name: str, file: str, stage: str, fraction: str, reason: str, signers: Signers, data: Path, config: Path
 ) -> None:
     from tidegate import versions
     from tidegate.strategy.deploy.version import CONFIGURED, Versions
@@ -97,7 +103,7 @@ async def _begin(
             if await kept.envelope(name, id, part) is None:
                 await kept.keep_envelope(name, _expected(world, name, made, id, part, data))
         why = reason or f"{Path(file).name}, version {id}"
-        await _send(log, stage, name, id, ppm if stage == "canary" else 0, why, signer, data, world.config)
+        await _send(log, stage, name, id, ppm if stage == "canary" else 0, why, signers, data, world.config)
 
 
 def _expected(world: World, name: str, version: Version, id: str, ppm: int, data: Path) -> Any:
@@ -121,21 +127,21 @@ def _expected(world: World, name: str, version: Version, id: str, ppm: int, data
 
 
 async def _step(
-    word: str, name: str, fraction: str, reason: str, signer: str, data: Path, config: Path | None
+    word: str, name: str, fraction: str, reason: str, signers: Signers, data: Path, config: Path | None
 ) -> None:
     loaded = _config(config)
     async with _opened(data, loaded, config) as log:
         status = (await _board(log, data, loaded)).status(name)
-        if word == "rollback":
+        if word in ("rollback", "adopt"):
             if not reason:
-                raise UserError("rollback: say --reason")
+                raise UserError(f"{word}: say --reason")
             version = status.candidate or status.live
-            await _send(log, "rollback", name, version, 0, reason, signer, data, loaded)
+            await _send(log, word, name, version, 0, reason, signers, data, loaded)
             return
         if not status.candidate:
             raise UserError(f"{name} has no candidate to promote; deploy one with --version")
         if status.stage == "canary":
-            await _send(log, "live", name, status.candidate, 0, reason or "promoted", signer, data, loaded)
+            await _send(log, "live", name, status.candidate, 0, reason or "promoted", signers, data, loaded)
             return
         parts = [
             int(key.rpartition(".")[2])
@@ -146,11 +152,12 @@ async def _step(
         ppm = _ppm(fraction, known[-1] if known else 0)
         if ppm not in known:
             raise UserError(f"{name}: nobody measured {status.candidate} under {ppm / 1e4:g} % of the limits")
-        await _send(log, "canary", name, status.candidate, ppm, reason or "promoted", signer, data, loaded)
+        await _send(log, "canary", name, status.candidate, ppm, reason or "promoted", signers, data, loaded)
 
 
 async def _send(
-    log: Log, do: str, name: str, version: str, ppm: int, reason: str, signer: str, data: Path, config: Config | None
+    log: Log, do: str, name: str, version: str, ppm: int, reason: str, signers: Signers, data: Path,
+    config: Config | None,
 ) -> None:  # fmt: skip
     """Sign it, put it on DEPLOY, and say what it came to."""
     from tidegate.access import command
@@ -159,10 +166,13 @@ async def _send(
 
     if do == "canary":
         await _may_trade(log, name, data, config)
-    who, now = find(data, signer), time.time_ns()
+    who, now = find(data, signers[0]), time.time_ns()
     args = {"version": version} | ({"ppm": str(ppm)} if ppm else {})
     made = command.new(do, f"strategy:{name}", reason, who.name, now, args=args)
-    event = commanded(command.sign(made, who).encode(), made, now)
+    signed = command.sign(made, who)
+    if signers[1]:
+        signed = command.approve(signed, find(data, signers[1]))
+    event = commanded(signed.encode(), made, now)
     seq = await log.append(event.subject, event.encode())
     board = await _board(log, data, config, seq)
     if board.refused:

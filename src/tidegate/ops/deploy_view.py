@@ -120,6 +120,9 @@ def _comparison(report: Report) -> Table:
     if last is not None:
         table.add_row("inventory", f"{last.live_inventory:.0f}", f"{last.shadow_inventory:.0f}")
     median, most = report.apart_ms
-    table.caption = f"{report.matched} orders belong together, {report.same_price} of them alike, {median:.0f} ms apart (95 %: {most:.0f} ms)"
+    table.caption = (
+        f"{report.matched} orders belong together, {report.same_price} of them alike, "
+        f"{median:.0f} ms apart (95 %: {most:.0f} ms)"
+    )
     table.caption_justify = "left"
     return table

@@ -204,7 +204,7 @@ class Supervisor:
             raise UserError(f"{name} is no slot for new versions")
         if run:
             child.start()
-        else:
+        elif child.state is not State.WAITING:
             await child.stop()
         return {"ok": True, "pid": child.pid}
 

@@ -31,6 +31,8 @@ STOP = 10 * SECOND
 """A candidate that has gone may take so long to end before its process is stopped."""
 LATE = 300_000_000
 """Order events may come so late, ns: an interval is closed by the clock only then."""
+_HANDS_OVER = ("live", "adopt")
+"""After these, what the candidate's slot holds goes to the live one."""
 _FILLS = {ExecType.TRADE: 1, ExecType.TRADE_CANCEL: -1, ExecType.TRADE_CORRECT: 1}
 
 
@@ -111,10 +113,11 @@ class Desk:
             now = self._now()
             starts = [ts for ts in state.starts if now - ts < WITHIN]
             if state.life is Life.FAILED:
-                self.take_back(trying, "failed", state.why)
+                self.take_back(trying, "failed", state.why, {"at": str(state.ts)})
             elif len(starts) >= CRASHES:
                 span = f"{(now - starts[0]) / 1e9:.0f} s"
-                self.take_back(trying, "crashes", f"{len(starts)} starts within {span}")
+                at = {"at": str(state.ts)}
+                self.take_back(trying, "crashes", f"{len(starts)} starts within {span}", at)
         self._step()
 
     def halted(self, scope: str, state: State, why: str) -> None:
@@ -178,7 +181,7 @@ class Desk:
             figures = {
                 "figure": deviation.figure, "value": f"{deviation.value:.6g}", "expected": deviation.expected,
                 "intervals": str(deviation.horizon), "hard": str(deviation.hard).lower(),
-                "backtest": self.watched.envelope.run,
+                "backtest": self.watched.envelope.run, "at": str(deviation.ts),
             }  # fmt: skip
             trying = self.status.stage is not Stage.NONE
             self.take_back(trying, "deviation", deviation.text(self.watched.envelope.interval), figures)
@@ -267,7 +270,7 @@ class Desk:
         asks: list[Message] = []
         if closed and self.open[slots.candidate]:
             asks.append(CancelAll(now, account=-1, strategy=slots.candidate))
-        elif s.stage is Stage.NONE and s.did == "live" and self.positions[slots.candidate]:
+        elif s.stage is Stage.NONE and s.did in _HANDS_OVER and self.positions[slots.candidate]:
             asks.append(HandOver(now, slots.candidate, slots.live))
         if not right and self.open[slots.live]:
             asks.append(CancelAll(now, account=-1, strategy=slots.live))

@@ -1,7 +1,8 @@
 """Which version of a strategy trades live, and which is tried: a fold over the stream DEPLOY. Pure: no clock, no I/O.
 
 none → shadow → canary → live. A step up counts only with a command that somebody signed who may (`access.policy`: shadow,
-canary, rollback, live); a step may be left out. Down is by such a command too, or automatic, by the watcher.
+canary, rollback, live); a step may be left out. Down is by such a command too, or automatic, by the watcher. `adopt` gives
+the live version what a candidate that was taken back still holds: two people's decision.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class Stage(StrEnum):
 
 
 class DeployEvent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is to happen with `version` of `strategy`: `do` is shadow, canary, live or rollback. `ts` in ns.
+    """What is to happen with `version` of `strategy`: `do` is shadow, canary, live, rollback or adopt. `ts` in ns.
 
     `ppm` is the candidate's part of the limits (canary). `trigger` says which automatic one it is, `signed` is the command
     (`access.command.Signed`, encoded) where a person gave one. `figures` are what a deviation was found by.
@@ -208,6 +209,8 @@ def _step(s: Status, event: DeployEvent, by: str, seq: int, ts: int) -> Status:
         return _live(s, event, by, seq, ts)
     if event.do == "rollback":
         return _back(s, event, by, seq, ts)
+    if event.do == "adopt":
+        return _adopted(s, event, by, seq)
     raise _Ignored("malformed", f"{event.do!r} is no stage")
 
 
@@ -237,6 +240,15 @@ def _live(s: Status, event: DeployEvent, by: str, seq: int, ts: int) -> Status:
         ppm=0, attempt=s.attempt if s.candidate else seq, seq=seq, by=by,
         did=event.do, last=f"{event.version} went live: {event.reason}",
     )  # fmt: skip
+
+
+def _adopted(s: Status, event: DeployEvent, by: str, seq: int) -> Status:
+    """What a candidate that is gone still holds becomes the live version's."""
+    if s.candidate or event.version != s.live:
+        raise _Ignored("occupied", f"{s.strategy}: {s.candidate or s.live} is in the way")
+    return msgspec.structs.replace(
+        s, seq=seq, by=by, did="adopt", last=f"{s.live} takes what the candidate held: {event.reason}"
+    )
 
 
 def _back(s: Status, event: DeployEvent, by: str, seq: int, ts: int) -> Status:

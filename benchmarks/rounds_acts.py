@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -13,10 +14,12 @@ from typing import NamedTuple
 
 from rounds_system import ALONE, TWO_OMS, System, Trouble
 
+from tidegate.access.command import new, sign
+from tidegate.access.signer import find
 from tidegate.log.cluster import Cluster
 from tidegate.log.nats import NatsLog
 from tidegate.model.clock import SystemClock
-from tidegate.ops.cancel_all import cancel_all, gateways
+from tidegate.ops.gateways import command, gateways
 from tidegate.roles import open_log
 
 PATIENCE = 60.0
@@ -187,11 +190,13 @@ async def leader(system: System, notes: list[str]) -> list[Blow]:
     await system.cluster.kill(node)
     await asyncio.sleep(BETWEEN)
     asked = now()
-    answers = await cancel_all(gateways(system.folder), "rounds: the log's leader is dead")
+    signer = find(system.data)
+    asking = new("cancel-all", "firm", "rounds: the log's leader is dead", signer.name, time.time_ns())
+    answers = await command(gateways(system.folder), sign(asking, signer))
     answered = now()
     for answer in answers:
         if answer.error:
-            raise Trouble(f"cancel-all of {answer.gateway.venue}.{answer.gateway.account}: {answer.error}")
+            raise Trouble(f"cancel-all of {answer.gateway}: {answer.error}")
     requests = [r for r in await system.record("requests") if asked < r["received_ns"] < answered]
     reached = [r for r in requests if "cancel" in r["kind"] or "DELETE" in r["kind"]]
     if not reached:

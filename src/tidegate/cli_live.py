@@ -1,4 +1,4 @@
-"""`tidegate up`, `ps`, `logs`, `cancel-all`: a live system started, looked at, and told to cancel."""
+"""`tidegate up`, `run`, `ps`, `logs`: a live system started and looked at."""
 
 from __future__ import annotations
 
@@ -290,31 +290,6 @@ def logs(
         raise UserError(f"--trace {trace}: no line of any log has it; is tracing on?")
 
 
-def cancel_all(
-    data: DataOption = DEFAULT_DATA,
-    venue: Annotated[str, typer.Option(help="Of this venue only.")] = "",
-    account: Annotated[str, typer.Option(help="Of this account only.")] = "",
-    reason: Annotated[str, typer.Option(help="Why; goes into the log.")] = "asked for on the command line",
-) -> None:
-    """Cancel every resting order at the venues, by their gateways; works with the log dead.
-
-    Exit code 1 when a gateway did not do it.
-    """
-    import asyncio
-
-    from tidegate.ops.cancel_all import cancel_all as cancel
-    from tidegate.ops.cancel_all import gateways
-
-    answers = asyncio.run(cancel(gateways(_folder(data), venue, account), reason))
-    for answer in answers:
-        more = " ".join(f"{key}={value}" for key, value in answer.said.items() if key not in ("ok", "error"))
-        print(
-            f"{answer.gateway.venue}.{answer.gateway.account}  {answer.error or 'cancelled'}  {more}".rstrip()
-        )
-    if any(answer.error for answer in answers):
-        raise typer.Exit(NOT_WELL)
-
-
 def _folder(data: Path) -> DataFolder:
     from tidegate.ops.folder import DataFolder
 
@@ -345,5 +320,4 @@ def register(app: typer.Typer) -> None:
     app.command("run")(run)
     app.command("ps")(ps)
     app.command("logs")(logs)
-    app.command("cancel-all")(cancel_all)
     app.command("report")(report)

@@ -1,17 +1,13 @@
-"""`tidegate ps`, `logs` and `cancel-all` as a user runs them, on small systems."""
+"""`tidegate ps` and `logs` as a user runs them, on small systems."""
 
 import asyncio
 import json
 import re
-import stat
 import sys
 
 import pytest
 from ops.children import good, supervise
 
-from tidegate.errors import UserError
-from tidegate.ops.cancel_all import cancel_all, gateways
-from tidegate.ops.control import serve
 from tidegate.ops.folder import DataFolder
 
 
@@ -60,16 +56,14 @@ def test_commands_without_a_system_are_one_line(tmp_path, folder):
     async def scenario():
         return [
             await tidegate("ps", "--data", tmp_path / "none"),
-            await tidegate("cancel-all", "--data", folder.path),
             await tidegate("logs", "--data", folder.path),
             await tidegate("logs", "--data", folder.path, "--level", "warn"),
         ]
 
     answers = asyncio.run(scenario())
-    assert [code for code, _, _ in answers] == [2, 2, 2, 2]
+    assert [code for code, _, _ in answers] == [2, 2, 2]
     assert all(out == "" and err.count("\n") == 1 and err.startswith("tidegate: ") for _, out, err in answers)
-    assert "no gateway has a socket in" in answers[1][2]
-    assert "unknown log level 'warn'; did you mean 'warning'" in answers[3][2]
+    assert "unknown log level 'warn'; did you mean 'warning'" in answers[2][2]
 
 
 def test_logs_are_merged_and_a_trace_is_one_ticks_way(folder):
@@ -104,76 +98,3 @@ def test_logs_are_merged_and_a_trace_is_one_ticks_way(folder):
     assert json.loads(one[1])["event"] == "other"
     assert none[0] == 2
     assert "--trace 5: no line" in none[2]
-
-
-def test_cancel_all_asks_every_gateway_at_once_and_one_that_is_dead_is_told(folder):
-    asked = []
-
-    def gateway(name, said):
-        async def answer(request):
-            asked.append((name, request))
-            if len(asked) >= 2:
-                both.set()
-            await both.wait()  # nobody is answered before both were asked
-            return said
-
-        return serve(folder.run / f"gw.{name}.sock", answer)
-
-    both = asyncio.Event()
-
-    async def scenario():
-        servers = [
-            await gateway("BINANCE.making", {"ok": True, "cancelled": 3}),
-            await gateway("BINANCE_USDM.making", {"ok": False, "error": "key rejected"}),
-        ]
-        dead = await serve(folder.run / "gw.BINANCE.other.sock", lambda request: asyncio.sleep(0))
-        mode = (folder.run / "gw.BINANCE.other.sock").stat().st_mode
-        dead.close()
-        found = await tidegate("cancel-all", "--data", folder.path, "--reason", "drill")
-        one = await tidegate("cancel-all", "--data", folder.path, "--venue", "BINANCE", "--account", "making")
-        for server in servers:
-            server.close()
-        return found, one, mode
-
-    found, one, mode = asyncio.run(scenario())
-    assert found[0] == 1
-    assert found[1].splitlines() == [
-        "BINANCE.making  cancelled  cancelled=3",
-        "BINANCE.other  not done: Connection refused",
-        "BINANCE_USDM.making  key rejected",
-    ]
-    assert one == (0, "BINANCE.making  cancelled  cancelled=3\n", "")
-    requests = [request for _, request in asked]
-    assert {request["do"] for request in requests} == {"cancel_all"}
-    assert [request["reason"] for request in requests[:2]] == ["drill", "drill"]
-    assert all(request["instrument"] is None and request["by"] for request in requests)
-    assert stat.S_IMODE(mode) == 0o600
-
-
-def test_cancel_all_of_a_silent_gateway_comes_back(folder):
-    async def scenario():
-        never = asyncio.Event()
-
-        async def silent(request):
-            await never.wait()
-            return {}
-
-        server = await serve(folder.run / "gw.BINANCE.making.sock", silent)
-        answers = await cancel_all(gateways(folder), "drill", timeout=0.05)
-        server.close()
-        never.set()
-        return answers
-
-    assert [answer.error for answer in asyncio.run(scenario())] == ["not done: no answer in 0.05 s"]
-
-
-def test_a_wrong_venue_or_account_is_named(folder):
-    for name in ("BINANCE.making", "BINANCE_USDM.basis"):
-        (folder.run / f"gw.{name}.sock").touch()
-    with pytest.raises(
-        UserError, match="--venue BINANCE_USD: no gateway of that name; did you mean 'BINANCE_USDM'"
-    ):
-        gateways(folder, "BINANCE_USD")
-    with pytest.raises(UserError, match=r"account basis has no gateway at BINANCE$"):
-        gateways(folder, "BINANCE", "basis")
-    assert [g.account for g in gateways(folder, account="basis")] == ["basis"]

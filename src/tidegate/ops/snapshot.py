@@ -101,6 +101,7 @@ class Looker:
             "name": row.get("name", ""), "state": state, "why": row.get("why", ""), "pid": pid,
             "restarts": row.get("restarts", 0), "cpu": self._busy(pid, now.cpu_s) if now else None,
             "memory": now.rss if now else None, "age": _age(now.started) if now else None, "said": said,
+            "cell": row.get("cell", "") if now else "",
         }  # fmt: skip
 
     def _busy(self, pid: int, cpu: float) -> float | None:

@@ -99,7 +99,7 @@ def processes(shot: Snapshot) -> Panel:
             Text(count(restarts), style="yellow" if restarts else "dim"),
             Text(percent(row["cpu"], 0)),
             Text(_size(row["memory"])),
-            Text(row["why"], style=style if row["state"] != "healthy" else "dim"),
+            Text(row["why"] or row.get("cell", ""), style=style if row["state"] != "healthy" else "dim"),
         )
     return _panel("Processes", table)
 

@@ -15,6 +15,7 @@ from tidegate.errors import UserError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from tidegate.cli_breach import Breach
     from tidegate.config import Config
     from tidegate.ops.folder import DataFolder
     from tidegate.ops.log_server import LogServer
@@ -36,6 +37,9 @@ def up(
         str, typer.Option("--for", help="Run for so long (60s, 5m), then stop and report.")
     ] = "",
     kill: Annotated[str, typer.Option(help="A drill: kill -9 the busiest process after so long.")] = "",
+    breach: Annotated[
+        bool, typer.Option("--breach", help="A drill: wait for a scope to be killed, tell how, let it up again.")
+    ] = False,
     out: Annotated[Path | None, typer.Option(help="Folder for the report; default DATA/report.")] = None,
 ) -> None:
     """Start a system's processes, keep them alive, show how they are; Ctrl-C stops them in order.
@@ -50,14 +54,18 @@ def up(
     from tidegate import config as configuration
     from tidegate import roles_risk
     from tidegate.access import local
+    from tidegate.cli_breach import Breach
     from tidegate.ops.folder import DataFolder
     from tidegate.ops.log_server import LogServer
     from tidegate.ops.supervisor import ChildFailed
     from tidegate.prepare import prepare
+    from tidegate.roles import simulated
     from tidegate.world import World
 
     prepare()
     loaded = configuration.load(config)
+    if breach and loaded.simulated is None:
+        raise UserError(f"{config}: --breach is for a simulated venue; add a section [simulated]")
     folder = DataFolder(data)
     folder.make()
     if made := local.ensure(data, loaded.access):
@@ -66,15 +74,21 @@ def up(
     world.hand_over(folder.instruments)
     roles_risk.setup(world)
     world.strategies()  # a mistake in one is told here, once, and not by a process that dies again and again
-    server = None if loaded.log.url else LogServer(data, loaded.log.durability)
+    server = None if loaded.log.url else LogServer(data, loaded.log.durability, loaded.log.lanes)
     topology = topology_of(loaded, config, data, server)
     console = Console(force_terminal=False if plain else None)
     seconds = _seconds(length, "--for"), _seconds(kill, "--kill")
+    waits = Breach(world, data, lambda: simulated(folder)) if breach else None
+    if waits:
+        waits.people()
     try:
-        dead, figures = asyncio.run(_up(topology, data, world, console, server, seconds))
+        dead, figures = asyncio.run(_up(topology, data, world, console, server, seconds, waits))
     except ChildFailed as error:
         print(f"tidegate: {error}", file=sys.stderr)
         raise typer.Exit(FAILED) from None
+    if waits:
+        dead = [name for name in dead if name not in waits.ended]
+        waits.show(console)
     if dead:
         print(f"tidegate: ended: {', '.join(dead)}", file=sys.stderr)
         raise typer.Exit(FAILED)
@@ -95,7 +109,7 @@ def _seconds(text: str, option: str) -> float:
 
 async def _up(
     topology: Topology, data: Path, world: World, console: Console, server: LogServer | None,
-    seconds: tuple[float, float] = (0.0, 0.0),
+    seconds: tuple[float, float] = (0.0, 0.0), breach: Breach | None = None,
 ) -> tuple[list[str], dict[str, Any]]:  # fmt: skip
     """Run it to its end; the processes that were dead by then, and a drill's figures."""
     import asyncio
@@ -122,6 +136,8 @@ async def _up(
             keeper.begin(supervisor)
             if length:
                 tasks.append(asyncio.create_task(drill.run()))
+            if breach:
+                tasks.append(asyncio.create_task(breach.run()))
 
     length, kill = seconds
     tasks: list[asyncio.Task[None]] = []
@@ -193,9 +209,11 @@ def topology_of(config: Config, path: Path, data: Path, server: LogServer | None
     import dataclasses
 
     from tidegate.cli_cells import celled, check_cells, hosts_of
+    from tidegate.cli_grants import admitted
     from tidegate.config_live import processes_of, slots_in
     from tidegate.ops.topology import Topology, process_names, role_process
     from tidegate.risk.scopes import NEXT
+    from tidegate.world import World
 
     hosts = hosts_of(config, data)
     found = processes_of(config.topology, dict(config.strategies), config.simulated is not None, hosts)
@@ -208,6 +226,10 @@ def topology_of(config: Config, path: Path, data: Path, server: LogServer | None
     ]
     processes = [
         dataclasses.replace(p, spare=True, critical=False) if p.name.endswith(NEXT) else p for p in processes
+    ]
+    processes = [
+        admitted(process, roles, World(path, config), server)
+        for process, roles in zip(processes, found, strict=True)
     ]
     return Topology([*([server.process()] if server else []), *processes])
 

@@ -31,6 +31,7 @@ def spawn(
     we die, the kernel sends it SIGTERM (Linux).
     """
     path = folder.out(process.name)
+    given = {**(_ALONE if cell is not None else {}), **os.environ, **env, **process.env}
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     try:
         begin = trim(path)
@@ -40,7 +41,7 @@ def spawn(
             stdin=subprocess.DEVNULL,
             stdout=fd,
             stderr=fd,
-            env={**(_ALONE if cell is not None else {}), **os.environ, **env, **process.env},
+            env={name: text for name, text in given.items() if name not in process.withheld},
             start_new_session=True,
             preexec_fn=_before(os.getpid(), confine),
         )

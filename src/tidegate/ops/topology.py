@@ -36,6 +36,8 @@ class Process:
     name: str
     argv: Sequence[str] = ()
     env: Mapping[str, str] = field(default_factory=dict)
+    withheld: tuple[str, ...] = ()
+    """Variables of our own environment that it is not given."""
     order_of_stop: int = 0
     """Lower ones stop first; equal ones at the same time."""
     critical: bool = True

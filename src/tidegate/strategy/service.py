@@ -20,7 +20,7 @@ import numpy as np
 from tidegate.execution.lane_door import command_subject
 from tidegate.execution.strategy_view import StrategyView
 from tidegate.log.alert import alert
-from tidegate.log.base import Entry, KvEntry, Log, LogError, Subscription
+from tidegate.log.base import Entry, Log, LogError, Subscription
 from tidegate.log.outbox import Item, Outbox
 from tidegate.model.clock import Clock
 from tidegate.model.instrument import Universe
@@ -35,6 +35,8 @@ _log = logging.getLogger("tidegate.strategy")
 _ASK_PAUSE = 0.2
 _SAVE = 10.0
 """Seconds between two looks at whether the strategy's own state has changed."""
+_LOOK = 0.5
+"""Seconds between two looks at who runs the strategy."""
 _CANCEL_WAIT = 5.0
 """Seconds a clean stop waits for the orders' ends."""
 
@@ -109,7 +111,9 @@ class StrategyService:
             self._markets[subject] = number
             self._subscriptions.append(self._log.subscribe(subject, self._on_market))
         loop = asyncio.get_running_loop()
-        self._tasks = [loop.create_task(self._join()), loop.create_task(self._keep_state())]
+        self._tasks = [
+            loop.create_task(work) for work in (self._join(), self._keep_state(), self._keep_claim())
+        ]
         self._set_timer()
 
     async def stop(self) -> None:
@@ -155,14 +159,25 @@ class StrategyService:
     # Coming up.
 
     async def _claim(self) -> None:
-        """Say that this process runs the strategy; an older one that still does stops."""
-        bucket, key = self._log.bucket("LEASE"), f"strategy.{self.name}"
-        await bucket.put(key, self._ident.encode())
-        self._subscriptions.append(bucket.watch(self._on_claim, key))
+        """Say that this process runs the strategy; an older one that still does stops: at once where it hears it, else
+        when it looks. (Nobody watches keys that strategies write: `log.grants`.)"""
+        subject = f"claim.{self.name}"
+        await self._log.bucket("LEASE").put(f"strategy.{self.name}", self._ident.encode())
+        self._subscriptions.append(self._log.subscribe(subject, lambda _, ident: self._on_claim(ident)))
+        self._log.publish(subject, self._ident.encode())
 
-    def _on_claim(self, entry: KvEntry) -> None:
-        if entry.key == f"strategy.{self.name}" and entry.value and entry.value.decode() > self._ident:
+    def _on_claim(self, ident: bytes) -> None:
+        if ident > self._ident.encode():
             self._halt("another process has taken this strategy over", cancel=False)
+
+    async def _keep_claim(self) -> None:
+        bucket = self._log.bucket("LEASE")
+        while True:
+            await asyncio.sleep(_LOOK)
+            with contextlib.suppress(LogError):
+                entry = await bucket.get(f"strategy.{self.name}")
+                if entry is not None and entry.value:
+                    self._on_claim(entry.value)
 
     async def _view(self) -> StrategyView:
         question = msgspec.msgpack.encode(self.strategy.number)

@@ -1,0 +1,100 @@
+"""Who may do what at the log's server: the user of each process of a topology, with the rights of its roles."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from tidegate.access.signer import ENVIRONMENT
+from tidegate.log import grants
+from tidegate.log.grants import Grant, Trader
+from tidegate.risk.scopes import NEXT
+
+if TYPE_CHECKING:
+    from tidegate.config import Config
+    from tidegate.ops.log_server import LogServer
+    from tidegate.ops.topology import Process
+    from tidegate.world import World
+
+
+def grant_of(roles: Sequence[str], world: World) -> Grant:
+    """The rights of a process of these roles, `strategy:NAME` among them."""
+    return grants.all_of(_role(*role.partition(":")[::2], world) for role in roles)
+
+
+def _role(role: str, name: str, world: World) -> Grant:
+    config = world.config
+    lanes = range(config.log.lanes)
+    if role == "feed":
+        return grants.feed()
+    if role == "oms":
+        return grants.oms(lanes)
+    if role == "risk":
+        return grants.risk(lanes)
+    if role == "gateway":
+        venues = dict.fromkeys(item.rpartition(".")[2] for item in config.data.instruments)
+        return grants.gateway(lanes, [(venue, account) for account in world.accounts for venue in venues])
+    if role == "recorder":
+        return grants.recorder(lanes)
+    if role == "deploy":
+        return grants.deploy(lanes, world.slots)
+    if role == "strategy":
+        traders = traders_of(world)
+        return grants.all_of(grants.strategy(traders[one]) for one in ([name] if name else traders))
+    return Grant()
+
+
+def admitted(process: Process, roles: Sequence[str], world: World, server: LogServer | None) -> Process:
+    """The process with what it needs to reach our own log's server as its own user, and without what is not its."""
+    env = dict(process.env)
+    if server is not None and any(role.partition(":")[0] != "venue" for role in roles):
+        env |= server.admit(process.name, grant_of(roles, world))
+    hidden = withheld(world.config) if all(role.partition(":")[0] == "strategy" for role in roles) else ()
+    return dataclasses.replace(process, env=env, withheld=hidden)
+
+
+def traders_of(world: World) -> dict[str, Trader]:
+    """The strategies by name, those of slots for new versions too."""
+    found: dict[str, Trader] = {}
+    numbers = {strategy.name: number for number, strategy in enumerate(world.scopes.strategies)}
+    for name, section in world.config.strategies.items():
+        lane = world.lane_of(world.accounts.index(section.account))
+        slots = world.slots.get(name)
+        if slots is None:
+            found[name] = Trader(name, (numbers[name],), lane)
+        else:  # either may come to trade under the other's number
+            for one in (name, name + NEXT):
+                found[one] = Trader(one, (slots.live, slots.candidate), lane, slot=True)
+    return found
+
+
+def withheld(config: Config) -> tuple[str, ...]:
+    """Environment variables that a strategy's process is not given: keys of people and of accounts."""
+    found = [ENVIRONMENT]
+    for account in config.accounts.values():
+        for text in account.keys.values():
+            kind, _, where = text.partition(":")
+            if kind == "env":
+                found += [f"{where}_KEY", f"{where}_SECRET"]
+    return tuple(found)
+
+
+def shared_lanes(world: World) -> dict[int, list[str]]:
+    """Lanes on which accounts of several desks are: there the strategies of one may read the other's orders."""
+    desks: dict[int, dict[str, None]] = {}
+    for number, account in enumerate(world.config.accounts.values()):
+        desks.setdefault(world.lane_of(number), {})[account.desk] = None
+    return {lane: list(names) for lane, names in desks.items() if len(names) > 1}
+
+
+def server_config(world: World, names: Sequence[str], roles: Sequence[Sequence[str]]) -> str:
+    """The users of a real nats-server as a part of its configuration: passwords are variables of its environment."""
+    users = [grants.User("admin", "$TIDEGATE_ADMIN_PASSWORD")]
+    for name, held in zip(names, roles, strict=True):
+        if [role.partition(":")[0] for role in held] != ["venue"]:
+            variable = "".join(c if c.isalnum() else "_" for c in name).upper()
+            users.append(
+                grants.User(grants.user_of(name), f"$TIDEGATE_{variable}_PASSWORD", grant_of(held, world))
+            )
+    return grants.authorization(users)

@@ -216,6 +216,7 @@ def test_a_symbol_that_the_venue_halts_is_halted_in_the_feeds_status_and_back(tm
     async def work() -> None:
         async with replay(sample(tmp_path, venue), venue) as tap:
             exchange, number = tap.at.exchange, NUMBERS[venue]
+            listing = exchange.listings.all[0]
 
             async def until(status: Status) -> None:
                 async with asyncio.timeout(20):
@@ -223,9 +224,9 @@ def test_a_symbol_that_the_venue_halts_is_halted_in_the_feeds_status_and_back(tm
                         await asyncio.sleep(0.01)
 
             await until(Status.TRADING)
-            exchange.halt(exchange.listings[number], True, tap.at.clock.now())
+            exchange.halt(listing, True, tap.at.clock.now())
             await until(Status.HALTED)
-            exchange.halt(exchange.listings[number], False, tap.at.clock.now())
+            exchange.halt(listing, False, tap.at.clock.now())
             await until(Status.TRADING)
 
     asyncio.run(work())

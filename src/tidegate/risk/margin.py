@@ -11,12 +11,13 @@ isolated one has a wallet of its own, and nothing else of the account stands beh
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import NamedTuple
 
 from tidegate.model.instrument import Instrument
 from tidegate.model.margin_tiers import TierTable, ceil
+from tidegate.risk.margin_models import MarginModel, model_of
 from tidegate.risk.position import Terms
 
 NO_EQUITY = Fraction(10**9)
@@ -27,21 +28,14 @@ class Contract:
     """An instrument as margin sees it. `fee` is what closing costs, a fraction of the value."""
 
     __slots__ = (
-        "fee",
-        "instrument",
-        "leverage",
-        "lot_value",
-        "negative",
-        "number",
-        "sense",
-        "table",
-        "terms",
-    )
+        "fee", "instrument", "leverage", "lot_value", "model", "negative", "number", "sense", "table", "terms",
+    )  # fmt: skip
 
     def __init__(self, number: int, instrument: Instrument, leverage: int = 0) -> None:
         self.number, self.instrument = number, instrument
         self.terms = Terms(instrument)
         self.table: TierTable = instrument.margin_table
+        self.model: MarginModel = model_of(instrument)
         self.leverage = leverage or instrument.leverage
         self.fee = max(Fraction(0), Fraction(instrument.taker_fee))
         self.negative = instrument.negative_prices
@@ -127,22 +121,22 @@ class Holding:
     @property
     def position_initial(self) -> int:
         """Initial margin of the position alone."""
-        return self.contract.table.initial(self.value, self.contract.leverage)
+        return self.contract.model.initial(_bare(self))
 
     @property
     def initial(self) -> int:
         """Initial margin of position and open orders at their worst."""
-        return self.contract.table.initial(self.worst_value, self.contract.leverage)
+        return self.contract.model.initial(self)
 
     @property
     def maintenance(self) -> int:
         """Maintenance margin of the position, as the venue asks it."""
-        return self.contract.table.maintenance(self.value)
+        return self.contract.model.maintenance(self)
 
     @property
     def worst_maintenance(self) -> int:
         """Maintenance margin if the open orders filled at their worst."""
-        return self.contract.table.maintenance(self.worst_value)
+        return self.contract.model.worst_maintenance(self)
 
     @property
     def order_loss(self) -> int:
@@ -213,8 +207,6 @@ class Pool:
     """Worth, after haircuts, of collateral in other currencies (`risk.collateral`)."""
     funding: int = 0
     """What the next funding would take from the cross positions, 0 or more."""
-    uncovered: tuple[str, ...] = field(default=())
-    """Instruments held or on order for which there is no margin model (`risk.margin_models`)."""
 
     @property
     def cross(self) -> tuple[Holding, ...]:
@@ -253,7 +245,7 @@ class Pool:
     def with_holding(self, changed: Holding) -> Pool:
         """The same with one contract as it is now."""
         others = tuple(h for h in self.holdings if h.contract.number != changed.contract.number)
-        return Pool(self.currency, self.wallet, (*others, changed), self.credit, self.funding, self.uncovered)
+        return replace(self, holdings=(*others, changed))
 
     def find(self, instrument: int) -> Holding | None:
         """What it has of an instrument."""

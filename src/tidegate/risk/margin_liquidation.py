@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from tidegate.model.margin_tiers import ceil
 from tidegate.risk.margin import Contract, Holding, Pool
+from tidegate.risk.margin_models import tiered
 
 NEVER, ALWAYS = "never", "always"
 
@@ -52,7 +53,7 @@ def liquidation(holding: Holding, others: int, fees: bool = False) -> Liquidatio
     With `fees`, closing must be paid out of what is left, too; venues do not count that.
     """
     contract, lots = holding.contract, holding.lots
-    if not lots:
+    if not lots or not tiered(contract.instrument):
         return NONE
     base = Fraction(others - holding.cost)
     extra = contract.fee if fees else Fraction(0)

@@ -1,36 +1,41 @@
 """Which margin model an instrument has, by its kind; and what is done where it has none.
 
-Contracts with tiers (perpetuals and futures, linear and inverse) are `risk.margin`; assets that are paid in full ask
-for nothing more. **Options have no model yet.** One that is held long is paid for. One that is sold can lose a
-multiple of its premium, so no figure taken from the premium is safe: an order that would leave an option short is
-refused, and a short option that is there all the same (a position found at the venue) counts with its whole notional:
-a put its strike, which is all it can cost; a call the larger of strike and underlying.
+Contracts with tiers (perpetuals and futures, linear and inverse) ask by their tiers; assets are paid in full and ask
+for nothing more. **Options have no model yet.** One that is held long is paid for. One that is sold can lose a multiple
+of its premium, so no figure taken from the premium is safe: an order that would leave an option short is refused, and a
+short option that is there all the same (a position found at the venue) counts with its whole notional, the strike and
+what it would cost to buy back.
 """
 
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from tidegate.model.instrument import Instrument, InstrumentKind, Right
+from tidegate.model.instrument import Instrument, InstrumentKind
 from tidegate.model.margin_tiers import ceil
-from tidegate.risk.margin import Contract, Holding
-from tidegate.risk.position import Terms
+
+if TYPE_CHECKING:
+    from tidegate.risk.margin import Holding
 
 NOT_COVERED = "NOT_COVERED"
 
 
 class MarginModel(Protocol):
-    """Margin of one instrument's position and open orders, in minor units of its settlement currency."""
+    """Margin of one instrument's position and open orders, in minor units of its settlement currency. A later model (of
+    options, say) is one of these, entered into `MODELS`."""
 
     covers_short: bool
     """Whether a position below 0 may be opened under this model."""
 
-    def initial(self, holding: Holding, underlying: int = 0) -> int:
-        """Initial margin at the worst case of the open orders. `underlying` is its price in the option's ticks."""
+    def initial(self, holding: Holding) -> int:
+        """Initial margin at the worst case of the open orders."""
 
-    def maintenance(self, holding: Holding, underlying: int = 0) -> int:
+    def maintenance(self, holding: Holding) -> int:
         """Maintenance margin of the position."""
+
+    def worst_maintenance(self, holding: Holding) -> int:
+        """The same once the open orders have filled at their worst."""
 
 
 class Tiered:
@@ -38,13 +43,17 @@ class Tiered:
 
     covers_short = True
 
-    def initial(self, holding: Holding, underlying: int = 0) -> int:
+    def initial(self, holding: Holding) -> int:
         """See `MarginModel`."""
-        return holding.initial
+        return holding.contract.table.initial(holding.worst_value, holding.contract.leverage)
 
-    def maintenance(self, holding: Holding, underlying: int = 0) -> int:
+    def maintenance(self, holding: Holding) -> int:
         """See `MarginModel`."""
-        return holding.maintenance
+        return holding.contract.table.maintenance(holding.value)
+
+    def worst_maintenance(self, holding: Holding) -> int:
+        """See `MarginModel`."""
+        return holding.contract.table.maintenance(holding.worst_value)
 
 
 class Paid:
@@ -52,13 +61,17 @@ class Paid:
 
     covers_short = False
 
-    def initial(self, holding: Holding, underlying: int = 0) -> int:
+    def initial(self, holding: Holding) -> int:
         """What the open buys will cost, and the whole value of what is short."""
-        return holding.buys.value + (holding.value if holding.lots < 0 else 0)
+        return holding.buys.value + self.maintenance(holding)
 
-    def maintenance(self, holding: Holding, underlying: int = 0) -> int:
+    def maintenance(self, holding: Holding) -> int:
         """The whole value of what is short."""
         return holding.value if holding.lots < 0 else 0
+
+    def worst_maintenance(self, holding: Holding) -> int:
+        """See `MarginModel`."""
+        return holding.sells.value + self.maintenance(holding) if holding.sells.lots > holding.lots else 0
 
 
 class WholeRisk:
@@ -66,25 +79,23 @@ class WholeRisk:
 
     covers_short = False
 
-    def initial(self, holding: Holding, underlying: int = 0) -> int:
+    def initial(self, holding: Holding) -> int:
         """See `MarginModel`."""
-        short = max(0, holding.sells.lots - holding.lots)
-        return holding.buys.value + _at_risk(holding.contract, short, underlying)
+        return holding.buys.value + self.worst_maintenance(holding)
 
-    def maintenance(self, holding: Holding, underlying: int = 0) -> int:
+    def maintenance(self, holding: Holding) -> int:
         """See `MarginModel`."""
-        return _at_risk(holding.contract, max(0, -holding.lots), underlying)
+        return _notional(holding, max(0, -holding.lots))
+
+    def worst_maintenance(self, holding: Holding) -> int:
+        """See `MarginModel`."""
+        return _notional(holding, max(0, holding.sells.lots - holding.lots))
 
 
-def _at_risk(contract: Contract, lots: int, underlying: int) -> int:
-    item = contract.instrument
-    strike = ceil(abs(_strike(item)))
-    price = strike if item.right is Right.PUT else max(strike, abs(underlying))
-    return Terms(item).cost(lots, price) if lots else 0
-
-
-def _strike(item: Instrument) -> Fraction:
-    return Fraction(item.strike) / Fraction(item.tick)
+def _notional(holding: Holding, lots: int) -> int:
+    item = holding.contract.instrument
+    strike = ceil(abs(Fraction(item.strike) / Fraction(item.tick)))
+    return holding.contract.value(lots, strike + abs(holding.touch.ask))
 
 
 _TIERED, _PAID, _WHOLE = Tiered(), Paid(), WholeRisk()

@@ -26,7 +26,7 @@ async def command_log(data: Path, config: Path | None = None) -> AsyncIterator[L
     from tidegate.log import embedded
     from tidegate.log.nats import connect
     from tidegate.log.opening import open_log
-    from tidegate.log.streams import Declared
+    from tidegate.log.streams import Declared, declared
     from tidegate.model.clock import SystemClock
 
     clock = SystemClock()
@@ -39,9 +39,12 @@ async def command_log(data: Path, config: Path | None = None) -> AsyncIterator[L
             raise UserError(
                 f"no log's server runs on {data}; start a system with `tidegate up`, or say --config"
             )
-        nothing = Declared(1, running.durability, (), ())  # a command sets nothing up
+        all_of_it = declared(1, running.durability)
+        needed = Declared(
+            1, running.durability, (all_of_it.stream("HALT"),), ()
+        )  # a command sets nothing else up
         log = await connect(
-            running.url, name="command", declared=nothing, user=running.user, password=running.password, clock=clock
+            running.url, name="command", declared=needed, user=running.user, password=running.password, clock=clock
         )  # fmt: skip
     try:
         yield log

@@ -129,10 +129,7 @@ def step(
         elif stale := [leg.instrument for leg in group if not _fresh(touches.get(leg.instrument), now)]:
             out.waits[key] = f"no fresh price of {universe[stale[0]].id}"
         else:
-            closes = [
-                close for leg in group if (close := _close(leg, group, touches, universe, terms)) is not None
-            ]
-            out.closes.extend(closes)
+            out.closes.extend(closes := _closes(group, touches, universe, terms))
             if not closes:
                 out.waits[key] = "what is left is below the venue's smallest order"
     return out
@@ -151,18 +148,25 @@ def _least(item: Instrument, ticks: int) -> int:
     return least
 
 
-def _close(
-    leg: Leg, group: Sequence[Leg], touches: Mapping[int, Touch], universe: Universe, terms: Terms
-) -> Close | None:
-    """The leg's part of a step that takes every leg down to the same part of what it was."""
-    touch, held = touches[leg.instrument], abs(leg.lots)
-    least = _least(universe[leg.instrument], touch.bid * (PPM - terms.collar) // PPM)
-    if held < least:
-        return None
-    # What remains of the leg that has most left, less one step: nobody goes below that.
-    most = max(abs(other.lots) * PPM // (abs(other.lots) + other.done) for other in group)
-    keep = max(0, most - terms.participation) * (held + leg.done) // PPM
-    qty = held - keep
+def _closes(
+    group: Sequence[Leg], touches: Mapping[int, Touch], universe: Universe, terms: Terms
+) -> list[Close]:
+    """A step that takes every leg down to the same part of what it was."""
+    least = {
+        leg: _least(universe[leg.instrument], touches[leg.instrument].bid * (PPM - terms.collar) // PPM)
+        for leg in group
+    }
+    able = [leg for leg in group if abs(leg.lots) >= least[leg]]  # what is too little holds nobody back
+    most = max((abs(leg.lots) * PPM // (abs(leg.lots) + leg.done) for leg in able), default=0)
+    keep = max(0, most - terms.participation)
+    found = (_close(leg, least[leg], keep, touches[leg.instrument], terms.collar) for leg in able)
+    return [close for close in found if close is not None]
+
+
+def _close(leg: Leg, least: int, keep: int, touch: Touch, collar: int) -> Close | None:
+    """Down to `keep` parts per million of what the leg was; None where it is there."""
+    held = abs(leg.lots)
+    qty = held - keep * (held + leg.done) // PPM
     if qty <= 0:
         return None
     qty = min(held, max(qty, least))
@@ -170,7 +174,7 @@ def _close(
         qty = held
     middle2 = touch.bid + touch.ask
     if leg.lots > 0:
-        price = -(-middle2 * (PPM - terms.collar) // (2 * PPM))
-        return Close(leg.account, leg.strategy, leg.instrument, Side.SELL, qty, price, touch)
-    price = middle2 * (PPM + terms.collar) // (2 * PPM)
-    return Close(leg.account, leg.strategy, leg.instrument, Side.BUY, qty, price, touch)
+        side, price = Side.SELL, -(-middle2 * (PPM - collar) // (2 * PPM))
+    else:
+        side, price = Side.BUY, middle2 * (PPM + collar) // (2 * PPM)
+    return Close(leg.account, leg.strategy, leg.instrument, side, qty, price, touch)

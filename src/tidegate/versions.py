@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import sys
 import tomllib
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -93,8 +96,29 @@ def build(version: Version, name: str, number: int, account: int, folder: Path) 
             replace(path, text.encode())
     if version.code != tidegate.__version__:
         raise UserError(f"{where} was made with tidegate {version.code}; this is {tidegate.__version__}")
-    kind = strategy_class(version.type, base)
+    with _beside(base, version.sources):
+        kind = strategy_class(version.type, base)
     return kind(name, number, account, _params(kind, version.params, where))
+
+
+@contextlib.contextmanager
+def _beside(base: Path, sources: Iterable[str]) -> Iterator[None]:
+    """While a version is loaded, what it imports beside it is its own: not what another version of the same names has left
+    among the loaded modules, nor what stands elsewhere on the path."""
+    tops = {PurePosixPath(file).parts[0].removesuffix(".py") for file in sources}
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        installed = file is None or any(
+            Path(root) in Path(file).parents for root in (sys.prefix, sys.base_prefix)
+        )
+        if name.partition(".")[0] in tops and not installed:
+            del sys.modules[name]
+    importlib.invalidate_caches()
+    sys.path.insert(0, str(base.resolve()))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(base.resolve()))
 
 
 def only(config: Config, path: Path, strategy: Any, ppm: int = 1_000_000) -> Any:

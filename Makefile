@@ -18,6 +18,8 @@ demo: $(READY)
 	$(BIN)/tidegate backtest examples/demo.toml --out runs/demo
 	@rm -rf runs/live
 	$(BIN)/tidegate up examples/demo.toml --data runs/live --for 60s --kill 25s
+	@rm -rf runs/breach
+	$(BIN)/tidegate up examples/breach.toml --data runs/breach --for 25s --breach
 	@echo "open runs/demo/report.html (the backtest) and runs/live/report/report.html (live) in a browser"
 
 test: $(READY)

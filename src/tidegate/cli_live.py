@@ -150,11 +150,14 @@ async def _up(
     finally:
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        ends = await asyncio.gather(*tasks, return_exceptions=True)
         await keeper.close()
         if server is not None:
             await server.close()
         log.close()
+    for error in ends:
+        if isinstance(error, Exception):
+            raise error
     dead = [child.process.name for child in supervisor.children.values() if child.state is State.DEAD]
     return dead, drill.figures()
 

@@ -11,6 +11,7 @@ from tidegate.risk.controls import CONTROLS, Control
 from tidegate.risk.convert import bucket, count, lots, micro, parts, thousandths
 from tidegate.risk.legs import write_legs
 from tidegate.risk.limits import InstrumentLimits, bits
+from tidegate.risk.margin_rates import write_margins
 from tidegate.risk.market_shares import write_shares
 from tidegate.risk.tables import Tables, find
 
@@ -215,6 +216,7 @@ def write_limits(state: g.GateState, tables: Tables) -> None:
             ]
             write_shares(state.cell[s * n + i], tables.of(s, instrument))
         write_legs(state, tables, s)
+    write_margins(state, tables)
     state.rules[:] = 0
     for links in state.chain:
         if links[g.CH_RULES] < 0:

@@ -1,0 +1,288 @@
+"""What each user of the log may do, asked of a real server: what it needs works, and the rest is refused."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from tidegate.log import grants
+from tidegate.log.base import LogDown, LogError
+from tidegate.log.embedded import Embedded
+from tidegate.log.grants import Trader, User
+from tidegate.log.nats import NatsLog, connect
+from tidegate.log.nats_calls import Forbidden
+from tidegate.log.streams import declared
+
+DECLARED = declared(2, "process")
+LANES = (0, 1)
+MAKER, OTHER = Trader("maker", (0,), 0), Trader("other", (1,), 1)
+USERS = {
+    "maker": grants.strategy(MAKER),
+    "other": grants.strategy(OTHER),
+    "slot": grants.strategy(Trader("grid.next", (2, 3), 0, slot=True)),
+    "feed": grants.feed(),
+    "oms": grants.oms(LANES),
+    "risk": grants.risk(LANES),
+    "gateway": grants.gateway(LANES, [("BINANCE", "main")]),
+    "recorder": grants.recorder(LANES),
+    "deploy": grants.deploy(LANES, ["grid"]),
+}
+
+Clients = Callable[[str], Awaitable[NatsLog]]
+
+
+@asynccontextmanager
+async def system(data: Path) -> AsyncIterator[Clients]:
+    """A server with these users; a client as any of them, or as its owner (`admin`)."""
+    server = Embedded(data, "process", users=[User(name, name, grant) for name, grant in USERS.items()])
+    at = await server.start()
+    made: dict[str, NatsLog] = {}
+
+    async def client(name: str) -> NatsLog:
+        if name not in made:
+            admin = name == "admin"
+            user, password = (at.user, at.password) if admin else (name, name)
+            made[name] = await connect(
+                at.url, name=name, declared=DECLARED, user=user, password=password, setup=admin
+            )
+        return made[name]
+
+    await client("admin")
+    try:
+        yield client
+    finally:
+        for log in made.values():
+            await log.close()
+        await server.stop()
+
+
+def run(data: Path, body: Callable[[Clients], Awaitable[None]]) -> None:
+    async def live() -> None:
+        async with asyncio.timeout(60), system(data) as clients:
+            await body(clients)
+
+    asyncio.run(live())
+
+
+async def refused(log: NatsLog, subject: str, data: bytes = b"x") -> bool:
+    """Whether the server refuses a message of ours on a subject."""
+    before = log.counters().get(f"not permitted: publish {subject}", 0)
+    log.publish(subject, data)
+    with pytest.raises(LogError):  # an answer that comes after the refusal, if there was one
+        await log.request("nobody.listens", b"", 1.0)
+    return log.counters().get(f"not permitted: publish {subject}", 0) == before + 1
+
+
+async def silent(log: NatsLog, subject: str) -> bool:
+    """Whether the server refuses to let us hear a subject."""
+    closing = log.subscribe(subject, lambda *_: None)
+    with pytest.raises(LogError):
+        await log.request("nobody.listens", b"", 1.0)
+    closing.close()
+    return bool(log.counters().get(f"not permitted: subscription {subject}"))
+
+
+def test_a_strategy_cannot_publish_to_a_gateway(tmp_path):
+    async def body(clients: Clients) -> None:
+        heard: list[bytes] = []
+        gateway, maker, oms = await clients("gateway"), await clients("maker"), await clients("oms")
+        gateway.subscribe("gw.BINANCE.main", lambda _, data: heard.append(data))
+        await gateway.last("HALT")
+        assert await refused(maker, "gw.BINANCE.main", b"an order")
+        oms.send("gw.BINANCE.main", b"from the lane")
+        while not heard:
+            await asyncio.sleep(0)
+        assert heard == [b"from the lane"]
+
+    run(tmp_path, body)
+
+
+FORBIDDEN = {
+    "maker": [
+        "gw.BINANCE.main", "ctl.gw.BINANCE.main", "ctl.halts", "lane.0.cmd", "lane.0.cmd.1", "lane.1.cmd.1", "lane.0.rpt",
+        "lane.0.sys", "lane.0.epoch", "evt.0", "halt.event", "lease.grant", "audit.record", "deploy.grid", "dead.0",
+        "alert.risk", "md.BINANCE.BTCUSDT", "touch.BINANCE", "$KV.LEASE.lane.0", "$KV.LEASE.strategy.other",
+        "$KV.STATE.strategy.other", "$KV.ACCESS.revoked.alice", "$KV.SNAP.lane.0", "oms.1.strategy", "oms.0.orders",
+        "risk.limits", "_INBOX.oms.x", "$JS.API.STREAM.DELETE.AUDIT", "$JS.API.STREAM.PURGE.LANE_0",
+        "$JS.API.STREAM.MSG.DELETE.AUDIT", "$JS.API.STREAM.CREATE.MINE", "$JS.API.STREAM.UPDATE.EVT_0",
+        "$JS.API.CONSUMER.CREATE.EVT_1.x", "$JS.API.CONSUMER.CREATE.LANE_0.x", "$JS.API.CONSUMER.CREATE.KV_STATE.x",
+        "$JS.API.CONSUMER.CREATE.KV_LEASE.x", "$JS.API.STREAM.MSG.GET.LANE_0", "$JS.API.STREAM.MSG.GET.EVT_1",
+        "$JS.API.DIRECT.GET.KV_STATE", "$JS.API.CONSUMER.CREATE.AUDIT.x",
+    ],
+    "feed": ["lane.0.cmd", "gw.BINANCE.main", "halt.event", "$KV.LEASE.lane.0", "audit.record", "evt.0"],
+    "gateway": [
+        "lane.0.cmd", "lane.0.cmd.0", "lane.0.sys", "lane.0.epoch", "evt.0", "gw.BINANCE.other", "md.BINANCE.BTCUSDT",
+        "$KV.LEASE.lane.0", "$KV.ACCESS.revoked.alice", "lease.grant", "$JS.API.STREAM.PURGE.AUDIT",
+    ],
+    "oms": [
+        "lane.0.cmd.0", "lane.0.rpt", "md.BINANCE.BTCUSDT", "$KV.ACCESS.revoked.alice", "deploy.grid",
+        "$JS.API.STREAM.PURGE.AUDIT", "$JS.API.STREAM.DELETE.LANE_0", "$JS.API.STREAM.MSG.DELETE.AUDIT",
+    ],
+    "risk": ["lane.0.cmd", "lane.0.rpt", "lane.0.epoch", "gw.BINANCE.main", "evt.0", "$JS.API.STREAM.PURGE.AUDIT"],
+    "recorder": ["lane.0.cmd", "gw.BINANCE.main", "halt.event", "audit.record", "$KV.LEASE.lane.0"],
+    "deploy": ["lane.0.cmd", "gw.BINANCE.main", "lane.0.rpt", "evt.0", "lease.grant", "$KV.ACCESS.revoked.alice"],
+    "slot": ["lane.0.cmd", "lane.0.cmd.0", "gw.BINANCE.main", "deploy.grid", "$KV.ACCESS.revoked.alice", "audit.record"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("user", FORBIDDEN)
+def test_the_server_refuses_what_is_not_granted(tmp_path, user):
+    async def body(clients: Clients) -> None:
+        log = await clients(user)
+        passed = [subject for subject in FORBIDDEN[user] if not await refused(log, subject)]
+        assert passed == []
+
+    run(tmp_path, body)
+
+
+DEAF = {
+    "maker": [
+        ">", "lane.>", "evt.>", "evt.1", "gw.>", "halt.>", "_INBOX.>", "_INBOX.oms.>", "_DELIVER.>", "_PULL.other.>", "oms.>",
+        "$JS.API.>", "$KV.>", "audit.>", "alert.>", "shadow.grid", "claim.other",
+    ],
+    "gateway": ["gw.>", "gw.BINANCE.other", "lane.>", "evt.>", "_INBOX.>", "md.>"],
+    "feed": ["lane.>", "evt.>", "gw.>", "_INBOX.>"],
+    "oms": ["gw.>", "_INBOX.>", "lane.>"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("user", DEAF)
+def test_nobody_hears_what_is_not_his(tmp_path, user):
+    async def body(clients: Clients) -> None:
+        log = await clients(user)
+        assert [subject for subject in DEAF[user] if not await silent(log, subject)] == []
+
+    run(tmp_path, body)
+
+
+def test_a_strategy_cannot_read_another_desks_orders(tmp_path):
+    async def body(clients: Clients) -> None:
+        admin, maker = await clients("admin"), await clients("maker")
+        await admin.append("evt.0", b"mine")
+        await admin.append("evt.1", b"another desk's")
+        assert [e.data async for batch in maker.read("EVT_0") for e in batch] == [b"mine"]
+        for stream in ("EVT_1", "LANE_0", "LANE_1"):
+            with pytest.raises(Forbidden):
+                await maker.last(stream)
+            with pytest.raises(Forbidden):
+                _ = [batch async for batch in maker.read(stream)]
+
+    run(tmp_path, body)
+
+
+def test_a_refusal_is_an_answer_at_once_and_names_the_subject(tmp_path):
+    async def body(clients: Clients) -> None:
+        maker = await clients("maker")
+        with pytest.raises(Forbidden, match=re.escape("lane.1.cmd.1: not permitted to this user of the log")):
+            await maker.append("lane.1.cmd.1", b"x", timeout=60.0)
+        assert maker.connected
+
+    run(tmp_path, body)
+
+
+def test_what_a_strategy_needs_works(tmp_path):
+    async def body(clients: Clients) -> None:
+        maker, oms, feed = await clients("maker"), await clients("oms"), await clients("feed")
+        oms.serve("oms.0.strategy", lambda data: b"state")
+        feed.serve("snap.BINANCE.BTCUSDT", lambda data: b"book")
+        await oms.last("EVT_0")
+        await feed.append("alert.feed", b"{}")
+        assert await maker.request("oms.0.strategy", b"0") == b"state"
+        assert await maker.request("snap.BINANCE.BTCUSDT", b"") == b"book"
+        assert await maker.append("lane.0.cmd.0", b"order", msg_id="m-1") == 1
+        await maker.bucket("STATE").put("strategy.maker", b"saved")
+        assert (await maker.bucket("STATE").get("strategy.maker")).value == b"saved"
+        await maker.bucket("LEASE").put("strategy.maker", b"me")
+        got = asyncio.Event()
+        maker.follow("EVT_0", lambda entries: got.set())
+        heard = asyncio.Event()
+        maker.subscribe("md.BINANCE.BTCUSDT", lambda *_: heard.set())
+        await oms.append("evt.0", b"event", expect=0)
+        await got.wait()
+        feed.publish("md.BINANCE.BTCUSDT", b"rows")
+        await heard.wait()
+        assert maker.counters() == {}
+
+    run(tmp_path, body)
+
+
+def test_what_the_server_delivers_for_somebody_is_no_publishers_word(tmp_path):
+    """A consumer's maker chooses where the server delivers to: there it is told from a message by what it carries."""
+
+    async def body(clients: Clients) -> None:
+        maker, gateway, oms = await clients("maker"), await clients("gateway"), await clients("oms")
+        heard: list[bytes] = []
+        gateway.subscribe("gw.BINANCE.main", lambda _, data: heard.append(data))
+        await oms.append("evt.0", b"looks like an order")
+        name = maker.calls.name()
+        config = {
+            "name": name,
+            "deliver_subject": "gw.BINANCE.main",
+            "ack_policy": "none",
+            "mem_storage": True,
+        }
+        request = {"stream_name": "EVT_0", "config": config}
+        await maker.calls.api(f"CONSUMER.CREATE.EVT_0.{name}", request)
+        while not gateway.counters().get("ephemeral refused, not published"):
+            await asyncio.sleep(0.01)
+        assert heard == []
+
+    run(tmp_path, body)
+
+
+def test_a_wrong_password_is_refused(tmp_path):
+    async def body(clients: Clients) -> None:
+        url = f"nats://{(await clients('admin')).address}"
+        from tidegate.errors import UserError
+
+        with pytest.raises(UserError, match="refused the credentials"):
+            await connect(url, name="thief", declared=DECLARED, user="oms", password="maker")
+
+    run(tmp_path, body)
+
+
+def test_no_strategy_makes_consumers_of_what_strategies_write():
+    """Else it could have the server deliver its own words where it may not publish."""
+    for user in ("maker", "other", "slot"):
+        readable = {
+            subject.split(".")[4]
+            for subject in USERS[user].publish
+            if subject.startswith("$JS.API.CONSUMER.CREATE.")
+        }
+        assert readable <= {"EVT_0", "EVT_1", "DEPLOY", "KV_ACCESS"}
+        assert not any("DIRECT" in subject for subject in USERS[user].publish)
+
+
+def test_only_its_owner_may_alter_streams():
+    for name, grant in USERS.items():
+        for subject in grant.publish:
+            assert not subject.startswith((">", "$JS.>", "$JS.API.>", "$SYS")), name
+            if subject.startswith("$JS.API.STREAM."):
+                assert subject.split(".")[3] in ("INFO", "MSG"), (name, subject)
+                assert "DELETE" not in subject, (name, subject)
+
+
+def test_services_answers_are_theirs_alone(tmp_path):
+    """What one asks and is answered, no other user can hear."""
+
+    async def body(clients: Clients) -> None:
+        maker, other = await clients("maker"), await clients("other")
+        assert maker.calls.inbox.startswith("_INBOX.maker.")
+        assert await silent(other, maker.calls.inbox + "*")
+        assert await silent(other, "_DELIVER.maker.>")
+
+    run(tmp_path, body)
+
+
+def test_a_service_that_is_not_there_is_not_a_refusal(tmp_path):
+    async def body(clients: Clients) -> None:
+        with pytest.raises(LogDown):
+            await (await clients("maker")).request("oms.0.strategy", msgspec.msgpack.encode(0), 0.3)
+
+    run(tmp_path, body)

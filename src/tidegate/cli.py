@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import tidegate
-from tidegate import cli_access, cli_backtest, cli_control, cli_data, cli_deploy, cli_live, cli_risk
+from tidegate import cli_access, cli_backtest, cli_control, cli_data, cli_deploy, cli_lane, cli_live, cli_risk
 from tidegate.errors import UserError
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app.add_typer(cli_data.app, name="data")
 app.command("backtest")(cli_backtest.backtest)
 cli_live.register(app)
 cli_control.register(app)
+cli_lane.register(app)
 cli_risk.register(app)
 cli_access.register(app)
 cli_deploy.register(app)

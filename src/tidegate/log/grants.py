@@ -98,7 +98,9 @@ def feed() -> Grant:
 
 def oms(lanes: Sequence[int]) -> Grant:
     """Writes lanes: facts, epochs, events; sends to gateways."""
-    publish = [f"lane.{n}.{kind}" for n in lanes for kind in ("sys", "epoch", "cmd")] + [f"evt.{n}" for n in lanes]
+    publish = [f"lane.{n}.{kind}" for n in lanes for kind in ("sys", "epoch", "cmd")] + [
+        f"evt.{n}" for n in lanes
+    ]
     publish += ["gw.>", "dead.>", "lease.>", "halt.event"]
     subscribe = ("oms.>", "ctl.halts")
     streams = read(

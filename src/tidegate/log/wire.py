@@ -111,6 +111,17 @@ class Wire(Client):
         numbers = re.findall(r"\d+", str(self._server_info.get("version", "")))[:2]
         return tuple(map(int, numbers)), bool(self._server_info.get("jetstream", False))
 
+    @property
+    def encrypted(self) -> bool:
+        """Whether the connection is."""
+        return self._raw is not None and self._raw.get_extra_info("cipher") is not None
+
+    async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
+        """nats-py goes on in the clear, password and all, where whoever answers says that he speaks no TLS."""
+        if initial_connection and "tls" in self.options and not info.get("tls_required"):
+            raise errors.Error("the server does not speak TLS, and we were told to")
+        await super()._process_info(info, initial_connection)
+
     # Writing.
 
     @property

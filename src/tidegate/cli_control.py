@@ -169,14 +169,22 @@ def halts(
     elif not found:
         print("nothing was ever halted")
     else:
-        from rich.console import Console
-        from rich.table import Table
-
-        table = Table("scope", "state", "since", "by", "why", "trigger", "epoch", box=None)
-        for one in sorted(found, key=lambda status: status.scope):
-            row = (one.scope, one.state.name, iso(one.since), " and ".join(one.by), one.reason, one.trigger)
-            table.add_row(*row, str(one.epoch))
-        Console().print(table)
+        head = ("scope", "state", "since", "epoch", "by", "trigger", "why")
+        rows = [
+            (
+                one.scope,
+                one.state.name,
+                iso(one.since),
+                str(one.epoch),
+                " and ".join(one.by),
+                one.trigger,
+                one.reason,
+            )
+            for one in sorted(found, key=lambda status: status.scope)
+        ]
+        widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+        for row in (head, *rows):
+            print("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
 
 
 # What they share.

@@ -232,7 +232,7 @@ class OracleGate(Rules):
     def losses(self, s: int) -> None:
         pnl = self.pnl(s)
         self.peak[s] = max(self.peak[s], pnl)
-        if self.state[s] > State.WARN:
+        if self.state[s] >= State.REDUCE_ONLY:
             return
         most = [self.book_of.cap(s, "loss"), self.book_of.cap(s, "drawdown")]
         down = [self.day_pnl[s] - pnl, self.peak[s] - pnl]

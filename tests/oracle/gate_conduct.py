@@ -152,7 +152,7 @@ class Conduct(Books):
         return qty > most // 2
 
     def pause(self, s: int, reason: R, limit: int, value: int) -> None:
-        if self.state[s] <= State.WARN:
+        if self.state[s] < State.REDUCE_ONLY:
             self.state[s], self.cause[s] = State.REDUCE_ONLY, (int(reason), limit, value)
 
     def judge_rejects(self, t: int, s: int) -> None:

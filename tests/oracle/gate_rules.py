@@ -312,10 +312,11 @@ class Rules(Conduct):
             )  # fmt: skip
             if asked > left:
                 raise Denied(R.REDUCE_ONLY_EXCEEDED, 27, left, asked, s)
-        most = self.cap(s, "open_orders", Field.ORDERS)
+        cut = 4 if state is State.RECOVERING else 1
+        most = self.cap(s, "open_orders", Field.ORDERS) // cut
         if count and len(mine) + 1 > most:
             raise Denied(R.OPEN_ORDERS, 16, most, len(mine) + 1, s)
-        most = self.cap(s, "open_value", Field.OPEN_VALUE)
+        most = self.cap(s, "open_value", Field.OPEN_VALUE) // cut
         if more and resting + more > most:
             raise Denied(R.OPEN_VALUE, 16, most, resting + more, s)
         if safe:
@@ -324,6 +325,7 @@ class Rules(Conduct):
             would = pos + self.buys[s, i] + lots if buy else self.sells[s, i] + lots - pos
             allowed = self.held(i, book.room(s, i, "long" if buy else "short"))
             allowed = min(allowed, self.lent.get((s, Field.LONG if buy else Field.SHORT, i), ENDLESS))
+            allowed //= 4 if self.halted[i] is State.RECOVERING else cut
             if would > allowed:
                 raise Denied(R.POSITION_LIMIT, 17, allowed, would, s)
             share = self.concentration(s, i, would)
@@ -340,14 +342,14 @@ class Rules(Conduct):
         now = self.gross(s, i) if self.marked_unit(i) else 0.0
         then = self.gross(s, i, lots, order.side, unit)
         grown = whole(then) - whole(now)
-        most = self.cap(s, "gross", Field.GROSS)
+        most = self.cap(s, "gross", Field.GROSS) // cut
         if grown > 0 and gross + grown > most:
             raise Denied(R.GROSS_NOTIONAL, 18, most, gross + grown, s)
         end = pos + self.buys[s, i] if buy else pos - self.sells[s, i]
         after = net - whole(self.marked_unit(i) * end) + whole(unit * (end + (lots if buy else -lots)))
         # A buy is judged by the worst long, a sell by the worst short, whatever the other is.
         sign = 1 if buy else -1
-        most = self.cap(s, "net", Field.NET_LONG if buy else Field.NET_SHORT)
+        most = self.cap(s, "net", Field.NET_LONG if buy else Field.NET_SHORT) // cut
         if sign * after > most and sign * after > sign * net:
             raise Denied(R.NET_NOTIONAL, 18, most, sign * after, s)
         buffer = book.total(s, "margin_buffer")

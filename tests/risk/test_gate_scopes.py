@@ -183,7 +183,7 @@ def test_the_most_severe_state_of_the_chain_rules(scope: int) -> None:
         (State.REDUCE_ONLY, R.SCOPE_REDUCE_ONLY, R.NONE),
         (State.CANCEL_ONLY, R.SCOPE_CANCEL_ONLY, R.SCOPE_CANCEL_ONLY),
         (State.KILLED, R.SCOPE_KILLED, R.SCOPE_KILLED),
-        (State.RECOVERING, R.SCOPE_REDUCE_ONLY, R.NONE),
+        (State.RECOVERING, R.NONE, R.NONE),
     ):
         desk.ts += SECOND
         desk.gate.set_state(scope, state, desk.ts)

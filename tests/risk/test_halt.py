@@ -13,7 +13,7 @@ from tidegate.access.verify import Denied
 from tidegate.errors import UserError
 from tidegate.log.memory import MemoryServer
 from tidegate.log.streams import declared
-from tidegate.risk.halt import RECOVERING_FOR, HaltBoard, HaltEvent, State, commanded, decode, post, severity
+from tidegate.risk.halt import RECOVERING_FOR, HaltBoard, HaltEvent, State, commanded, decode, post
 from tidegate.risk.scope_name import chain_names, name_of, parse, split
 from tidegate.sim.virtual_time import VirtualClock, run
 
@@ -258,7 +258,7 @@ class Halts(RuleBasedStateMachine):
         self.board.apply(len(self.entries), self.now, self.entries[-1][1])
         for name, status in self.board.scopes.items():
             was = before[name].state if name in before else S.ACTIVE
-            if severity(status.state) < severity(was):
+            if status.state < was:
                 self._may_go_up(was, status, made)
         self.used.add(made.id)
 
@@ -315,7 +315,7 @@ class Halts(RuleBasedStateMachine):
     @invariant()
     def the_chain_is_as_severe_as_its_worst(self) -> None:
         chain = ["firm", "account:a", "venue:V"]
-        worst = max((self.board.status(name).state for name in chain), key=severity)
+        worst = max(self.board.status(name).state for name in chain)
         assert self.board.effective(chain) is worst
 
     @invariant()

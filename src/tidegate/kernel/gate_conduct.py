@@ -81,7 +81,6 @@ from tidegate.kernel.gate_state import (
     R_VOLUME_FREE,
     R_VOLUME_SCOPE,
     S_REDUCE_ONLY,
-    S_WARN,
     TAKES,
     UNLIMITED,
     X_UNIT,
@@ -208,7 +207,7 @@ def note_sent(g: Any, links: Any, i: int, count: int, lots: int) -> None:
 def pause(g: Any, s: int, cause: int, limit: int, value: int) -> None:
     """Control 24: the strategy only reduces from here on, until people look."""
     scope = g.scope[s]
-    if scope[P_STATE] <= S_WARN:
+    if scope[P_STATE] < S_REDUCE_ONLY:
         scope[P_STATE], scope[P_CAUSE] = S_REDUCE_ONLY, cause
         scope[P_CAUSE_LIMIT], scope[P_CAUSE_VALUE] = limit, value
 

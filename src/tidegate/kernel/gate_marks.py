@@ -47,7 +47,7 @@ from tidegate.kernel.gate_state import (
     P_PNL,
     P_STATE,
     P_TRADED,
-    S_RECOVERING,
+    S_KILLED,
     S_REDUCE_ONLY,
     X_MEMORY,
     X_PRICE,
@@ -162,7 +162,7 @@ def gate_set_state(g: Any, scope: int, state: int, ts: int) -> None:
 
     A scope or a state that does not exist changes nothing.
     """
-    if scope < 0 or scope >= g.scope.shape[0] or state < 0 or state > S_RECOVERING:
+    if scope < 0 or scope >= g.scope.shape[0] or state < 0 or state > S_KILLED:
         return
     note_time(g, ts)
     row = g.scope[scope]

@@ -159,7 +159,7 @@ def watch_losses(g: Any, s: int) -> None:
     if pnl > scope[s, P_PEAK]:
         scope[s, P_PEAK] = pnl
     state = scope[s, P_STATE]
-    if state > S_WARN:
+    if state >= S_REDUCE_ONLY:
         return
     loss, drawdown = scope[s, P_DAY_PNL] - pnl, scope[s, P_PEAK] - pnl
     most, deepest = scope[s, P_MAX_LOSS], scope[s, P_MAX_DRAWDOWN]

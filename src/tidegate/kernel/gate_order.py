@@ -59,7 +59,6 @@ from tidegate.kernel.gate_state import (
     R_TYPES,
     S_CANCEL_ONLY,
     S_KILLED,
-    S_RECOVERING,
     UNLIMITED,
 )
 from tidegate.kernel.jit import inline
@@ -140,11 +139,11 @@ def check_permitted(g: Any, orders: Any, k: int, links: Any, rules: Any, ts: int
         s = links[j]
         if s >= 0:
             state = g.scope[s, P_STATE]
-            if state >= S_CANCEL_ONLY and state != S_RECOVERING:
+            if state >= S_CANCEL_ONLY:
                 return deny(out, SCOPE_KILLED if state == S_KILLED else SCOPE_CANCEL_ONLY, 27, 0, state, s)
     order = orders[k]
     state = g.inst[order[O_INSTRUMENT], I_STATE]
-    if state >= S_CANCEL_ONLY and state != S_RECOVERING:
+    if state >= S_CANCEL_ONLY:
         return deny(out, INSTRUMENT_HALTED, 27, 0, state, 0)
     side, kind, tif, scope = order[O_SIDE], order[O_TYPE], order[O_TIF], rules[R_PERMIT_SCOPE]
     opens, closes, last = rules[R_CLOSED_FROM], rules[R_CLOSED_TO], rules[R_LAST_ENTRY]

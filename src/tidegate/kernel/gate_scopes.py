@@ -35,6 +35,7 @@ from tidegate.kernel.gate_state import (
     C_SHORT,
     CH_ACCOUNT,
     CH_STRATEGY,
+    I_STATE,
     P_CAPITAL,
     P_CAUSE,
     P_CAUSE_LIMIT,
@@ -56,6 +57,8 @@ from tidegate.kernel.gate_state import (
     P_STATE,
     P_TRADED,
     PPM,
+    RECOVERING_CUT,
+    S_RECOVERING,
     S_REDUCE_ONLY,
     S_WARN,
     X_MARGIN,
@@ -86,21 +89,22 @@ def check_notional(
     out: Any,
 ) -> int:
     """Gross and net notional (18) and margin (20): only a worst case that grows can be refused."""
+    cut = RECOVERING_CUT if scope[P_STATE] == S_RECOVERING else 1
     long, short = cell[C_POS] + cell[C_BUYS], cell[C_POS] - cell[C_SELLS]
     if side == BUY:
         long += lots
-        further, most = whole(unit * long) - cell[C_LONG], scope[P_MAX_NET_LONG]
+        further, most = whole(unit * long) - cell[C_LONG], scope[P_MAX_NET_LONG] // cut
         net = scope[P_LONG] + further
     else:
         short -= lots
-        further, most = cell[C_SHORT] - whole(unit * short), scope[P_MAX_NET_SHORT]
+        further, most = cell[C_SHORT] - whole(unit * short), scope[P_MAX_NET_SHORT] // cut
         net = further - scope[P_SHORT]
     worst = unit * max(abs(long), abs(short))
     grown = whole(worst) - cell[C_GROSS]
     more = whole(worst * margin) - cell[C_MARGIN]
     keep, equity = scope[P_KEEP], scope[P_CAPITAL] + scope[P_PNL]
     allowed = equity // PPM * keep + equity % PPM * keep // PPM
-    reason, control, limit, value = 0, 18, scope[P_MAX_GROSS], scope[P_GROSS] + grown
+    reason, control, limit, value = 0, 18, scope[P_MAX_GROSS] // cut, scope[P_GROSS] + grown
     if grown > 0 and value > limit:
         reason = GROSS_NOTIONAL
     elif further > 0 and net > most:
@@ -113,9 +117,12 @@ def check_notional(
 @inline
 def check_scope(
     scope: Any, cell: Any, s: int, side: int, only_reduce: Any, safe: Any, lots: int, value: int, count: int,
-    out: Any,
+    part: int, out: Any,
 ) -> int:  # fmt: skip
-    """One scope: state (23, 27), reduce-only (27), open orders (16), position (17, 22), traded value (25)."""
+    """One scope: state (23, 27), reduce-only (27), open orders (16), position (17, 22), traded value (25).
+
+    `part`: the instrument recovers, and has one in so many of its room.
+    """
     state, position = scope[P_STATE], cell[C_POS]
     if state == S_WARN:
         out[5] |= 1 << 23
@@ -123,6 +130,8 @@ def check_scope(
         held, open_reducing, most, would = -position, C_REDUCE_BUYS, C_MAX_LONG, position + cell[C_BUYS]
     else:
         held, open_reducing, most, would = position, C_REDUCE_SELLS, C_MAX_SHORT, cell[C_SELLS] - position
+    cut = RECOVERING_CUT if state == S_RECOVERING else 1
+    room = cell[most] // max(cut, part)
     orders, resting = scope[P_ORDERS] + count, scope[P_OPEN] + value
     reason, control, limit, figure = 0, 16, 0, 0
     if state >= S_REDUCE_ONLY and not safe:
@@ -133,12 +142,12 @@ def check_scope(
             reason, control, limit, figure = SCOPE_REDUCE_ONLY, 27, abs(position), lots
     elif only_reduce and lots > 0 and cell[open_reducing] + lots > max(0, held):
         reason, control, limit, figure = REDUCE_ONLY_EXCEEDED, 27, max(0, held), cell[open_reducing] + lots
-    elif count > 0 and orders > scope[P_MAX_ORDERS]:
-        reason, limit, figure = OPEN_ORDERS, scope[P_MAX_ORDERS], orders
-    elif value > 0 and resting > scope[P_MAX_OPEN]:
-        reason, limit, figure = OPEN_VALUE, scope[P_MAX_OPEN], resting
-    elif not safe and lots > 0 and would + lots > cell[most]:
-        reason, control, limit, figure = POSITION_LIMIT, 17, cell[most], would + lots
+    elif count > 0 and orders > scope[P_MAX_ORDERS] // cut:
+        reason, limit, figure = OPEN_ORDERS, scope[P_MAX_ORDERS] // cut, orders
+    elif value > 0 and resting > scope[P_MAX_OPEN] // cut:
+        reason, limit, figure = OPEN_VALUE, scope[P_MAX_OPEN] // cut, resting
+    elif not safe and lots > 0 and would + lots > room:
+        reason, control, limit, figure = POSITION_LIMIT, 17, room, would + lots
     elif not safe and lots > 0 and would + lots > cell[C_MAX_SHARE]:
         reason, control, limit, figure = CONCENTRATION, 22, cell[C_MAX_SHARE], would + lots
         if limit < 0:
@@ -164,13 +173,14 @@ def check_scopes(
     only_reduce, margin, unit = orders[k, O_INST] & REDUCE_ONLY != 0, g.real[i, X_MARGIN], g.real[i, X_UNIT]
     if unit == 0.0:
         unit = unit_at(g, i, bid, ask)
+    part = RECOVERING_CUT if g.inst[i, I_STATE] == S_RECOVERING else 1
     for j in range(CH_STRATEGY, CH_STRATEGY + 4):
         s = links[j]
         if s < 0:
             continue
         scope, cell = g.scope[s], g.cell[s * n + i]
         safe, own = shrinks or reduces(g, s, i, side, lots), j <= CH_ACCOUNT
-        reason = check_scope(scope, cell, s, side, only_reduce and own, safe, lots, value, count, out)
+        reason = check_scope(scope, cell, s, side, only_reduce and own, safe, lots, value, count, part, out)
         if reason == 0 and not safe and lots > 0:
             reason = check_notional(scope, cell, s, side, lots, unit, margin, j == CH_ACCOUNT, out)
         if reason != 0:

@@ -28,8 +28,9 @@ MAX_LOTS = 1 << 50
 MICRO = 1_000_000
 PPM = 1_000_000
 
-# States of a scope. RECOVERING trades like REDUCE_ONLY until people make it ACTIVE.
-S_ACTIVE, S_WARN, S_REDUCE_ONLY, S_CANCEL_ONLY, S_KILLED, S_RECOVERING = range(6)
+# States of a scope, the strictest last. RECOVERING trades, on a part of its limits.
+S_ACTIVE, S_WARN, S_RECOVERING, S_REDUCE_ONLY, S_CANCEL_ONLY, S_KILLED = range(6)
+RECOVERING_CUT = 4  # a recovering scope has this part of its limits
 
 # `chain`, one row for each account × strategies + strategy: scope numbers from the strategy up (-1: none), then
 # the row of `rules` for instrument 0 (-1: the strategy may not use the account) and the group's account scope.

@@ -14,7 +14,7 @@ from tidegate.log.outbox import Outbox
 from tidegate.model.clock import Clock
 from tidegate.model.time import SECOND
 from tidegate.risk.breakers.trip import Trip
-from tidegate.risk.halt import HaltBoard, HaltEvent, entry, severity
+from tidegate.risk.halt import HaltBoard, HaltEvent, entry
 
 RECENT = 10 * SECOND
 """What tripped longer ago is past: it was posted, or people have dealt with it."""
@@ -49,7 +49,7 @@ class Announcer:
 
     def halt(self, event: HaltEvent) -> None:
         """Append to HALT, unless the scope is as strictly halted already."""
-        if severity(self._board.status(event.scope).state) >= severity(event.state):
+        if self._board.status(event.scope).state >= event.state:
             self.counts["halted_already"] += 1
             return
         self._halts.put(*entry(event))

@@ -214,7 +214,8 @@ class Gate:
     def set_instrument_state(self, instrument: int, state: State | int, ts: int) -> None:
         """An instrument's own state, over all who trade it; raises `ValueError` for what does not exist.
 
-        REDUCE_ONLY and RECOVERING take what reduces the strategy's position, CANCEL_ONLY and KILLED cancels.
+        REDUCE_ONLY takes what reduces the strategy's position, CANCEL_ONLY and KILLED cancels; RECOVERING has a
+        quarter of its positions.
         """
         if not 0 <= instrument < len(self.universe):
             raise ValueError(f"instrument {instrument} of {len(self.universe)}")

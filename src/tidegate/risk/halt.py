@@ -29,17 +29,10 @@ from tidegate.risk.scopes import State
 STREAM, SUBJECT = "HALT", "halt.event"
 RECOVERING_FOR = 600 * SECOND
 """How long a scope recovers where the command does not say, ns."""
-RECOVERING_PPM = 250_000
-"""The part of every limit that holds while a scope recovers, in parts per million."""
 SEEN = 100_000
 """Event ids remembered: an event counts once, however often it comes."""
 MANUAL, FLATTEN, RECOVERED = "manual", "flatten", "recovered"
 """Triggers that are not a breaker's: a person's command, a person's flatten, the end of a recovery."""
-SEVERITY = {
-    State.ACTIVE: 0, State.WARN: 1, State.RECOVERING: 2, State.REDUCE_ONLY: 3, State.CANCEL_ONLY: 4, State.KILLED: 5,
-}  # fmt: skip
-"""A recovering scope trades, on less: it is stricter than a warning and milder than REDUCE_ONLY."""
-
 Check = Callable[[bytes, int], Verified]
 """Verifies a signed command at a time (ns); raises `Denied`. `access.verify.Verifier.verify` is one."""
 
@@ -93,24 +86,19 @@ def post(log: Log, event: HaltEvent) -> asyncio.Future[int]:
     return log.append(subject, data, msg_id=msg_id)
 
 
-def severity(state: State) -> int:
-    """How strict a state is; higher is stricter."""
-    return SEVERITY[state]
-
-
 def most_severe(states: Iterable[State]) -> State:
     """The strictest of them; ACTIVE of none."""
-    return max(states, key=severity, default=State.ACTIVE)
+    return max(states, default=State.ACTIVE)
 
 
 def halts(state: State) -> bool:
     """Whether orders that do not reduce are refused in this state."""
-    return SEVERITY[state] >= SEVERITY[State.REDUCE_ONLY]
+    return state >= State.REDUCE_ONLY
 
 
 def cancels(state: State) -> bool:
     """Whether open orders are cancelled in this state."""
-    return SEVERITY[state] >= SEVERITY[State.CANCEL_ONLY]
+    return state >= State.CANCEL_ONLY
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
@@ -234,7 +222,7 @@ class HaltBoard:
         may have to wait for the log; a command up by when it was stored."""
         if not event.signed:
             return None
-        up = SEVERITY[event.state] < SEVERITY[State.REDUCE_ONLY]
+        up = event.state < State.REDUCE_ONLY
         try:
             command = Signed.decode(event.signed).command
             found = self._check(event.signed, ts if up or command.do == "resume" else event.ts)
@@ -292,10 +280,10 @@ def _down(before: Status, verified: Verified | None, event: HaltEvent, seq: int,
         raise Ignored(
             "up", f"{event.scope} goes up to {event.state.name} by a resume that two people have signed"
         )
-    if SEVERITY[event.state] <= SEVERITY[before.state]:
+    if event.state <= before.state:
         if flatten is not None and event.state is before.state and before.flatten is None:
             return msgspec.structs.replace(before, flatten=flatten, seq=seq)
-        if SEVERITY[event.state] < SEVERITY[before.state] and verified:
+        if event.state < before.state and verified:
             raise Ignored("up", f"{event.scope} is {before.state.name} already; up is by resume")
         raise Ignored("unchanged", f"{event.scope} is {before.state.name} already")
     return Status(
@@ -314,7 +302,7 @@ def _up(before: Status, verified: Verified, event: HaltEvent, seq: int, ts: int)
             "epoch",
             f"it lifts halt {command.args.get('epoch', '?')} of {event.scope}, whose last is {before.epoch}",
         )
-    if SEVERITY[event.state] >= SEVERITY[before.state] and before.state is not State.WARN:
+    if event.state >= before.state and before.state is not State.WARN:
         raise Ignored("unchanged", f"{event.scope} is {before.state.name}")
     common: dict[str, Any] = {
         "scope": event.scope, "since": ts, "reason": command.reason, "trigger": MANUAL, "by": verified.names,

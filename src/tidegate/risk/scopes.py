@@ -29,14 +29,14 @@ class Level(IntEnum):
 
 
 class State(IntEnum):
-    """A scope's state. A RECOVERING scope only reduces until people make it ACTIVE."""
+    """A scope's state, the strictest last. A RECOVERING scope trades on a quarter of its limits, for a time."""
 
     ACTIVE = 0
     WARN = 1
-    REDUCE_ONLY = 2
-    CANCEL_ONLY = 3
-    KILLED = 4
-    RECOVERING = 5
+    RECOVERING = 2
+    REDUCE_ONLY = 3
+    CANCEL_ONLY = 4
+    KILLED = 5
 
 
 class Account(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -39,7 +39,7 @@ from tidegate.risk.event_fold import EventFold
 from tidegate.risk.exposure import Exposure
 from tidegate.risk.figures import Figures, Report, Standing
 from tidegate.risk.gate import Gate
-from tidegate.risk.halt import Change, HaltBoard, HaltEvent, severity
+from tidegate.risk.halt import Change, HaltBoard, HaltEvent
 from tidegate.risk.halt_feed import HaltFeed
 from tidegate.risk.lease_pool import Short
 from tidegate.risk.leases import leased
@@ -261,7 +261,7 @@ class RiskService:
         if self.board.refused:
             self.announcer.alert("halt_ignored", "high", "firm", self.board.refused, seq=entry.seq)
         for before, after in changes:
-            if severity(after.state) < severity(before.state):
+            if after.state < before.state:
                 self.panel.rearm(after.scope)
 
     # Limits.

@@ -26,7 +26,6 @@ from tidegate.risk.halt import (
     entry,
     halts,
     most_severe,
-    severity,
 )
 from tidegate.risk.halt_feed import HaltFeed
 from tidegate.risk.reasons import Reason
@@ -170,7 +169,7 @@ class Halts:
             return False
         before = self.state_of(event.scope)
         self._outbox.put(*entry(event))
-        if severity(event.state) <= severity(before):
+        if event.state <= before:
             return False
         self.pending[key] = event
         self._views.clear()

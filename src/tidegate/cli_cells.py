@@ -189,11 +189,16 @@ class Keeper:
 
 
 def places(world: World) -> Mapping[str, Place]:
-    """Each strategy's number and lane, slots of versions among them."""
+    """Each strategy's number, lane and pace, slots of versions among them."""
     from tidegate.ops.cell_guard import Place
+    from tidegate.risk.pace import pace_in
+    from tidegate.risk.tables import Tables
 
-    accounts = {name: number for number, name in enumerate(world.accounts)}
+    scopes, accounts = world.scopes, {name: number for number, name in enumerate(world.accounts)}
+    tables = Tables(world.universe, scopes, world.limits)
     return {
-        strategy.name: Place(number, world.lane_of(accounts[strategy.accounts[0]]))
-        for number, strategy in enumerate(world.scopes.strategies)
-    }
+        strategy.name: Place(
+            number, world.lane_of(accounts[strategy.accounts[0]]), pace_in(tables.general[scopes.strategy_scope(number)])
+        )
+        for number, strategy in enumerate(scopes.strategies)
+    }  # fmt: skip

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple
 
@@ -19,17 +20,21 @@ from tidegate.execution.flood import FLOOD
 from tidegate.execution.strategy_view import StrategyView
 from tidegate.log.alert import alert
 from tidegate.log.base import Entry, Log, LogError, Subscription
+from tidegate.log.grants import user_of
 from tidegate.log.outbox import Outbox
 from tidegate.model.clock import Clock
 from tidegate.model.messages import CancelAll, CancelOrder, Message
 from tidegate.model.order import OrdStatus
 from tidegate.model.wire import pack
+from tidegate.ops.connection_watch import ConnectionWatch, allowed
 from tidegate.ops.ending import End, How
 from tidegate.ops.supervisor import Supervisor
 from tidegate.ops.topology import Process
 from tidegate.risk import halt
 from tidegate.risk.breakers.orders import RUNAWAY
-from tidegate.risk.scope_name import split
+from tidegate.risk.pace import Pace
+from tidegate.risk.scope_name import Kind, split, text_of
+from tidegate.risk.scopes import State
 
 PATIENCE = 3.0
 """Seconds a restart waits for the cancels to be stored; they are written later all the same."""
@@ -41,10 +46,11 @@ _RETRY = 0.5
 
 
 class Place(NamedTuple):
-    """A strategy's number, and its lane."""
+    """A strategy's number, its lane, and how fast it may write."""
 
     number: int
     lane: int
+    pace: Pace = Pace(math.inf, math.inf, math.inf, math.inf)
 
 
 class Guard:
@@ -75,8 +81,9 @@ class Guard:
         await asyncio.wait({task}, timeout=PATIENCE)
 
     async def run(self, supervisor: Supervisor) -> None:
-        """From now on, end for good the process of a strategy that floods its lane or runs away (`execution.flood`,
-        the breaker `order_rate`): to refuse its orders is not enough while it goes on sending."""
+        """From now on, end for good the process of a strategy that floods its lane or runs away (`connection_watch`,
+        `execution.flood`, the breaker `order_rate`): to refuse its orders is not enough while it goes on sending. Until
+        cancelled."""
         await self._out()
         assert self._log is not None
 
@@ -88,6 +95,34 @@ class Guard:
                         self._condemn(supervisor, event)
 
         self._following = self._log.follow(halt.STREAM, entries, since=self._clock.now())
+        users = {
+            user_of(name): child for name, child in supervisor.children.items() if child.process.strategies
+        }
+
+        def flood(user: str, text: str) -> None:
+            child = users[user]
+            self.counters["condemned"] += 1
+            child.condemn(text)
+            for name in child.process.strategies:
+                self._halt(name, text)
+
+        budgets = {
+            user: allowed([self._pace(n) for n in child.process.strategies]) for user, child in users.items()
+        }
+        await ConnectionWatch(self._log, self._clock, budgets, flood).run()
+
+    def _pace(self, strategy: str) -> Pace:
+        return self._strategies[strategy].pace if strategy in self._strategies else Place(0, 0).pace
+
+    def _halt(self, strategy: str, text: str) -> None:
+        """What has come in of its flood is to be refused, everywhere."""
+        assert self._log is not None
+        event = halt.HaltEvent(
+            ts=self._clock.now(), scope=text_of(Kind.STRATEGY, strategy), state=State.KILLED, reason=text,
+            trigger=FLOOD, source="up",
+        )  # fmt: skip
+        future = halt.post(self._log, event)
+        future.add_done_callback(lambda done: done.cancelled() or done.exception())
 
     async def close(self) -> None:
         """Leave the log."""

@@ -290,7 +290,8 @@ class Child:
         silent = now - self._seen_at
         starting = not mine or said.get("condition") == Condition.STARTING  # it may compile for a while
         longest = self.process.ready_timeout if starting else self.process.hung_after
-        if self.process.hung_after and silent > longest and (self.process.strategies or not starting):
+        judged = mine and self.process.strategies if starting else True
+        if self.process.hung_after and silent > longest and judged:
             self._move(State.DEGRADED, f"no sign of life for {silent:.0f} s: killed")
             self._kill(How.HUNG, f"no sign of life for {longest:g} s")
         elif starting:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from tidegate.risk.gate import Gate
+    from tidegate.risk.limits import ScopeLimits
 
 
 class Pace(NamedTuple):
@@ -38,6 +40,22 @@ def pace_of(gate: Gate, strategy: int) -> Pace:
         *_rate(int(row[g.P_NEW_GAP]), int(row[g.P_NEW_BURST])),
         *_rate(int(row[g.P_CANCEL_GAP]), int(row[g.P_CANCEL_BURST])),
     )
+
+
+def pace_in(tables: Sequence[ScopeLimits]) -> Pace:
+    """The same of a scope's tables of limits, most specific first (`risk.tables`), where no gate is at hand."""
+    return Pace(
+        *_said(tables, "orders_per_second", "order_burst"),
+        *_said(tables, "cancels_per_second", "cancel_burst"),
+    )
+
+
+def _said(tables: Sequence[ScopeLimits], field: str, burst: str) -> tuple[float, float]:
+    for table in tables:
+        if (rate := getattr(table, field)) is not None:
+            most = getattr(table, burst) or (max(1, int(rate)) if rate.is_finite() else float("inf"))
+            return float(rate), float(most)
+    return 0.0, 0.0  # no limit set: the gate refuses all
 
 
 def _rate(gap: int, burst: int) -> tuple[float, float]:

@@ -116,6 +116,7 @@ async def _up(
 
     from tidegate.cli_cells import Keeper
     from tidegate.model.clock import SystemClock
+    from tidegate.ops.audited import Audited
     from tidegate.ops.child import State
     from tidegate.ops.drill import Drill
     from tidegate.ops.folder import DataFolder
@@ -123,6 +124,7 @@ async def _up(
     from tidegate.ops.show import Shown
     from tidegate.ops.snapshot import Looker
     from tidegate.ops.supervisor import Event, Supervisor
+    from tidegate.roles import open_log
 
     folder, clock, shown = DataFolder(data), SystemClock(), Shown(console, world.config.run.name)
     folder.make()
@@ -142,7 +144,8 @@ async def _up(
     length, kill = seconds
     tasks: list[asyncio.Task[None]] = []
     keeper = Keeper(world, data, clock)
-    supervisor = Supervisor(topology, folder, clock, event, on_end=keeper.guard.gone)
+    audited = Audited(data, clock, lambda: open_log(world, data, "up", clock))
+    supervisor = Supervisor(topology, folder, clock, event, on_end=keeper.guard.gone, note=audited.note)
     drill = Drill(supervisor, Looker(folder, clock), clock, length, kill)
     tasks.append(asyncio.create_task(shown.run(supervisor, Looker(folder, clock))))
     try:
@@ -152,6 +155,7 @@ async def _up(
             task.cancel()
         ends = await asyncio.gather(*tasks, return_exceptions=True)
         await keeper.close()
+        await audited.close()
         if server is not None:
             await server.close()
         log.close()

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pwd
+import socket
+import struct
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -34,12 +37,14 @@ class _Short:
 
 
 async def serve(path: Path, answer: Answer) -> asyncio.Server:
-    """Answer each line that comes. What `answer` raises is told as `{"ok": false, "error": …}`."""
+    """Answer each line that comes; its `peer` is who sent it. What `answer` raises is told as `{"ok": false, "error":
+    …}`."""
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        peer = _peer(writer)
         try:
             while line := await reader.readline():
-                writer.write(msgspec.json.encode(await _answer(line, answer), enc_hook=str) + b"\n")
+                writer.write(msgspec.json.encode(await _answer(line, answer, peer), enc_hook=str) + b"\n")
                 await writer.drain()
         except (OSError, ValueError):
             pass  # gone, or a line without end
@@ -55,9 +60,23 @@ async def serve(path: Path, answer: Answer) -> asyncio.Server:
             os.umask(before)
 
 
-async def _answer(line: bytes, answer: Answer) -> dict[str, Any]:
+def _peer(writer: asyncio.StreamWriter) -> str:
+    """Which user's process is at the other end, as the kernel says; `unknown` where it does not."""
+    connection = writer.get_extra_info("socket")
+    option = getattr(socket, "SO_PEERCRED", None)
+    if connection is None or option is None:
+        return "unknown"
+    pid, uid, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, option, struct.calcsize("3i")))
     try:
-        return await answer(msgspec.json.decode(line, type=dict[str, Any]))
+        name = pwd.getpwuid(uid).pw_name
+    except KeyError:
+        name = str(uid)
+    return f"user:{name} (process {pid})"
+
+
+async def _answer(line: bytes, answer: Answer, peer: str) -> dict[str, Any]:
+    try:
+        return await answer({**msgspec.json.decode(line, type=dict[str, Any]), "peer": peer})
     except Exception as error:
         return {"ok": False, "error": f"{error}" or type(error).__name__}
 

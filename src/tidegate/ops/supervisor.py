@@ -57,7 +57,9 @@ class Supervisor:
         on_event: Callable[[Event], None] = lambda event: None,
         period: float = 0.5,
         on_end: Callable[[Process, End], Awaitable[None]] | None = None,
+        note: Callable[[str, str, str, str], None] = lambda who, do, scope, outcome: None,
     ) -> None:
+        self._note = note
         self.folder, self.clock, self.period = folder, clock, period
         self.env: MutableMapping[str, str] = {}
         self.topology = topology
@@ -173,9 +175,22 @@ class Supervisor:
         ]  # fmt: skip
 
     async def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
-        do = request.get("do")
+        """What is asked over the control socket; all but a look is noted, with who asked and how it went."""
+        do, name = request.get("do"), request.get("name")
         if do == "ps":
             return {"ok": True, "processes": self.rows()}
+        outcome = "done"
+        try:
+            return await self._done(request)
+        except Exception as error:
+            outcome = f"failed: {error}"
+            raise
+        finally:
+            scope = f"process:{name}" if name else "system"
+            self._note(str(request.get("peer", "unknown")), str(do), scope, outcome)
+
+    async def _done(self, request: dict[str, Any]) -> dict[str, Any]:
+        do = request.get("do")
         if do == "stop" and not request.get("name"):
             self.ask_stop()
             return {"ok": True}

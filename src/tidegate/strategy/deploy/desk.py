@@ -25,7 +25,7 @@ RESHARE, AGAIN = 2 * SECOND, SECOND // 2
 """How often limits are shared anew while a candidate has some; how often a cancel or a hand-over is asked for again."""
 CRASHES, WITHIN = 3, 300 * SECOND
 """So many starts of one version within this time are a crash loop."""
-START = 60 * SECOND
+START = 120 * SECOND
 """A candidate whose process says nothing of it for so long has not started."""
 STOP = 10 * SECOND
 """A candidate that has gone may take so long to end before its process is stopped."""

@@ -181,7 +181,7 @@ def strategy(trader: Trader) -> Grant:
     name, lane = trader.name, trader.lane
     commands = [f"lane.{lane}.cmd.{number}" for number in trader.numbers]
     publish = [*commands, f"oms.{lane}.strategy", "snap.>", f"claim.{name}"]
-    publish += ["alert.strategy_stopped", "alert.clock"]
+    publish += ["alert.strategy_stopped", "alert.strategy_throttled", "alert.clock"]
     written = keys("LEASE", f"strategy.{name}") | keys("STATE", f"strategy.{name}")
     found = all_of([
         Grant(tuple(publish), ("md.>", "touch.>", f"claim.{name}")), written, read(f"EVT_{lane}"),

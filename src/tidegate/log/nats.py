@@ -144,7 +144,11 @@ class NatsLog:
 
     def _forbidden(self, act: str, subject: str) -> None:
         """Our user may not do what we asked the server for: a mistake of its rights, or of ours."""
-        self.count(f"not permitted: {act} {subject}")
+        name = f"not permitted: {act} {subject}"
+        if not self._counts[name]:
+            text = f"the log's server refuses this user a {act} on {subject}"
+            self._loop.call_exception_handler({"message": text})
+        self.count(name)
         if act == "publish":
             self.calls.forbidden(subject)
 

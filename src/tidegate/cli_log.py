@@ -40,9 +40,8 @@ async def command_log(data: Path, config: Path | None = None) -> AsyncIterator[L
                 f"no log's server runs on {data}; start a system with `tidegate up`, or say --config"
             )
         all_of_it = declared(1, running.durability)
-        needed = Declared(
-            1, running.durability, (all_of_it.stream("HALT"),), ()
-        )  # a command sets nothing else up
+        streams, buckets = (all_of_it.stream("HALT"),), (all_of_it.bucket("STATE"),)
+        needed = Declared(1, running.durability, streams, buckets)  # a command sets nothing else up
         log = await connect(
             running.url, name="command", declared=needed, user=running.user, password=running.password, clock=clock
         )  # fmt: skip

@@ -10,17 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from tidegate.cli_live import NOT_WELL, DataOption, _folder
+from tidegate.cli_live import DEFAULT_DATA, NOT_WELL, DataOption, _folder
+from tidegate.cli_log import ConfigOption, command_log
 from tidegate.errors import UserError
 
 if TYPE_CHECKING:
     from tidegate.log.base import Log
     from tidegate.risk.limits import Limits
 
-DEFAULT_DATA = Path("runs/live")
-ConfigOption = Annotated[
-    Path | None, typer.Option("--config", help="The system's TOML file: needed where the log is elsewhere.")
-]
 T = TypeVar("T")
 SILENT = "no risk service answers; is `tidegate up` running, with the role risk?"
 
@@ -179,31 +176,8 @@ def approve(
 
 async def _with_log(data: Path, config: Path | None, work: Callable[[Log], Awaitable[T]]) -> T:
     """Do something with a client of the system's log."""
-    from tidegate.config import load
-    from tidegate.log import embedded
-    from tidegate.log.nats import connect
-    from tidegate.log.streams import declared
-    from tidegate.model.clock import SystemClock
-    from tidegate.roles import open_log
-    from tidegate.world import World
-
-    clock = SystemClock()
-    if config is not None and load(config).log.url:
-        log = await open_log(World.load(config), data, "command", clock)
-    else:
-        running = embedded.find(data)
-        if running is None:
-            raise UserError(
-                f"no log's server runs on {data}; start a system with `tidegate up`, or say --config"
-            )
-        what = declared(1, running.durability)._replace(streams=())  # a reader makes no streams
-        log = await connect(
-            running.url, name="command", declared=what, user=running.user, password=running.password, clock=clock
-        )  # fmt: skip
-    try:
+    async with command_log(data, config) as log:
         return await work(log)
-    finally:
-        await log.close()
 
 
 def _ask(request: bytes, data: Path, config: Path | None) -> dict[str, Any]:

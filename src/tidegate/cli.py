@@ -8,7 +8,17 @@ from typing import Annotated
 import typer
 
 import tidegate
-from tidegate import cli_access, cli_backtest, cli_control, cli_data, cli_deploy, cli_lane, cli_live, cli_risk
+from tidegate import (
+    cli_access,
+    cli_backtest,
+    cli_control,
+    cli_data,
+    cli_deploy,
+    cli_grants,
+    cli_lane,
+    cli_live,
+    cli_risk,
+)
 from tidegate.errors import UserError
 
 app = typer.Typer(
@@ -24,6 +34,7 @@ cli_control.register(app)
 cli_lane.register(app)
 cli_risk.register(app)
 cli_access.register(app)
+cli_grants.register(app)
 cli_deploy.register(app)
 
 

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from tidegate.access.signer import ENVIRONMENT
+from tidegate.cli_live import DEFAULT_DATA, DataOption
 from tidegate.log import grants
 from tidegate.log.grants import Grant, Trader
 from tidegate.risk.scopes import NEXT
@@ -98,3 +103,38 @@ def server_config(world: World, names: Sequence[str], roles: Sequence[Sequence[s
                 grants.User(grants.user_of(name), f"$TIDEGATE_{variable}_PASSWORD", grant_of(held, world))
             )
     return grants.authorization(users)
+
+
+def nats_config(
+    config: Annotated[Path, typer.Argument(help="The system's TOML file.")],
+    data: DataOption = DEFAULT_DATA,
+) -> None:
+    """Print the users of a system's processes and their rights, for a nats-server of your own.
+
+    Passwords are variables of the server's environment; a process takes its own from TIDEGATE_LOG_USER and
+    TIDEGATE_LOG_PASSWORD. `admin` sets the streams up: run any command as it once, before the others start.
+    """
+    from tidegate import config as configuration
+    from tidegate.cli_cells import hosts_of
+    from tidegate.config_live import processes_of, slots_in
+    from tidegate.ops.topology import process_names
+    from tidegate.world import World
+
+    loaded = configuration.load(config)
+    roles = processes_of(
+        loaded.topology, dict(loaded.strategies), loaded.simulated is not None, hosts_of(loaded, data)
+    )
+    roles += [(f"strategy:{name}{NEXT}",) for name in slots_in(loaded.strategies)]
+    sys.stdout.write(server_config(World(config, loaded), process_names(roles), roles))
+
+
+def register(app: typer.Typer) -> None:
+    """Put the command on the lead one."""
+    access = typer.Typer(no_args_is_help=True, help="Who may do what at the log's server.")
+    access.command("nats-config")(nats_config)
+    access.callback()(_nothing)
+    app.add_typer(access, name="access")
+
+
+def _nothing() -> None:
+    """Who may do what at the log's server."""

@@ -55,6 +55,7 @@ def up(
     from tidegate import roles_risk
     from tidegate.access import local
     from tidegate.cli_breach import Breach
+    from tidegate.cli_grants import shared_lanes
     from tidegate.ops.folder import DataFolder
     from tidegate.ops.log_server import LogServer
     from tidegate.ops.supervisor import ChildFailed
@@ -76,6 +77,9 @@ def up(
     world.strategies()  # a mistake in one is told here, once, and not by a process that dies again and again
     server = None if loaded.log.url else LogServer(data, loaded.log.durability, loaded.log.lanes)
     topology = topology_of(loaded, config, data, server)
+    for lane, desks in shared_lanes(world).items():
+        shown = ", ".join(desk or "none" for desk in desks)
+        print(f"lane {lane} is shared by desks {shown}: their strategies may read each other's orders there")
     console = Console(force_terminal=False if plain else None)
     seconds = _seconds(length, "--for"), _seconds(kill, "--kill")
     waits = Breach(world, data, lambda: simulated(folder)) if breach else None

@@ -14,7 +14,7 @@ import msgspec
 from tidegate.model.messages import SendNew
 from tidegate.venue.port import PREFIX, client_id
 
-KEPT = 50_000
+KEPT = 10_000
 """Orders remembered after their end; the oldest are forgotten."""
 
 

@@ -60,7 +60,7 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     """Cancel open orders of others in instruments in which the account has none of ours."""
     buffer: int = 100_000
     """Reports kept while the log is away."""
-    remember: int = 65_536
+    remember: int = 20_000
     """Requests remembered, to send none twice."""
 
     def __post_init__(self) -> None:

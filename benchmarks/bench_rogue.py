@@ -177,7 +177,7 @@ def judge(ways: Ways, marks: list[int], system: RogueSystem, quiet_p99: float) -
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--case", nargs="*", choices=CASES, default=CASES)
-    parser.add_argument("--seconds", type=float, default=30.0)
+    parser.add_argument("--seconds", type=float, default=60.0, help="of each case; the rogue lives for a tenth of one")
     parser.add_argument("--rate", type=float, default=20_000.0)
     parser.add_argument("--ticks", type=float, default=1000.0, help="a second")
     parser.add_argument("--durability", nargs="*", choices=("process", "machine"), default=("machine",))

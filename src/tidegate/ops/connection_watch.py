@@ -26,7 +26,7 @@ SUBJECT = "$SYS.REQ.ACCOUNT.PING.CONNZ"
 QUESTION = msgspec.json.encode({"auth": True, "limit": 4096})
 EVERY = 0.05
 """Seconds between two looks."""
-OTHER, OTHER_BURST = 100.0, 500.0
+OTHER, OTHER_BURST = 100.0, 200.0
 """Messages a second, and at once, beside commands: questions, state kept, acknowledgements."""
 AFTER_LOSS = 15_000_000_000
 """Ns after our own connection's loss in which nobody is judged."""
@@ -59,9 +59,10 @@ class Allowed(NamedTuple):
 
 
 def allowed(paces: list[Pace]) -> Allowed:
-    """Of a process with strategies of these limits."""
+    """Of a process with strategies of these limits. At once it may send what its own budget lets through, and no more:
+    a message there is one handler's commands together."""
     rate, burst = sum(pace.total for pace in paces), sum(pace.burst for pace in paces)
-    return Allowed(rate * FACTOR + OTHER, burst * FACTOR / 2 + OTHER_BURST)
+    return Allowed(rate * FACTOR + OTHER, burst + OTHER_BURST)
 
 
 class ConnectionWatch:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 def setup(world: World) -> RiskSetup:
     """What the risk service takes from a configuration; raises `UserError`."""
     from tidegate.risk.breakers.settings import BreakerSettings
+    from tidegate.risk.dynamic import DynamicSettings
     from tidegate.risk.service import RiskSetup
 
     lanes: list[list[int]] = [[] for _ in range(world.config.log.lanes)]
@@ -29,7 +30,7 @@ def setup(world: World) -> RiskSetup:
             )
     return RiskSetup(
         world.universe, world.scopes, world.limits, lanes, world.config.run.base_currency, world.rates, breakers,
-        world.shared,
+        world.shared, DynamicSettings.load(world.config.risk.get("dynamic", {}), f"{world.path}: risk.dynamic"),
     )  # fmt: skip
 
 

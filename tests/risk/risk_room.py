@@ -93,10 +93,14 @@ class Room:
         found = [json.loads(entry.data) for entry in self.server.streams["ALERT"].entries]
         return [alert for alert in found if alert["kind"] == kind]
 
+    def sent(self, lane, kind):
+        """The messages of a kind in a lane's log."""
+        messages = [m for e in self.server.streams[f"LANE_{lane}"].entries for m in decode(e.data).messages]
+        return [m for m in messages if type(m) is kind]
+
     def changes(self, lane):
         """The limits that a lane's log was told."""
-        messages = [m for e in self.server.streams[f"LANE_{lane}"].entries for m in decode(e.data).messages]
-        return [m for m in messages if type(m) is LimitsChange]
+        return self.sent(lane, LimitsChange)
 
     async def ask(self, subject, data=b""):
         return json.loads(await self.feed.request(subject, data))

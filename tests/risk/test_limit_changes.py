@@ -77,11 +77,6 @@ def test_an_instruments_limit_is_named_with_it():
         ({"accounts": {"main": {"gross": 60_000_000}}}, "account:main.gross 60,000,000 is above firm.gross 50,000,000"),
         ({"strategies": {"mm": {"loss": 600_000}}}, "strategy:mm.loss 600,000 is above firm.loss 500,000"),
         ({"firm": {"net": 50_000_001}}, "firm.net 50,000,001 is above its gross 50,000,000"),
-        ({"firm": {"order_value": 20_000_001}}, "firm.order_value 20,000,001 is above its parent_value 20,000,000"),
-        (
-            {"firm": {"restricted_from": "2026-01-02", "restricted_to": "2026-01-01"}},
-            "firm: restricted_from is not before restricted_to in BTCUSDT.X",
-        ),
     ],
 )  # fmt: skip
 def test_contradictions_are_named(tables, line):

@@ -123,6 +123,7 @@ def test_unsigned_forged_expired_and_replayed_commands_change_nothing():
         ({"accounts": {"main": {"gross": 60_000_000}}}, "CONTRADICTORY: account:main.gross 60,000,000 is above firm"),
         ({"accounts": {"nobody": {"gross": 1}}}, "LIMITS: risk.accounts: unknown account 'nobody'"),
         ({"firm": {"trade": ["BTCUSD.X"]}}, "LIMITS: risk: unknown instrument 'BTCUSD.X'; did you mean 'BTCUSDT.X'"),
+        ({"firm": {"order_value": 20_000_001}}, "LIMITS: risk.firm: order_value 20000001 is above parent_value"),
         ({}, "UNCHANGED"),
     ],
 )  # fmt: skip

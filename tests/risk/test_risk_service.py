@@ -9,6 +9,7 @@ from risk.halting import event
 from risk.risk_room import Room
 
 from tidegate.model.event import Status
+from tidegate.model.messages import DynamicLimit
 from tidegate.model.order import ExecType, OrdStatus
 from tidegate.risk.figures import Report
 from tidegate.risk.halt import post
@@ -184,6 +185,35 @@ def test_people_are_told_what_every_scope_uses():
         await service.stop()
         kept = await room.feed.bucket("STATE").get("risk.exposure")
         assert msgspec.json.decode(kept.value, type=Report).scopes[0].held[0].position == 1.0
+
+    story(main)
+
+
+def test_a_market_that_thins_out_tightens_every_lane_and_a_successor_loosens_nothing_at_once():
+    async def main(room):
+        first = await room.service("one")
+        for n in range(90):
+            room.pulse(0, bid=600_000, ask=600_010, bid_lots=900 if n < 80 else 45, ask_lots=1_000)
+            await asyncio.sleep(1)
+        factors = [m.factor for m in room.sent(0, DynamicLimit)]
+        assert factors == [m.factor for m in room.sent(1, DynamicLimit)]
+        assert factors[0] == 200_000, "a twentieth of the depth that is usual: to the floor"
+        assert first.health()["risk"]["held_down"] == {"BTCUSDT.X": "20% depth"}
+        await asyncio.sleep(10)
+        room.server.partition("one")
+        await asyncio.sleep(1)
+        second = await room.service("two")
+        await asyncio.sleep(4)
+        room.pulse(0, bid=600_000, ask=600_010, bid_lots=900, ask_lots=1_000)
+        await asyncio.sleep(1)
+        assert {m.factor for m in room.sent(0, DynamicLimit)} == {200_000}
+        for _ in range(60):
+            room.pulse(0, bid=600_000, ask=600_010, bid_lots=900, ask_lots=1_000)
+            await asyncio.sleep(1)
+        after = [m.factor for m in room.sent(0, DynamicLimit)]
+        assert after[-1] > 200_000
+        assert max(after) < 400_000, "a minute of a half-life of five"
+        await second.stop()
 
     story(main)
 

@@ -109,6 +109,11 @@ class Tightening:
         self._depth, self._volume = _Mean(settings.slow), _Mean(settings.slow)
         self._recent = _Mean(settings.fast)
 
+    def resume(self, told: int) -> None:
+        """Go on from a factor that was told before, in parts per million."""
+        self.told = min(max(told, round(float(self.settings.floor) * WHOLE)), WHOLE)
+        self.factor = self.told / WHOLE
+
     def look(self, look: Look) -> int | None:
         """The factor to tell, in parts per million; None while it has not moved by a step."""
         last, self._last = self._last, look

@@ -189,8 +189,9 @@ def people(found: list[Change]) -> int:
 
 
 def contradictions(limits: Limits, universe: Universe, scopes: ScopeTable, found: list[Change]) -> list[str]:
-    """What cannot be meant of what was changed, in one line each: a part with more than the whole, a net above its
-    gross … To tighten the whole below a part is no contradiction: the tighter holds."""
+    """What cannot be meant of what was changed, in one line each: a part given more than the whole, a net above its
+    gross. To tighten the whole below a part is no contradiction: the tighter holds. What one table says against itself
+    is `risk.contradictions`' to find."""
     changed = {_field_of(change) for change in found}
     tables = Tables(universe, scopes, limits)
     lines: list[str] = []
@@ -206,7 +207,6 @@ def contradictions(limits: Limits, universe: Universe, scopes: ScopeTable, found
         gross, net = tables.total(n, "gross"), tables.total(n, "net")
         if f"{name}.net" in changed and _above_by(net, gross):
             lines.append(f"{name}.net {show(net)} is above its gross {show(gross)}")
-        lines += _of_orders(name, universe, tables, n, changed)
     return list(dict.fromkeys(lines))
 
 
@@ -218,18 +218,6 @@ def _field_of(change: Change) -> str:
 
 def _above_by(mine: Decimal | None, theirs: Decimal | None) -> bool:
     return mine is not None and theirs is not None and mine.is_finite() and mine > theirs
-
-
-def _of_orders(name: str, universe: Universe, tables: Tables, n: int, changed: set[str]) -> Iterator[str]:
-    for item in universe.instruments:
-        of = tables.of(n, item)
-        value, parent = find(of, "order_value")[0], find(of, "parent_value")[0]
-        if f"{name}.order_value" in changed and _above_by(value, parent):
-            yield f"{name}.order_value {show(value)} is above its parent_value {show(parent)}"
-        begins, ends = find(of, "restricted_from")[0], find(of, "restricted_to")[0]
-        window = {f"{name}.restricted_from", f"{name}.restricted_to"} & changed
-        if window and begins is not None and ends is not None and begins >= ends:
-            yield f"{name}: restricted_from is not before restricted_to in {item.id}"
 
 
 def _above(n: int, scopes: ScopeTable) -> Iterator[int]:

@@ -23,6 +23,7 @@ from tidegate.model.instrument import Universe
 from tidegate.model.messages import LimitsChange
 from tidegate.model.time import iso
 from tidegate.model.wire import pack
+from tidegate.risk.contradictions import check
 from tidegate.risk.limit_changes import BelowUse, changes, contradictions, people
 from tidegate.risk.limits import Limits
 from tidegate.risk.scopes import ScopeTable
@@ -210,6 +211,7 @@ class LimitDesk:
             raise Refused(f"EFFECTIVE: {effective!r} is no time within the next 30 days")
         try:
             wanted = Limits.from_json(args.get("limits", "").encode())
+            check(wanted)
             document = Document(last + 1, wanted.to_json(), int(effective), (), command.reason)
             found = changes(self._limits_before(document), wanted, self._universe, self._scopes)
         except UserError as error:

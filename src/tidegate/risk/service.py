@@ -35,6 +35,8 @@ from tidegate.risk.breakers.panel import Panel
 from tidegate.risk.breakers.settings import BreakerSettings
 from tidegate.risk.breakers.told import Alert
 from tidegate.risk.breakers.trip import Trip
+from tidegate.risk.dynamic import DynamicSettings
+from tidegate.risk.dynamic_desk import DynamicDesk
 from tidegate.risk.event_fold import EventFold
 from tidegate.risk.exposure import Exposure
 from tidegate.risk.figures import Figures, Report, Standing
@@ -70,6 +72,7 @@ class RiskSetup:
     fx: Mapping[str, str | Decimal] = field(default_factory=dict)
     breakers: BreakerSettings = field(default_factory=BreakerSettings)
     shared: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    dynamic: DynamicSettings = field(default_factory=DynamicSettings)
     publish: float = 1.0
     """Seconds between two reports; the fold is kept every tenth of them."""
 
@@ -111,6 +114,7 @@ class RiskService:
             note,
             self._limits,
         )
+        self.dynamic = DynamicDesk(setup.dynamic, exposure, len(setup.lanes), log, clock, name)
         self.lease = Lease(log.bucket("LEASE"), "risk", name, clock.now(), TTL)
         self.allocator: Allocator | None = None
         self._halts = HaltFeed(log, self.board, self._on_halt)
@@ -157,9 +161,11 @@ class RiskService:
             await self.lease.release()
         self.announcer.close()
         self.desk.close()
+        self.dynamic.close()
 
     async def _restore(self) -> None:
         await self.desk.load()
+        await self.dynamic.load()
         kept = await self._log.bucket("STATE").get(FOLD)
         if kept is not None and kept.value and not self.fold.load(kept.value):
             self.fold.counts["fold_of_another_configuration"] += 1
@@ -208,6 +214,7 @@ class RiskService:
         self._acting = True
         self.announcer.begin()
         self.desk.tell()
+        self.dynamic.tell_all()
         self._served = [
             self._log.serve("risk.query", self._query),
             self._log.serve("risk.limits", self.desk.answer),
@@ -249,6 +256,7 @@ class RiskService:
             for pulse in pulses.decode(data):
                 if 0 <= pulse.instrument < len(self._setup.universe):
                     self.announcer.trips(self.panel.pulse(pulse.instrument, pulse.ts, pulse.status))
+                    self.dynamic.pulse(pulse, self._clock.now(), self._acting)
         except ValueError:
             self.fold.counts["unreadable"] += 1
 
@@ -314,6 +322,7 @@ class RiskService:
                         await self._keep()
 
     async def _keep(self) -> None:
+        await self.dynamic.keep()
         bucket = self._log.bucket("STATE")
         await bucket.put(KEPT, self._report(self.figures.all(self.board, held=True)))
         if self.fold.events != self._saved:
@@ -360,6 +369,7 @@ class RiskService:
             "epoch": self.lease.epoch,
             "limits_version": self.desk.documents.now.version,
             "halted": halted,
+            "held_down": self.dynamic.factors(),
             "open_orders": self.panel.exposure.totals[0].orders,
         }
         return {

@@ -143,10 +143,11 @@ class MarginWatch:
 
     def _halts(self, account: MarginAccount, now: int) -> tuple[HaltEvent, ...]:
         """WARN, then REDUCE_ONLY, each once until people lift it."""
-        if self.level <= self._halted:
+        wanted = min(self.level, Level.REDUCE_ONLY)
+        if wanted <= self._halted:
             return ()
-        self._halted = self.level
-        state = State.WARN if self.level is Level.WARN else State.REDUCE_ONLY
+        self._halted = wanted
+        state = State.WARN if wanted is Level.WARN else State.REDUCE_ONLY
         reason = f"margin ratio of {_who(account)} is {percent(self.ratio)}"
         return (
             HaltEvent(

@@ -179,9 +179,9 @@ def test_a_falling_market_leads_from_a_warning_to_a_reducing_plan():
     assert watch.level is Level.REDUCE
     desk.rest(0, -2_500)
     desk.now += 10 * SECOND
+    desk.mark(0, 473_000)
     assert desk.book.step(desk.now) == [], "the order of the last step is still open"
     desk.book.rearm("main")
-    desk.mark(0, 473_000)
     [(_, _, acts)] = desk.book.step(desk.now)
     assert [h.state for h in acts.halts] == [State.REDUCE_ONLY]
 

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from tidegate import roles_deploy, roles_risk
+from tidegate import roles_risk
 from tidegate.config import AccountSection
 from tidegate.config_live import ROLES
 from tidegate.errors import UserError
@@ -173,6 +173,8 @@ async def services(place: Place, roles: list[tuple[str, str]], log: Log | None) 
         elif role == "strategy":
             found += await _strategies(place, log, name)
         elif role == "deploy":
+            from tidegate import roles_deploy
+
             found.append((role, await roles_deploy.deploy(place, log)))
     return found
 
@@ -264,6 +266,7 @@ def _recorder(place: Place, log: Log) -> Service:
 
 
 async def _strategies(place: Place, log: Log, name: str) -> list[tuple[str, Service]]:
+    from tidegate import roles_deploy
     from tidegate.strategy.service import StrategyService
 
     world = place.world

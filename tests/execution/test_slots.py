@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tidegate.execution.core import Lane
+from tidegate.kernel import gate_state as g
 from tidegate.kernel.gate_state import UNLIMITED
 from tidegate.model.instrument import Instrument, InstrumentKind, Universe
 from tidegate.model.messages import HandOver, Mark, NewOrder, OrderEvent, Report, SendNew, SlotShare
 from tidegate.model.order import ExecType, OrdStatus, OrdType, Side
+from tidegate.risk.exposure import Exposure
 from tidegate.risk.gate import Gate
 from tidegate.risk.lease_fields import Field
 from tidegate.risk.ledger import Ledger
@@ -92,11 +95,11 @@ class Trader:
 
 
 def test_a_slot_has_its_part_of_totals_and_the_whole_of_what_holds_for_one_order():
-    g = gate()
-    assert g.human_limit(LIVE, Field.LONG, 0) == 100
-    assert g.human_limit(NEXT, Field.LONG, 0) == 20
-    assert g.human_limit(NEXT, Field.ORDERS) == 2
-    assert g.human_limit(NEXT, Field.GROSS) == UNLIMITED
+    made = gate()
+    assert made.human_limit(LIVE, Field.LONG, 0) == 100
+    assert made.human_limit(NEXT, Field.LONG, 0) == 20
+    assert made.human_limit(NEXT, Field.ORDERS) == 2
+    assert made.human_limit(NEXT, Field.GROSS) == UNLIMITED
 
 
 def test_a_closed_candidate_trades_nothing_and_the_live_slot_has_all():
@@ -110,15 +113,15 @@ def test_tightened_first_then_granted():
     t = Trader()
     t.fill(0, Side.BUY, 95)
     t.lane.apply(SlotShare(t.ts, LIVE, NEXT, WHOLE - 100_000, 100_000))
-    g = t.lane.state.gate
-    assert g.limit_of(LIVE, Field.LONG, 0) == 90
-    assert g.limit_of(NEXT, Field.LONG, 0) == 5  # the live slot uses 95 of the 100
+    of = t.lane.state.gate
+    assert of.limit_of(LIVE, Field.LONG, 0) == 90
+    assert of.limit_of(NEXT, Field.LONG, 0) == 5  # the live slot uses 95 of the 100
     assert isinstance(t.order(1, Side.BUY, 6), Reason)
     assert isinstance(t.order(1, Side.BUY, 5), int)
     assert isinstance(t.order(0, Side.BUY, 1), Reason)
     t.fill(0, Side.SELL, 30)
     t.lane.apply(SlotShare(t.ts, LIVE, NEXT, WHOLE - 100_000, 100_000))
-    assert g.limit_of(NEXT, Field.LONG, 0) == 10
+    assert of.limit_of(NEXT, Field.LONG, 0) == 10
 
 
 def test_what_a_candidate_still_holds_is_kept_back_from_the_live_slot():
@@ -146,7 +149,7 @@ def test_what_a_candidate_still_holds_is_kept_back_from_the_live_slot():
 def test_both_together_never_use_more_than_the_strategy_may(acts):
     t = Trader()
     t.lane.apply(SlotShare(t.ts, LIVE, NEXT, WHOLE, 0))
-    g = t.lane.state.gate
+    of = t.lane.state.gate
     for act in acts:
         if act[0] == "share":
             live, candidate = act[1], min(act[2], WHOLE - act[1])
@@ -161,25 +164,51 @@ def test_both_together_never_use_more_than_the_strategy_may(acts):
                            leaves_qty=0)
                 )  # fmt: skip
         for field, limit in ((Field.LONG, 100), (Field.SHORT, 100)):
-            used = sum(max(0, g.use(scope, field, 0)) for scope in (LIVE, NEXT))
+            used = sum(max(0, of.use(scope, field, 0)) for scope in (LIVE, NEXT))
             assert used <= limit
-        assert g.use(LIVE, Field.ORDERS) + g.use(NEXT, Field.ORDERS) <= 10
+        assert of.use(LIVE, Field.ORDERS) + of.use(NEXT, Field.ORDERS) <= 10
 
 
 def test_a_hand_over_moves_the_position_and_no_money():
     t = Trader()
     t.fill(1, Side.SELL, 7, 10_000)
     t.fill(0, Side.BUY, 20, 10_000)
-    ledger, g = t.lane.state.ledger, t.lane.state.gate
+    ledger, of = t.lane.state.ledger, t.lane.state.gate
     account = SCOPES.account_scope(0)
-    before = (ledger.balances(0), g.use(account, Field.TRADED), g.use(account, Field.LONG, 0))
+    before = (ledger.balances(0), of.use(account, Field.TRADED), of.use(account, Field.LONG, 0))
     out = t.lane.apply(HandOver(t.ts, 1, 0))
     assert (t.position(0), t.position(1)) == (13, 0)
-    assert (g.use(LIVE, Field.LONG, 0), g.use(NEXT, Field.LONG, 0)) == (13, 0)
-    assert (ledger.balances(0), g.use(account, Field.TRADED), g.use(account, Field.LONG, 0)) == before
-    moved = {m.strategy: m.side.sign * m.last_qty for m in out if isinstance(m, OrderEvent)}
-    assert moved == {0: -7, 1: 7}
+    assert (of.use(LIVE, Field.LONG, 0), of.use(NEXT, Field.LONG, 0)) == (13, 0)
+    assert (ledger.balances(0), of.use(account, Field.TRADED), of.use(account, Field.LONG, 0)) == before
+    moved = [(m.strategy, m.exec_type, m.side, m.last_qty) for m in out if isinstance(m, OrderEvent)]
+    assert moved == [(0, ExecType.TRADE, Side.SELL, 7), (1, ExecType.TRADE_CANCEL, Side.SELL, 7)]
     assert not t.lane.apply(HandOver(t.ts, 1, 0))  # again is nothing
+
+
+def test_whoever_adds_up_events_has_the_gates_figures():
+    t = Trader()
+    exposure = Exposure(UNIVERSE, SCOPES)
+    apply = t.lane.apply
+
+    def told(message):
+        out = apply(message)
+        if type(message) is Mark:
+            exposure.mark(message.instrument, message.bid, message.ask, message.ts)
+        for event in out:
+            if type(event) is OrderEvent:
+                exposure.apply(event)
+        return out
+
+    t.lane = SimpleNamespace(apply=told, state=t.lane.state)
+    told(Mark(1, 0, 9_999, 10_001))
+    t.fill(1, Side.BUY, 7, 10_003)
+    t.fill(0, Side.SELL, 20, 9_990)
+    told(HandOver(t.ts, 1, 0))
+    state = t.lane.state.gate.state
+    for scope in range(len(SCOPES)):
+        assert exposure.cell(scope, 0).lots == state.cell[scope, g.C_POS]
+        assert exposure.cell(scope, 0).cash == state.cell[scope, g.C_CASH]
+        assert exposure.totals[scope].traded == state.scope[scope, g.P_TRADED]
 
 
 def test_what_cannot_be_is_refused_and_the_lane_goes_on():

@@ -30,8 +30,8 @@ def share(s: State, m: SlotShare) -> None:
 def hand_over(s: State, m: HandOver) -> None:
     """Move every position of `source` to `target`, at the middle of the last mark; one that has no mark stays.
 
-    Each is told as two fills of no order (`cl_ord_id` 0): the positions of everybody who adds up fills stay right. The
-    account's position, cash and traded value do not change.
+    Each is told as a fill of no order (`cl_ord_id` 0) at the one and a fill taken back at the other: the positions of
+    everybody who adds up fills stay right. The account's position, cash and traded value do not change.
     """
     ledger, gate = cast(Ledger, s.ledger), cast(Books, s.gate)
     if m.source == m.target or not {m.source, m.target} <= set(range(len(gate.scopes.strategies))):
@@ -45,17 +45,15 @@ def hand_over(s: State, m: HandOver) -> None:
         if not price:
             continue
         side = Side.BUY if lots > 0 else Side.SELL
-        for strategy, signed in (
-            (m.target, lots),
-            (m.source, -lots),
-        ):  # first taken, so that no sum falls below 0
-            order = _order(account, strategy, instrument, side, abs(lots))
-            (gate.book if strategy == m.target else gate.unfill)(order, abs(lots), price, 0, m.ts)
-            ledger.apply_fill(account, strategy, instrument, signed, price, 0, m.ts)
+        qty, taken = abs(lots), (m.target, 1, ExecType.TRADE)  # first taken, so that no sum falls below 0
+        for strategy, sign, kind in (taken, (m.source, -1, ExecType.TRADE_CANCEL)):
+            order = _order(account, strategy, instrument, side, qty)
+            (gate.book if sign > 0 else gate.unfill)(order, qty, price, 0, m.ts)
+            ledger.apply_fill(account, strategy, instrument, sign * lots, price, 0, m.ts)
             s.out.append(
                 OrderEvent(
-                    m.ts, 0, 0, account, strategy, instrument, OrdStatus.FILLED, ExecType.TRADE, 0, 0,
-                    last_qty=abs(lots), last_px=price, side=side if strategy == m.target else side.opposite,
+                    m.ts, 0, 0, account, strategy, instrument, OrdStatus.FILLED, kind, 0, 0, last_qty=qty, last_px=price,
+                    side=side,
                 )
             )  # fmt: skip
 

@@ -219,8 +219,9 @@ class Exposure:
     # Folding.
 
     def apply(self, e: OrderEvent) -> Open | None:
-        """One order event; the order as it was before, where it was open."""
-        if not e.cl_ord_id or e.reason in _NOT_APPLIED:
+        """One order event; the order as it was before, where it was open. A fill of no order is a hand-over: a position
+        that goes from one version of a strategy to another."""
+        if (not e.cl_ord_id and e.exec_type not in _FILLS) or e.reason in _NOT_APPLIED:
             return None
         if not (
             0 <= e.account < len(self.scopes.accounts)
@@ -234,6 +235,8 @@ class Exposure:
         kind = e.exec_type
         if kind in _FILLS and e.reason != Reason.UNKNOWN_FILL:
             self._fill(e, -1 if kind == _BUST else 1)
+        if not e.cl_ord_id:
+            return None
         over = e.status >= OrdStatus.FILLED or e.status == OrdStatus.CREATED
         left = 0 if over else e.leaves_qty
         if before is None:

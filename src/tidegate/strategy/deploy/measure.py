@@ -19,6 +19,8 @@ from tidegate.model.order import ExecType, OrdStatus
 _ASKED = (OrdStatus.PENDING_NEW, OrdStatus.DENIED)
 _CHANGING = (OrdStatus.PENDING_CANCEL, OrdStatus.PENDING_REPLACE)
 _TRADE, _CANCEL_REJECTED, _REJECTED = ExecType.TRADE, ExecType.CANCEL_REJECTED, ExecType.REJECTED
+_FILLS: dict[ExecType | None, int] = {_TRADE: 1, ExecType.TRADE_CANCEL: -1, ExecType.TRADE_CORRECT: 1}
+"""What moves a position. A correction is told as the old fill taken back, then as the fill as it is."""
 
 
 class Figures(msgspec.Struct, array_like=True, gc=False):
@@ -92,8 +94,8 @@ class Measure:
             return []
         ended = self.pass_time(event.ts)
         kind, instrument = event.exec_type, event.instrument
-        if kind is _TRADE:
-            self._fill(event)
+        if kind in _FILLS:
+            self._fill(event, _FILLS[kind])
         elif kind is _CANCEL_REJECTED or (kind is None and event.status in _CHANGING):
             self.now.changes += 1
         elif event.status in _ASKED and (kind is None or kind is _REJECTED) and not event.cum_qty:
@@ -112,17 +114,17 @@ class Measure:
             self.now = Figures(self.now.ts + self.interval, inventory=self._gross())
         return ended
 
-    def _fill(self, event: OrderEvent) -> None:
+    def _fill(self, event: OrderEvent, sign: int) -> None:
         instrument, price = event.instrument, float(event.last_px)
-        signed = event.side.sign * event.last_qty
+        signed = sign * event.side.sign * event.last_qty
         if instrument not in self._cash:
             held = self.positions.get(instrument, 0)
             self._cash[instrument] = -self._worth(instrument, held, self._mid.get(instrument, price))
         self._mid.setdefault(instrument, price)
         self.positions[instrument] = self.positions.get(instrument, 0) + signed
-        fee = event.fee * float(unit(self._universe[instrument].settle_currency))
+        fee = sign * event.fee * float(unit(self._universe[instrument].settle_currency))
         self._cash[instrument] -= self._worth(instrument, signed, price) + fee
-        if event.cl_ord_id:  # else a position was handed over: nobody traded
+        if event.cl_ord_id and event.exec_type is _TRADE:  # else a position was handed over, or a fill mended
             self.now.fills += 1
             self.now.filled += abs(self._base_value(instrument, signed, price))
             at_mid = self._base_value(instrument, signed, self._mid[instrument])

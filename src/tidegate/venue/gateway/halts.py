@@ -7,7 +7,7 @@ until the log brings it: it holds at once, is in a file, and is posted until it 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -44,6 +44,7 @@ NEVER = 1 << 62
 AGAIN = 1.0
 """Seconds until what could not be cancelled is swept again, as long as the halt holds."""
 BOUND = 10_000
+FOLLOWED = 100
 Spawn = Callable[[Coroutine[Any, Any, None], bool], None]
 
 
@@ -71,6 +72,8 @@ class Halts:
         self.board = HaltBoard(check, place.known)
         self.pending: dict[str, HaltEvent] = {}
         """Halts that the log has not brought yet, by event id."""
+        self.followed: OrderedDict[int, int] = OrderedDict()
+        """When each of the last changes by the log held here, ns, by its place in HALT."""
         self._venue, self._session, self._sweeper = venue, session, sweeper
         self._alerts, self._clock, self._counts, self._file = alerts, clock, counts, file
         self._spawn, self._on_recovering = spawn, on_recovering
@@ -194,6 +197,9 @@ class Halts:
         self._views.clear()
         if not self._live:
             return
+        self.followed[stored.seq] = self._clock.now()
+        if len(self.followed) > FOLLOWED:
+            self.followed.popitem(last=False)
         for change in changes:
             self._counts["halts_followed"] += 1
             self._act(change.after.scope, event.id)

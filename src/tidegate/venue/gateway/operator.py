@@ -84,6 +84,7 @@ class Operator:
             "age": age,
             "not_clean": self._reconciler.why,
             "halts": self._halts.shown(),
+            "followed": {str(seq): ts for seq, ts in self._halts.followed.items()},
         }
 
     async def _command(self, order: Order) -> dict[str, Any]:

@@ -64,7 +64,9 @@ def show_audit(
     rows = [
         record
         for record in _records(_lines(data, config))
-        if record.ts >= begin and scope in ("", record.scope) and (not who or who in record.who.split("+"))
+        if record.ts >= begin
+        and scope in ("", record.scope)
+        and (not who or who in record.who.split(" and "))
     ]
     if json:
         import msgspec

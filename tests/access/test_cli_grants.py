@@ -112,7 +112,8 @@ def test_a_server_of_ones_own_takes_the_printed_users(tmp_path, monkeypatch):
     for name in ("ADMIN", "OMS_1", "STRATEGY_MAKER"):
         monkeypatch.setenv(f"TIDEGATE_{name}_PASSWORD", f"word-of-{name}")
     port = free_port()
-    head = f'listen: "127.0.0.1:{port}"\nserver_name: mine\njetstream {{ store_dir: "{tmp_path}/store", max_file_store: 1000TB }}\n'
+    store = f'jetstream {{ store_dir: "{tmp_path}/store", max_file_store: 1000TB }}\n'
+    head = f'listen: "127.0.0.1:{port}"\nserver_name: mine\n{store}'
     write_private(tmp_path / "server.conf", head + text)
 
     async def body() -> None:

@@ -19,10 +19,8 @@ POLICY: Mapping[str, Rule] = {
     "acknowledge": Rule(Role.TRADER, 1),
     "halt": Rule(Role.OPERATOR, 1),
     "cancel-all": Rule(Role.OPERATOR, 1),
-    "disable": Rule(Role.OPERATOR, 1),
     "flatten": Rule(Role.RISK_OFFICER, 1),
     "resume": Rule(Role.RISK_OFFICER, 2),
-    "enable": Rule(Role.RISK_OFFICER, 2),
     "limits": Rule(Role.RISK_OFFICER, 1),  # two where one more than doubles: the receiver asks `people=2`
     "shadow": Rule(Role.OPERATOR, 1),
     "canary": Rule(Role.OPERATOR, 1),
@@ -30,9 +28,6 @@ POLICY: Mapping[str, Rule] = {
     "live": Rule(Role.RISK_OFFICER, 1),
     "adopt": Rule(Role.RISK_OFFICER, 2),
     "take-up": Rule(Role.RISK_OFFICER, 2),
-    "stop": Rule(Role.OPERATOR, 1),
-    "restart": Rule(Role.OPERATOR, 1),
-    "kill": Rule(Role.OPERATOR, 1),
     "identity-add": Rule(Role.ADMIN, 1),
     "identity-revoke": Rule(Role.ADMIN, 1),
 }

@@ -48,6 +48,9 @@ from tidegate.risk.leases import leased
 from tidegate.risk.limit_changes import BelowUse, below_use
 from tidegate.risk.limit_desk import LimitDesk
 from tidegate.risk.limits import Limits
+from tidegate.risk.margin_book import MarginBook
+from tidegate.risk.margin_call import MarginCall
+from tidegate.risk.margin_watch import MarginSettings
 from tidegate.risk.scope_name import name_of, parse
 from tidegate.risk.scopes import ScopeTable, State
 
@@ -73,6 +76,7 @@ class RiskSetup:
     breakers: BreakerSettings = field(default_factory=BreakerSettings)
     shared: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
     dynamic: DynamicSettings = field(default_factory=DynamicSettings)
+    margin: MarginSettings = field(default_factory=MarginSettings)
     publish: float = 1.0
     """Seconds between two reports; the fold is kept every tenth of them."""
 
@@ -115,6 +119,8 @@ class RiskService:
             self._limits,
         )
         self.dynamic = DynamicDesk(setup.dynamic, exposure, len(setup.lanes), log, clock, name)
+        book = MarginBook(exposure, setup.limits, setup.margin, source=name)
+        self.margin = MarginCall(book, log, clock, self.announcer)
         self.lease = Lease(log.bucket("LEASE"), "risk", name, clock.now(), TTL)
         self.allocator: Allocator | None = None
         self._halts = HaltFeed(log, self.board, self._on_halt)
@@ -140,6 +146,7 @@ class RiskService:
             self._following.append(log.subscribe(f"touch.{venue}", self._on_touch))
             self._following.append(log.subscribe(f"pulse.{venue}", self._on_pulse))
         self._following.append(log.follow("ALERT", self._on_alerts, since=self._clock.now()))
+        self.margin.start()
         await self._step()
         loop = asyncio.get_running_loop()
         self._tasks = [loop.create_task(self._keep_lease()), loop.create_task(self._tell())]
@@ -152,6 +159,7 @@ class RiskService:
         for subscription in self._following:
             subscription.close()
         self._halts.close()
+        self.margin.close()
         acting = self._acting
         await self._rest()
         await self.announcer.drained(2.0)
@@ -213,6 +221,7 @@ class RiskService:
             await self.allocator.start()
         self._acting = True
         self.announcer.begin()
+        self.margin.begin()
         self.desk.tell()
         self.dynamic.tell_all()
         self._served = [
@@ -224,6 +233,7 @@ class RiskService:
         """Another acts, or nobody."""
         self._acting = False
         self.announcer.end()
+        self.margin.end()
         for served in self._served:
             served.close()
         self._served = []
@@ -271,6 +281,7 @@ class RiskService:
         for before, after in changes:
             if after.state < before.state:
                 self.panel.rearm(after.scope)
+                self.margin.book.rearm(after.scope.partition(":")[2])
 
     # Limits.
 
@@ -278,6 +289,7 @@ class RiskService:
         """Others are in force."""
         self.panel.set_limits(limits)
         self.figures.set_limits(limits)
+        self.margin.book.set_limits(limits)
         if self.allocator is not None:
             self.allocator.set_limits(self._lent(limits))
         below = below_use(limits, self.panel.exposure)
@@ -311,6 +323,7 @@ class RiskService:
             now = self._clock.now()
             self.announcer.trips(self.panel.time(now))
             self.announcer.forget(now)
+            self.margin.tick(now)
             self.desk.come_into_force(now)
             near, self.panel.loss.near = self.panel.loss.near, []
             for text in near:
@@ -357,6 +370,7 @@ class RiskService:
             **self.fold.counts,
             **self.announcer.counts,
             **self.panel.marks.counts,
+            **self.margin.book.counts,
         }
 
     def health(self) -> dict[str, Any]:

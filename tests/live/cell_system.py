@@ -20,6 +20,8 @@ from tidegate.roles import open_log
 from tidegate.world import World
 
 MARKET = "BTCUSDT.BINANCE_USDM"
+RAW = "raw"
+"""The act of one that writes 20,000 orders a second past its own process's checks; nothing of it rests before."""
 
 
 def rogues(home: Path, acts: dict[str, dict[str, Any]], cell: dict[str, Any]) -> System:
@@ -31,6 +33,11 @@ def rogues(home: Path, acts: dict[str, dict[str, Any]], cell: dict[str, Any]) ->
     for act, own in acts.items():
         params = {"market": MARKET, "act": act, "size": SIZES[MARKET], "folder": str(home)}
         kind = f"{ROOT / 'benchmarks/rogue_strategy.py'}:Rogue"
+        if act == RAW:
+            lane = list(config["accounts"]).index("arbitrage")
+            params = {"market": MARKET, "size": SIZES[MARKET], "how": "raw", "rate": 20_000.0,
+                      "data": str(system.data), "go": str(home / f"go.{RAW}"), "lane": lane}  # fmt: skip
+            kind = f"{ROOT / 'benchmarks/flood_strategy.py'}:Flood"
         config["strategies"][act] = {"type": kind, "account": "arbitrage", "params": params, "cell": own}
     config["risk"]["strategies"]["*"] |= {"orders_per_second": 100, "cancels_per_second": 100}
     # On a machine this busy the venue's session may be late, which is no matter here.

@@ -89,7 +89,7 @@ def declared(lanes: int, durability: str = "process") -> Declared:
                 StreamSpec(name, (subject,), 14 * _DAY, 16 * _GIB, "refuse", DUPLICATE_WINDOW, copies)
             )
     for name in ("HALT", "LEASES", "AUDIT", "DEPLOY"):
-        age = 3650 * _DAY if name in ("AUDIT", "DEPLOY") else 365 * _DAY
+        age = 3650 * _DAY if name in ("HALT", "AUDIT", "DEPLOY") else 365 * _DAY
         subjects = (f"{_FIRST[name]}.>",)
         streams.append(StreamSpec(name, subjects, age, 4 * _GIB, "refuse", DUPLICATE_WINDOW, copies))
     for name, subject in (("DEAD", "dead.>"), ("ALERT", "alert.>")):

@@ -151,9 +151,7 @@ def deploy(lanes: Sequence[int], strategies: Iterable[str]) -> Grant:
         [f"lane.{n}.sys" for n in lanes] + [f"oms.{n}.strategy" for n in lanes] + ["deploy.>", "halt.event"]
     )
     streams = read(*lanes_of(lanes, "LANE", "EVT"), "DEPLOY", "HALT", "KV_LEASE", "KV_STATE")
-    written = keys(
-        "STATE", *(f"{kind}.{name}.>" for name in names for kind in ("version", "envelope", "deploy", "kept"))
-    )
+    written = keys("STATE", *(f"deploy.{name}" for name in names))
     parts = [
         Grant(tuple(publish), ("shadow.>", "deploy.>")),
         streams,

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from binance_world import KEY, NUMBERS, QUICK, TICKS, UNIT, UNIVERSE, run, server
 from execution.lane_world import CountingGate
-from risk.halting import VERIFIER
+from risk.halting import VERIFIER, breach
 
 from tidegate.access.audit import AuditTrail
 from tidegate.errors import UserError
@@ -23,12 +23,15 @@ from tidegate.model.clock import SystemClock
 from tidegate.model.messages import CancelOrder, NewOrder, ReplaceOrder
 from tidegate.model.order import OrdStatus, OrdType, Side, TimeInForce
 from tidegate.model.wire import decode, pack
+from tidegate.risk.halt import post
 from tidegate.risk.ledger import Ledger
-from tidegate.risk.scopes import ScopeTable
+from tidegate.risk.reasons import Reason
+from tidegate.risk.scopes import ScopeTable, State
 from tidegate.venue.binance.keys import Keys
 from tidegate.venue.binance.products import simulated
 from tidegate.venue.binance.venue import BinanceVenue
 from tidegate.venue.gateway import GatewayService, GatewaySettings
+from tidegate.venue.sim.admin import Admin
 
 every = pytest.mark.parametrize("name", NUMBERS)
 
@@ -213,5 +216,29 @@ def test_a_wrong_key_is_one_clear_line(tmp_path):
             desk = Stack(at, "BINANCE_USDM")
             with pytest.raises(UserError, match=r"gateway BINANCE_USDM\.main: the venue refuses"):
                 await desk.gateway("nobodykey").start()
+
+    run(work)
+
+
+@pytest.mark.parametrize("name", ["BINANCE_USDM", "BINANCE"])
+def test_a_kill_on_a_venue_that_says_unknown_order_is_carried_out_when_it_knows_them_again(tmp_path, name):
+    async def work():
+        async with server(tmp_path) as at, stack(at, name) as (desk, gateway):
+            order = await desk.place()
+            await desk.becomes(order, OrdStatus.NEW)
+            Admin(at).fault({"kind": "hide_orders"})
+            seq = await post(desk.user, breach("firm", State.KILLED, desk.clock.now()))
+            await desk.until(lambda: seq in gateway.halts.followed)
+            refused = await desk.place()
+            await desk.becomes(refused, OrdStatus.REJECTED)
+            assert desk.lane.order(refused.cl_ord_id).reason == Reason.GATEWAY_HALTED
+            await desk.until(lambda: "control" in desk.alerts())
+            Admin(at).clear({"kind": "hide_orders"})
+            began = desk.clock.now()
+            gateway.reconciler.want("test")
+            await desk.until(lambda: gateway.reconciler.reconciled > began)
+            await desk.until(lambda: not desk.lane.order(order.cl_ord_id).open)
+            orders = await gateway._venue.open_orders()
+            assert orders == []
 
     run(work)

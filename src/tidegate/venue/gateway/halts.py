@@ -104,7 +104,7 @@ class Halts:
         self._keep()
 
     def sweep(self) -> None:
-        """Cancel what is halted and may be open: the venue can be reached."""
+        """Cancel what is halted and may be open all the same: the venue can be reached, or has been looked at again."""
         for scope in self._scopes():
             self._act(scope)
 
@@ -245,6 +245,8 @@ class Halts:
                 if not first.done():
                     first.set_result(done)
                 text = f"{scope} is halted: its open orders were canceled"
+                if done["empty"] and not (key or done["orders"]):
+                    return
                 if done["empty"]:
                     self._alerts.say("control", "high", text, do="halt", by="gateway", **done)
                     return

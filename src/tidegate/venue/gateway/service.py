@@ -32,6 +32,7 @@ from tidegate.venue.gateway.guard import Guard
 from tidegate.venue.gateway.halt_file import HaltFile
 from tidegate.venue.gateway.halts import Halts
 from tidegate.venue.gateway.history import History
+from tidegate.venue.gateway.margin import MarginCheck
 from tidegate.venue.gateway.memory import Memory
 from tidegate.venue.gateway.operator import Operator, Trail
 from tidegate.venue.gateway.reconciler import Reconciler
@@ -105,6 +106,9 @@ class GatewayService:
         )  # fmt: skip
         self.guard = Guard(
             venue, sweeper, self.session, self.lease, self.reconciler, self.alerts, self.counts, settings
+        )
+        self.margin = MarginCheck(
+            self.name, venue, universe, log, clock, self.alerts, self.counts, settings.margin_every
         )
         self._refused = ""
         self._opened = False
@@ -209,6 +213,7 @@ class GatewayService:
         await self.operator.open()
         for work in (self.reconciler.run(), self._compare(), self.guard.run(), self.memory.run(self.counts)):
             self._spawn(work)
+        self._spawn(self.margin.run(), vital=False)
         if not self._opened:
             try:
                 await self._open()
@@ -341,6 +346,7 @@ class GatewayService:
     def _on_clean(self) -> None:
         """Venue and books agree: new orders may go out."""
         self.session.holds.pop("reconcile", None)
+        self.halts.sweep()
 
     def _on_mismatch(self, text: str) -> None:
         """Until people have looked, the account only reduces."""

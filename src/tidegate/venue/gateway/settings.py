@@ -52,6 +52,8 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     """How long a reconciliation waits for a lane to have applied what was stored."""
     fresh: float = 120.0
     """A scope that comes up needs a clean reconciliation not older than this before new orders go out."""
+    margin_every: float = 30.0
+    """How often the venue's own margin figures are compared with ours; 0 for never."""
     margin: float = 0.2
     """How far clocks of processes and venue may differ."""
     tolerance: Decimal = Decimal("0.0001")

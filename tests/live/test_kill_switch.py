@@ -1,0 +1,167 @@
+"""The kill switch on a system of real processes: by scope, with a strategy that hangs, with the log dead, and up by two."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tidegate.access import local
+from tidegate.access.identity import Role
+from tidegate.access.identity_file import AccessSection
+from tidegate.access.signer import keys_folder
+from tidegate.cli_log import command_log
+from tidegate.errors import UserError
+from tidegate.execution.lane_view import read_view, view_request
+from tidegate.log.server_process import binary
+
+sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
+
+NEW = ("order.place", "order.modify", "order.cancelReplace")
+
+
+async def tidegate(system, *args):
+    """Exit code and what was said by a command on this system."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tidegate.cli", *map(str, args), "--data", str(system.data),
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+    out, _ = await process.communicate()
+    return process.returncode, out.decode()
+
+
+async def sent_after(system, when, account=""):
+    """New orders and replaces that the venue has received after `when` (ns), by its own record."""
+    found = await system.record("requests")
+    return [
+        r for r in found if r["received_ns"] > when and r["kind"] in NEW and account in ("", r["account"])
+    ]
+
+
+async def open_at_venue(system, account=""):
+    """Orders that rest at the venue, by what its record says happened last to each."""
+    last = {}
+    for entry in await system.record("happenings"):
+        if account in ("", entry["account"]):
+            last[entry["instrument"], entry["order"]] = entry["status"]
+    return [key for key, status in last.items() if status in ("NEW", "PARTIALLY_FILLED")]
+
+
+async def positions(system, account):
+    """What the lane says an account holds, lots by instrument."""
+    async with command_log(system.data) as log:
+        return read_view(await log.request("oms.0.orders", view_request(account, []))).positions
+
+
+async def more_acks(system, name):
+    """The strategy trades: one more of its orders is acknowledged."""
+    before = system.acks(name)
+    await system.until(lambda: system.acks(name) > before, f"{name} to trade")
+
+
+async def whole(system):
+    """Halt, hang, kill the log, restart; at each step the venue's own record is looked at."""
+    local.add(
+        system.data,
+        AccessSection(),
+        "second",
+        Role.RISK_OFFICER,
+        "the second",
+        keys_folder(system.data) / "second.key",
+    )
+    me = next(p.stem for p in keys_folder(system.data).glob("*.key") if p.stem != "second")
+    by = ("--as", me)
+
+    # One strategy is killed while it hangs; the other trades on.
+    os.kill(system.pid("strategy-left"), signal.SIGSTOP)
+    code, said = await tidegate(system, "halt", "strategy:left", "--reason", "it hangs", *by)
+    assert code == 0, said
+    assert "halt epoch 1" in said
+    answered = time.time_ns()
+    os.kill(system.pid("strategy-left"), signal.SIGCONT)
+    await more_acks(system, "right")
+    assert await sent_after(system, answered, "making") == []
+    assert await open_at_venue(system, "making") == []
+    assert await sent_after(system, answered, "arbitrage"), "the other strategy trades on"
+
+    # Up by two, and by two only.
+    code, said = await tidegate(system, "resume", "strategy:left", "--reason", "mended", *by, "--and", me)
+    assert code == 2
+    assert "one person" in said
+    request = system.home / "request.json"
+    code, said = await tidegate(
+        system, "resume", "strategy:left", "--reason", "mended", "--for", "1s", *by, "--out", request
+    )
+    assert (code, request.stat().st_size > 0) == (0, True), said
+    code, said = await tidegate(system, "resume", "firm", "--approve", request, "--as", "second")
+    assert code == 2
+    assert "not to resume firm" in said
+    for _ in range(40):  # its gateways must be reconciled first
+        code, said = await tidegate(system, "resume", "strategy:left", "--approve", request, "--as", "second")
+        if code == 0:
+            break
+        assert "may not come up yet" in said, said
+        await asyncio.sleep(0.5)
+    assert code == 0, said
+    assert "strategy:left is RECOVERING" in said
+    await more_acks(system, "left")
+
+    # The other is flattened: it only reduces, and ends with nothing.
+    while not any((held := await positions(system, 1)).values()):
+        await asyncio.sleep(0.2)
+    code, said = await tidegate(
+        system, "flatten", "strategy:right", "--reason", "drill", "--participation", "50%", *by
+    )
+    assert code == 0, said
+    for _ in range(80):
+        left = await positions(system, 1)
+        if not any(left.values()):
+            break
+        await asyncio.sleep(0.5)
+    assert not any(left.values()), (held, left)
+
+    # The log is dead: the sockets do it.
+    log = system.pid("log")
+    os.kill(log, signal.SIGSTOP)
+    code, said = await tidegate(system, "halt", "firm", "--reason", "the log is dead", *by)
+    answered = time.time_ns()
+    assert code == 0, said
+    assert "log  not reached" in said
+    assert said.count("KILLED") == 6, said
+    os.kill(system.pid("gateway-1"), signal.SIGKILL)
+    os.kill(log, signal.SIGKILL)
+
+    # It is back: the halt is in the log, and holds at the gateways that were killed.
+    shown = ""
+    for _ in range(120):
+        code, shown = await tidegate(system, "halts")
+        if code == 0 and "\nfirm " in shown:
+            break
+        await asyncio.sleep(0.5)
+    assert "the log is dead" in shown, shown
+    await system.until(lambda: system.state("gateway-1") == "healthy", "the gateways to be back")
+    assert await sent_after(system, answered) == []
+    assert await open_at_venue(system) == []
+
+
+def test_the_kill_switch(tmp_path):
+    try:
+        binary()
+    except UserError as error:
+        pytest.skip(str(error))
+    from rounds_system import System
+
+    async def main():
+        system = System(tmp_path / "system", rate=40.0, lanes=1)
+        try:
+            await system.start()
+            await whole(system)
+        finally:
+            await system.stop()
+
+    asyncio.run(main())

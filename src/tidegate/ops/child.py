@@ -20,6 +20,7 @@ from tidegate.ops.ending import End, How
 from tidegate.ops.folder import DataFolder
 from tidegate.ops.health import Condition, last_beat, read_health
 from tidegate.ops.proc import ended, lives, started
+from tidegate.ops.silence import Silence
 from tidegate.ops.spawn import how_it_ended, last_line, spawn, trim
 from tidegate.ops.topology import Process
 
@@ -100,6 +101,7 @@ class Child:
         self._ready = asyncio.Event()
         self._healthy_at = self._seen_at = self._born_at = self._looked_at = 0.0
         self._seen = 0
+        self._silence = Silence()
         self._verdict: tuple[How, str] | None = None
         """Why we killed it."""
         self._deaths: deque[float] = deque()
@@ -191,6 +193,7 @@ class Child:
 
     async def _spawn(self) -> None:
         self._healthy_at, self._seen, self._verdict = 0.0, 0, None
+        self._silence = Silence()
         self._born_at = self._seen_at = self._looked_at = time.monotonic()
         if self.process.start is not None:
             hooked = await self.process.start()
@@ -287,11 +290,13 @@ class Child:
         self._looked_at = now
         if mine and (beat := last_beat(path)) != self._seen:
             self._seen, self._seen_at = beat, now
+            self._silence.heard()
         silent = now - self._seen_at
         starting = not mine or said.get("condition") == Condition.STARTING  # it may compile for a while
         longest = self.process.ready_timeout if starting else self.process.hung_after
         judged = mine and self.process.strategies if starting else True
-        if self.process.hung_after and silent > longest and judged:
+        hangs = self._silence.hangs(self.pid, silent, longest, now) if self.process.hung_after else False
+        if hangs and judged:
             self._move(State.DEGRADED, f"no sign of life for {silent:.0f} s: killed")
             self._kill(How.HUNG, f"no sign of life for {longest:g} s")
         elif starting:

@@ -37,6 +37,16 @@ def figures(pid: int) -> Figures | None:
     return Figures(cpu, int(fields[21]) * _PAGE, int(fields[19]))
 
 
+def state(pid: int) -> str:
+    """The kernel's letter for what its first thread does: R runs or wants to, S sleeps, D waits for a disk, T is stopped
+    …; empty when it is gone or that is not known."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except (OSError, ValueError):
+        return ""
+    return text[text.rindex(")") + 2 :].split()[0]
+
+
 def started(pid: int) -> int:
     """When the process began; 0 when it is gone or that is not known."""
     found = figures(pid)

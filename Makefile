@@ -50,6 +50,7 @@ rounds: $(READY)
 SOAK_MINUTES ?= 60
 SOAK_SEED ?= 1
 soak: $(READY)
+	$(BIN)/python -m tidegate.sim.lease_soak --orders 10_000_000 --seed $(SOAK_SEED)
 	$(BIN)/python -m tidegate.sim.faults --soak $(SOAK_MINUTES) --seed $(SOAK_SEED) --minutes 10
 
 # A live system, whole: five minutes. `make bench-live ARGS="--soak 60"` watches memory for an hour as well.

@@ -20,7 +20,7 @@ class Desk:
     """A pool of one limit, and lanes that do at once what they are told."""
 
     def __init__(self, limit=800):
-        self.pool = LeasePool({0: LANES})
+        self.pool = LeasePool({0: LANES}, PoolPolicy(share=0.5))
         self.pool.set_limits({KEY: limit})
         self.now = 0
         self.used = dict.fromkeys(LANES, 0)
@@ -116,7 +116,8 @@ def test_a_dry_pool_recalls_from_those_who_hold_much_and_use_little():
     desk.says(1), desk.says(2)
     desk.says(3, wanted=150, refused=150)
     found = desk.decide()
-    assert [(r.lane, r.amount) for r in found.recalls] == [(1, 150)]
+    assert [r.lane for r in found.recalls] == [1]
+    assert 150 <= found.recalls[0].amount < 600
     desk.carry(found)
     desk.decide()
     assert desk.amount(3) >= 150

@@ -72,6 +72,8 @@ class LeaseHolder:
         self._due: Ints = np.zeros(size, np.int64)
         """When to ask again."""
         self._pause: Ints = np.full(size, self._policy.repeat, np.int64)
+        self._told: Ints = np.zeros(size, np.int64)
+        """What was used when it was last told: much less is worth a word, for others may want it."""
         self._offered = np.zeros(size, np.bool_)
         """A return is on its way through the lane's log."""
         self._untold = np.ones(size, np.bool_)
@@ -108,10 +110,12 @@ class LeaseHolder:
         mark = np.maximum(self._mark, lease // policy.keep)
         low = (left <= mark * policy.low) | (self._short > 0)
         ask = low & (now >= self._due)
-        tell = self._untold | ask | (~low & (self._wanted > 0))
+        eased = (self._told - used) * 2 > np.maximum(mark, 1)
+        tell = self._untold | ask | (~low & (self._wanted > 0)) | eased
         give = (left > np.maximum(mark, 1) * policy.high) & ~self._offered & ~low
         wishes, surplus = [], []
         for n in np.flatnonzero(tell).tolist():
+            self._told[n] = used[n]
             self._wanted[n] = max(int(self._short[n]), int(mark[n] - left[n]), 1) if low[n] else 0
             wishes.append(Wish(n, int(self._wanted[n]), int(self._short[n])))
             if ask[n]:

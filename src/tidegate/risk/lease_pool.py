@@ -18,6 +18,8 @@ from tidegate.model.messages import LeaseReport
 from tidegate.model.time import MS, SECOND
 from tidegate.risk.leases import Key
 
+CRUMB = 4
+"""Who only would like more is not given less than one part in so many of it: it would soon ask again."""
 UNDER_WAY = 1 << 62
 """A recall that is not in the lane's log yet."""
 
@@ -26,7 +28,7 @@ UNDER_WAY = 1 << 62
 class PoolPolicy:
     """`share` of what nobody uses is spread over the lanes, the rest stays in the pool. Times in ns."""
 
-    share: float = 0.5
+    share: float = 0.75
     pause: int = 50 * MS
     """Least time between two recalls from one lane; doubles, up to `longest`, while they bring nothing."""
     longest: int = 4 * SECOND
@@ -252,6 +254,8 @@ class LeasePool:
         lacking = missing = 0
         for n, (wish, need, lane, holding) in enumerate(waiting):
             given = min(wish, free // (len(waiting) - n))
+            if not need and given < wish // CRUMB:
+                given = 0
             free -= given
             lacking += max(0, need - given)
             missing += max(0, wish - given)
@@ -264,7 +268,7 @@ class LeasePool:
     def _recall(
         self, key: Key, pool: LimitPool, need: int, keep: int, now: int, found: Decision, deep: bool = False
     ) -> None:
-        """Ask lanes for `need` in all: those that have more than `keep` unused, for what they have more.
+        """Ask lanes for `need` in all: those that have more than `keep` unused, for all they have more: it will be wanted.
 
         `deep`: for an order that was refused; then others go halves. So lanes that would only like to have more cannot
         take the last of each other back and forth.
@@ -284,11 +288,12 @@ class LeasePool:
             return  # what has been asked for may be enough
         for lane, holding in asked.items():
             amount = surplus[lane]
-            if total >= need:
+            if debt and total >= need:
                 amount = -(-need * surplus[lane] // total)
             elif debt:
                 amount = need  # what it uses may have become less since it spoke
-            elif deep:
-                amount = max(amount, -(-holding.unused // 2))
+            elif deep and total < need:
+                # What it has unused may have become more since it spoke: it is asked for its part in any case.
+                amount = max(amount, -(-holding.unused // 2), -(-need // len(asked)))
             if amount > 0:
                 found.recalls.append(Recall(lane, key, amount))

@@ -1,0 +1,274 @@
+"""Limits over two lanes, lent: by real lanes, their writers and the allocator, over the in-process log."""
+
+from __future__ import annotations
+
+import asyncio
+
+import msgspec
+from writer_world import World, run
+
+from tidegate.kernel.gate_state import P_NEW_GAP
+from tidegate.model.messages import LeaseGrant, LeaseReturn, LimitsChange
+from tidegate.model.order import OrdStatus
+from tidegate.model.wire import decode
+from tidegate.risk.allocator import Allocator
+from tidegate.risk.gate import Gate
+from tidegate.risk.lease_fields import Field
+from tidegate.risk.leases import Key, Lease, lanes_of, leased
+from tidegate.risk.limits import Limit
+from tidegate.risk.reasons import Reason
+from tidegate.risk.scopes import Account, ScopeTable, StrategyScope
+from tidegate.sim.faults.plant import FIRM_ORDERS, Plant
+
+ORDERS = Key(0, int(Field.ORDERS))
+
+
+class Room(World):
+    """A world of two lanes, with allocators."""
+
+    def __init__(self):
+        super().__init__(lanes=2)
+        self.short = []
+
+    async def lend(self, name="risk", limits=None):
+        process, log = self.process(name)
+        what = limits or leased(self.plant.gate(), self.plant.shared, len(self.plant.universe))
+        allocator = process.run(
+            lambda: Allocator(log, self.clock, self.plant.shared, what, name=name, on_short=self.short.append)
+        )
+        await self.inside(process, allocator.start())
+        return allocator
+
+    async def fill_up(self, lane, count=FIRM_ORDERS + 2):
+        await self.orders(count, lane=lane)
+        await asyncio.sleep(0.5)
+
+    def passed(self, lane):
+        return sum(event.status is OrdStatus.PENDING_NEW for event in self.told(lane))
+
+    def refused(self, lane):
+        return [event for event in self.told(lane) if event.status is OrdStatus.DENIED]
+
+
+def test_without_an_allocator_lanes_wait_and_refuse_and_say_so():
+    async def main():
+        room = Room()
+        oms = await room.oms("oms-a")
+        await asyncio.sleep(3)
+        await room.orders(2, lane=0)
+        await asyncio.sleep(0.2)
+        assert [event.reason for event in room.refused(0)] == [Reason.OPEN_ORDERS] * 2
+        health = oms.health()
+        assert not health["ok"]
+        assert "waits for leases" in health["why"]
+
+    run(main())
+
+
+def test_the_first_leases_come_at_start_and_all_lanes_together_have_the_limit_and_no_more():
+    async def main():
+        room = Room()
+        oms = await room.oms("oms-a")
+        allocator = await room.lend()
+        await asyncio.sleep(3)
+        assert oms.health()["ok"]
+        await room.fill_up(0)
+        await room.fill_up(1)
+        assert room.passed(0) + room.passed(1) == FIRM_ORDERS
+        pool = allocator.pool.pools[ORDERS]
+        amounts = {n: room.due(n)[1].state.leases[ORDERS].amount for n in (0, 1)}
+        assert {n: h.outstanding for n, h in pool.holdings.items()} == amounts
+        assert pool.free + sum(amounts.values()) == FIRM_ORDERS
+
+    run(main())
+
+
+def test_with_the_allocator_lost_a_lane_spends_what_it_has_and_then_refuses():
+    async def main():
+        room = Room()
+        await room.oms("oms-a")
+        await room.lend()
+        await asyncio.sleep(3)
+        lease = room.due(0)[1].state.leases[ORDERS].amount
+        room.kill("risk")
+        await room.fill_up(0)
+        assert 0 < lease < FIRM_ORDERS
+        assert room.passed(0) == lease
+        assert room.refused(0)[0].limit == lease
+        await room.lend("risk-2")
+        await asyncio.sleep(9)
+        await room.fill_up(0)
+        assert room.passed(0) > lease, "its successor reads what was lent, and lends the rest"
+
+    run(main())
+
+
+def test_an_allocator_that_was_only_asleep_grants_nothing_more():
+    async def main():
+        room = Room()
+        await room.oms("oms-a")
+        first = await room.lend("risk-1")
+        await asyncio.sleep(3)
+        room.pause("risk-1")
+        second = await room.lend("risk-2")
+        await room.fill_up(0)
+        room.resume("risk-1")
+        await room.fill_up(1)
+        assert first.fenced
+        assert not second.fenced
+        epochs = [
+            decode(e.data).epoch for e in room.server.streams["LEASES"].entries if e.subject == "lease.grant"
+        ]
+        assert epochs == sorted(epochs)
+        assert room.passed(0) + room.passed(1) <= FIRM_ORDERS
+
+    run(main())
+
+
+def test_a_successor_of_a_lane_has_its_lease():
+    async def main():
+        room = Room()
+        await room.oms("oms-a", every=5)
+        await room.lend()
+        await asyncio.sleep(3)
+        await room.orders(3, lane=0)
+        await asyncio.sleep(0.5)
+        before = room.due(0)[1].state.leases
+        room.kill("oms-a")
+        oms = await room.oms("oms-b", every=5)
+        await asyncio.sleep(4)
+        lane = oms.writers[0].lane
+        assert {key: lease.granted for key, lease in lane.state.leases.items()}.items() >= {
+            key: lease.granted for key, lease in before.items()
+        }.items()
+        assert lane.state_hash() == room.due(0)[1].state_hash()
+
+    run(main())
+
+
+def test_a_limit_lowered_below_its_use_is_told_once():
+    async def main():
+        room = Room()
+        await room.oms("oms-a")
+        allocator = await room.lend()
+        await asyncio.sleep(3)
+        await room.orders(6, lane=0)
+        await asyncio.sleep(0.5)
+        process = room.processes["risk"]
+        process.run(allocator.set_limits, {**allocator._limits, ORDERS: 4})
+        await asyncio.sleep(10)
+        assert [(short.key, short.limit, short.used) for short in room.short] == [(ORDERS, 4, 6)]
+        assert allocator.pool.pools[ORDERS].free == -2, "all that is not used has come back"
+        assert "lowered" in allocator.health()["why"]
+        process.run(allocator.set_limits, {**allocator._limits, ORDERS: 20})
+        await asyncio.sleep(1)
+        await room.fill_up(1)
+        assert room.passed(1) > 4
+
+    run(main())
+
+
+def test_reports_and_grants_that_are_lost_come_again():
+    async def main():
+        room = Room()
+        await room.oms("oms-b")
+        allocator = await room.lend()
+        room.server.clients["risk"].faults.lose = 0.4
+        room.server.clients["risk"].faults.lose_ack = 0.2
+        room.server.clients["oms-b"].faults.lose = 0.4
+        await asyncio.sleep(30)
+        room.server.clients["risk"].faults.lose = room.server.clients["oms-b"].faults.lose = 0.0
+        await asyncio.sleep(90)
+        assert not allocator.pool.unconfirmed()
+        for lane in (0, 1):
+            assert all(lease.amount > 0 for lease in room.due(lane)[1].state.leases.values())
+
+    run(main())
+
+
+# The lane's fold.
+
+
+def a_lane(lanes=2):
+    plant = Plant(lanes=lanes)
+    return plant, plant.kind.make(0)
+
+
+def test_with_one_lane_nothing_is_lent_and_the_whole_limit_is_the_gates():
+    plant, lane = a_lane(1)
+    assert not plant.shared
+    assert lane.state.gate.limit_of(*ORDERS) == FIRM_ORDERS
+
+
+def test_a_return_is_decided_at_its_place_and_grants_count_once():
+    _, lane = a_lane()
+    gate = lane.state.gate
+    assert gate.limit_of(*ORDERS) == 0
+    (said,) = lane.apply(LeaseGrant(1, *ORDERS, 6))
+    lane.apply(LeaseGrant(2, *ORDERS, 4))
+    lane.apply(LeaseGrant(3, *ORDERS, 6))
+    assert (said.granted, said.returned, gate.limit_of(*ORDERS)) == (6, 0, 6)
+    (said,) = lane.apply(LeaseReturn(4, *ORDERS, 2))
+    assert (said.lane, said.granted, said.returned, gate.limit_of(*ORDERS)) == (0, 6, 2, 4)
+    (said,) = lane.apply(LeaseReturn(5, *ORDERS, 100))
+    assert (said.returned, gate.limit_of(*ORDERS)) == (6, 0)
+    lane.apply(LeaseGrant(6, *ORDERS, 9))
+    assert gate.limit_of(*ORDERS) == 3
+
+
+def test_leases_are_in_the_snapshot_and_in_the_hash():
+    plant, lane = a_lane()
+    empty = lane.state_hash()
+    lane.apply(LeaseGrant(1, *ORDERS, 6))
+    assert lane.state_hash() != empty
+    again = plant.kind.restore(lane.snapshot())
+    assert again.state.leases == {ORDERS: Lease(6, 0)}
+    assert again.state.gate.limit_of(*ORDERS) == 6
+    assert again.state_hash() == lane.state_hash()
+
+
+def test_a_limit_of_nobodys_is_kept_in_the_books_and_given_back():
+    _, lane = a_lane()
+    other = Key(1, int(Field.GROSS))
+    lane.apply(LeaseGrant(1, *other, 50))
+    (said,) = lane.apply(LeaseReturn(2, *other, 80))
+    assert (said.granted, said.returned, said.used) == (50, 50, 0)
+
+
+def test_changed_limits_are_lent_from_their_change_on():
+    plant, lane = a_lane()
+    lane.apply(LeaseGrant(1, *ORDERS, 6))
+    gross = Key(0, int(Field.GROSS))
+    assert gross not in lane.state.leased
+    firm = msgspec.structs.replace(plant.limits.firm, gross=Limit(1000), open_orders=Limit("Infinity"))
+    limits = msgspec.structs.replace(plant.limits, firm=firm)
+    lane.apply(LimitsChange(2, 1, limits.to_json()))
+    gate = lane.state.gate
+    assert gate.limit_of(*gross) == 0, "it is lent from now on, and nothing has come yet"
+    assert ORDERS not in lane.state.leased
+    assert gate.limit_of(*ORDERS) > FIRM_ORDERS
+    lane.apply(LeaseGrant(3, *gross, 100))
+    assert gate.limit_of(*gross) == 100
+
+
+def test_scopes_over_several_lanes_are_those_whose_accounts_are():
+    accounts = [
+        Account(name=name, desk=desk) for name, desk in (("a", "x"), ("b", "x"), ("c", "y"), ("d", ""))
+    ]
+    strategies = [StrategyScope(name="s", accounts=("a", "c")), StrategyScope(name="t", accounts=("b",))]
+    scopes = ScopeTable(accounts, strategies, ["x", "y"])
+    assert lanes_of(scopes, lambda account: account % 2) == {0: (0, 1), 1: (0, 1)}
+    over = lanes_of(scopes, lambda account: account // 2)
+    assert over == {0: (0, 1), scopes.strategy_scope(0): (0, 1)}, "a strategy with accounts on two lanes"
+    assert lanes_of(scopes, lambda account: 0) == {}
+
+
+def test_a_rate_is_divided_among_the_lanes_of_its_scope():
+    plant = Plant(lanes=2)
+    firm = msgspec.structs.replace(plant.limits.firm, orders_per_second=Limit(100))
+    limits = msgspec.structs.replace(plant.limits, firm=firm)
+    whole = Gate(plant.universe, plant.scopes, limits)
+    scopes = ScopeTable(plant.scopes.accounts, plant.scopes.strategies)
+    scopes.spread = {0: 2}
+    half = Gate(plant.universe, scopes, limits)
+    assert half.state.scope[0, P_NEW_GAP] == 2 * whole.state.scope[0, P_NEW_GAP] == 20_000_000

@@ -63,7 +63,7 @@ class VenueSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     maker_fee: Decimal | None = None
     taker_fee: Decimal | None = None
     margin_tiers: str = ""
-    """A file of margin tiers (docs/margin.md), or `packaged`."""
+    """A file of margin tiers; without one those that come with tidegate; `none` (docs/margin.md)."""
     live: ConnectionSection | None = None
 
 

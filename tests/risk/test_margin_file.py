@@ -12,7 +12,7 @@ from tidegate.errors import UserError
 from tidegate.marketdata.binance_instruments import BINANCE
 from tidegate.risk.margin_file import apply, brackets, load, packaged, with_tiers
 
-SPOT, USDM, COINM = BINANCE[0], BINANCE[2], BINANCE[4]
+SPOT, USDM, ETH, COINM = BINANCE[0], BINANCE[2], BINANCE[3], BINANCE[4]
 GOOD = """
 [instruments."BTCUSDT.BINANCE_USDM"]
 leverage = 10
@@ -110,10 +110,11 @@ def test_a_contract_without_tiers_is_told_and_not_guessed_at(tmp_path):
 def test_tiers_by_venue_and_by_file(tmp_path):
     written(tmp_path, GOOD)
     found = with_tiers(
-        [SPOT, USDM, COINM], {"BINANCE_USDM": "tiers.toml", "BINANCE_COINM": "packaged"}, tmp_path, "run.toml"
+        [SPOT, USDM, COINM], {"BINANCE_USDM": "tiers.toml", "BINANCE_COINM": ""}, tmp_path, "run.toml"
     )
     assert [len(item.tiers) for item in found] == [0, 2, 9]
-    assert with_tiers([USDM], {}, tmp_path, "run.toml") == [USDM]
+    assert with_tiers([USDM], {"BINANCE_USDM": "none"}, tmp_path, "run.toml") == [USDM]
+    assert with_tiers([ETH], {}, tmp_path, "run.toml") == [ETH], "not among those that come with tidegate"
     with pytest.raises(UserError, match=r"cannot read margin tiers .*none.toml: No such file"):
         with_tiers([USDM], {"BINANCE_USDM": "none.toml"}, tmp_path, "run.toml")
 

@@ -119,14 +119,17 @@ def holding(item: Instrument, position: VenuePosition) -> Holding:
 
 
 def differences(universe: Universe, said: VenueMargin, tolerance: Fraction = TOLERANCE) -> list[Difference]:
-    """Every figure that is further apart than `tolerance`. What open orders
+    """Every figure that is further apart than `tolerance`, of contracts whose tiers are known here. What open orders
     are asked for is not compared: ours takes the worse of limit and market for each, a venue may take less."""
     found: list[Difference] = []
     ours = pools(universe, said)
+    unknown = {
+        universe[p.instrument].settle_currency for p in said.positions if not universe[p.instrument].tiers
+    }
     for position in said.positions:
-        if not position.lots:
-            continue
         item = universe[position.instrument]
+        if not position.lots or not item.tiers:
+            continue
         name = item.settle_currency
         pool = ours[name]
         own = pool.find(position.instrument)
@@ -144,6 +147,8 @@ def differences(universe: Universe, said: VenueMargin, tolerance: Fraction = TOL
             theirs_text = f"{position.liquidation:f}" if position.liquidation else "never"
             found.append(Difference("liquidation price", item.id, shown, theirs_text))
     for name, wallet in said.wallets.items():
+        if name in unknown:
+            continue
         units = ours[name].figures().maintenance
         units += sum(h.maintenance for h in ours[name].holdings if h.isolated is not None)
         if apart(Fraction(units), _exact(wallet.maintenance, name), tolerance):
@@ -163,7 +168,7 @@ def tier_differences(universe: Universe, venue: str, tiers: Mapping[str, Margins
     found = []
     for item in universe.instruments:
         theirs = tiers.get(item.symbol)
-        if item.venue != venue or theirs is None:
+        if item.venue != venue or theirs is None or not item.tiers:
             continue
         own, other = item.margin_table.tiers, theirs.tiers
         for number in range(max(len(own), len(other))):

@@ -31,7 +31,7 @@ from tidegate.model.scale import ScaleError, decimal
 from tidegate.risk import collateral, margin_models
 from tidegate.risk.collateral import HaircutTier
 
-PACKAGED = "packaged"
+NONE = "none"
 _FILE = Path(__file__).with_name("margin_tiers_binance.toml")
 _INSTRUMENT = ("leverage", "price", "tiers")
 _TIER = ("from", "to", "leverage", "initial", "maintenance", "amount")
@@ -109,16 +109,19 @@ def apply(item: Instrument, file: MarginFile, where: str) -> Instrument:
 def with_tiers(
     items: Sequence[Instrument], chosen: Mapping[str, str], base: Path, where: str
 ) -> list[Instrument]:
-    """The instruments with the tiers that a configuration names by venue: a file seen from the folder `base`, or
-    `packaged`; "" for none. Raises `UserError`."""
-    files: dict[str, MarginFile] = {}
+    """The instruments with the tiers that a configuration names by venue: a file seen from the folder `base`; "" for
+    those that come with tidegate, where they have the instrument; `none` for the instrument's own two rates, whatever
+    its value. Raises `UserError`."""
+    files: dict[str, MarginFile] = {"": packaged()}
     made = []
     for item in items:
         name = chosen.get(item.venue, "")
-        if name and name not in files:
-            files[name] = packaged() if name == PACKAGED else load(base / name)
-        at = f"{where}: venues.{item.venue}.margin_tiers: {name}"
-        made.append(apply(item, files[name], at) if name else item)
+        if item.tiers or name == NONE or (not name and item.id not in files[""].instruments):
+            made.append(item)
+            continue
+        if name not in files:
+            files[name] = load(base / name)
+        made.append(apply(item, files[name], f"{where}: venues.{item.venue}.margin_tiers: {name}"))
     return made
 
 

@@ -12,6 +12,7 @@ from aiohttp import web
 from tidegate.errors import UserError
 from tidegate.marketdata.binance_instruments import VENUES
 from tidegate.model.scale import ScaleError
+from tidegate.venue.sim.bands import BandRules
 from tidegate.venue.sim.call import VENUE_NAMES
 from tidegate.venue.sim.corrections import amend_trade, find_trade
 from tidegate.venue.sim.faults import KINDS
@@ -43,6 +44,8 @@ class Admin:
             ("POST", "disconnect"): self.disconnect,
             ("POST", "halt"): lambda asked: self.halt(asked, True),
             ("POST", "resume"): lambda asked: self.halt(asked, False),
+            ("POST", "bands"): self.set_bands,
+            ("GET", "bands"): self.bands,
             ("POST", "bust"): self.bust,
             ("POST", "correct"): self.correct,
             ("POST", "start"): self.start,
@@ -108,6 +111,26 @@ class Admin:
         listing = self._listing(asked)
         self._server.exchange.halt(listing, halted, self._server.clock.now())
         return {"halted": [self._server.listings[n].symbol for n in sorted(self._server.exchange.halted)]}
+
+    def set_bands(self, asked: Json) -> Json:
+        """Give an `instrument` price bands and volatility halts: see `bands.BandRules`."""
+        listing = self._listing(asked)
+        rules = BandRules.load({name: value for name, value in asked.items() if name != "instrument"})
+        self._server.exchange.bands.set(listing.number, rules)
+        return self.bands(asked)
+
+    def bands(self, asked: Json) -> Json:
+        """The bands as they are, decimal text, and what is halted by them and why."""
+        exchange, now = self._server.exchange, self._server.clock.now()
+        bounds = {item: exchange.bands.bounds(item.number, now) for item in exchange.listings.all}
+        return {
+            "bands": {
+                item.instrument.id: [item.price.text(ticks) for ticks in found]
+                for item, found in bounds.items()
+                if found is not None
+            },
+            "paused": {exchange.listings[n].instrument.id: why for n, why in exchange.paused.items()},
+        }
 
     def bust(self, asked: Json) -> Json:
         """Take a `trade` back."""

@@ -14,6 +14,7 @@ from tidegate.model.order import ExecType, OrdStatus, OrdType, SelfTrade, Side
 from tidegate.venue.sim import margin, refusal
 from tidegate.venue.sim.account import Account
 from tidegate.venue.sim.background import Background
+from tidegate.venue.sim.bands import Bands
 from tidegate.venue.sim.config import VenueConfig
 from tidegate.venue.sim.listing import Listing, Listings
 from tidegate.venue.sim.order import Execution, Order, Trade
@@ -47,6 +48,9 @@ class Exchange:
         self.live: dict[int, Order] = {}
         """Open orders, and one that is just being placed, by id."""
         self.halted: set[int] = set()
+        self.bands = Bands()
+        self.paused: dict[int, str] = {}
+        """Halts that the exchange's own rules began, and why."""
         self.counters: dict[str, int] = {}
         self._next_order, self._next_trade = FIRST_ORDER, FIRST_TRADE
         self._refusal = 0
@@ -72,6 +76,26 @@ class Exchange:
         """Everything due at or before `now` happens."""
         self.background.advance(now)
         self._settle(now)
+        if self.bands:
+            self._look(now)
+
+    def _look(self, now: int) -> None:
+        """Begin and end the halts that price bands and moves lead to."""
+        for act in self.bands.look(now, self.mark):
+            if act.halted and act.number not in self.halted:
+                self.paused[act.number] = act.why
+                self.count("volatility_halts")
+                self.halt(self.listings[act.number], True, now)
+            elif not act.halted and self.paused.pop(act.number, ""):
+                self.halt(self.listings[act.number], False, now)
+
+    def _check_band(self, listing: Listing, side: Side, price: int, now: int) -> None:
+        """Raise `Refused` for a limit beyond the price band."""
+        if self.bands and not self.bands.admits(listing.number, side, price, now):
+            low, high = self.bands.bounds(listing.number, now) or (0, 0)
+            raise refusal.beyond_band(
+                listing.futures, side is Side.BUY, listing.price.text(high if side is Side.BUY else low)
+            )
 
     def _settle(self, now: int) -> None:
         """Do what executions led to but could not do while the background was at work."""
@@ -99,6 +123,9 @@ class Exchange:
         if listing.number in self.halted:
             raise refusal.halted(listing.futures)
         self.advance(now)
+        if listing.number in self.halted:  # by what has just been seen
+            raise refusal.halted(listing.futures)
+        self._check_band(listing, order.side, order.price, now)
         self.check_room(order)
         price = order.resting_price or self._other_side(order)
         if order.reduce_only and not self._reduces(order):
@@ -163,6 +190,7 @@ class Exchange:
             raise refusal.unknown_order(True)
         if order.listing.number in self.halted:
             raise refusal.halted(order.listing.futures)
+        self._check_band(order.listing, order.side, price, now)
         account, held = order.account, order.locked
         if qty > order.cum and not account.reserve_again(order, qty - order.cum, price, self.mark):
             raise refusal.no_balance(order.listing.futures)

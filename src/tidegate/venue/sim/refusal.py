@@ -55,6 +55,14 @@ def halted(futures: bool) -> Refused:
     return Refused(-1013, "Market is closed.")
 
 
+def beyond_band(futures: bool, buy: bool, bound: str) -> Refused:
+    """A limit price beyond the symbol's band."""
+    if futures:
+        code, word = (-4016, "higher") if buy else (-4024, "lower")
+        return Refused(code, f"Limit price can't be {word} than {bound}.")
+    return filter_failure("PERCENT_PRICE_BY_SIDE")
+
+
 def would_take(futures: bool) -> Refused:
     """A post-only order that would trade on arrival."""
     if futures:

@@ -72,7 +72,8 @@ class RogueSystem(System):
         if case != "unguarded":
             own = {"orders_per_second": LIMIT, "cancels_per_second": LIMIT}
             config["risk"]["strategies"]["rogue"] = config["risk"]["strategies"]["*"] | own
-        config["risk"]["breakers"] = {"rejects": {"share": "unlimited"}}
+        # Told as they are by what waits on this machine, not by the venue: another matter.
+        config["risk"]["breakers"] = {"rejects": {"share": "unlimited"}, "latency": {"share": "unlimited"}}
         self.config.write_text(toml(config) + "\n")
         self.ended = 0
         self._watch: asyncio.Task[None] | None = None
@@ -177,7 +178,9 @@ def judge(ways: Ways, marks: list[int], system: RogueSystem, quiet_p99: float) -
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--case", nargs="*", choices=CASES, default=CASES)
-    parser.add_argument("--seconds", type=float, default=60.0, help="of each case; the rogue lives for a tenth of one")
+    parser.add_argument(
+        "--seconds", type=float, default=60.0, help="of each case; the rogue lives for a tenth of one"
+    )
     parser.add_argument("--rate", type=float, default=20_000.0)
     parser.add_argument("--ticks", type=float, default=1000.0, help="a second")
     parser.add_argument("--durability", nargs="*", choices=("process", "machine"), default=("machine",))

@@ -13,8 +13,11 @@ from rich.console import Console
 
 from tidegate import cli_live
 from tidegate import config as configuration
+from tidegate.access.audit import AuditTrail
+from tidegate.access.audit_chain import read as read_audit
 from tidegate.errors import UserError
 from tidegate.log import embedded
+from tidegate.log.opening import log_of
 from tidegate.model.clock import SystemClock
 from tidegate.ops.control import ask
 from tidegate.ops.folder import DataFolder
@@ -24,6 +27,7 @@ from tidegate.ops.log_server import LogServer
 from tidegate.ops.proc import lives
 from tidegate.ops.supervisor import Supervisor
 from tidegate.ops.topology import Process, Topology
+from tidegate.world import World
 
 DEMO = Path(__file__).parents[2] / "examples" / "demo.toml"
 ASKS = "import sys; from tidegate.log.embedded import find; print(find(__import__('pathlib').Path(sys.argv[1])).url)"
@@ -75,7 +79,7 @@ def test_up_from_start_to_end_on_a_pipe(tmp_path):
                 return super().write(text)
 
         console, folder = Console(file=(out := Out())), DataFolder(data)
-        running = asyncio.create_task(cli_live._up(topology, data, "demo", console, server))
+        running = asyncio.create_task(cli_live._up(topology, data, World.load(DEMO), console, server))
         async with asyncio.timeout(20):
             await up.wait()
         found = holder(folder)
@@ -94,12 +98,25 @@ def test_up_from_start_to_end_on_a_pipe(tmp_path):
     logged = [(line["process"], line["event"]) for line in read(folder, Wanted(names=("up",)))]
     assert ("oms-1", "process.healthy") in logged
     assert logged[-1] == ("up", "process.stopped")
+    assert asyncio.run(noted(folder.path)) == [("stop", "system", "done")]
+
+
+async def noted(data):
+    """What was asked of a supervisor, by the audit trail; what was too late for the log is sent by the next process."""
+    async with log_of(data, "test", SystemClock()) as log:
+        trail = AuditTrail(log, SystemClock(), "test", data)
+        assert await trail.drained(10)
+        trail.close()
+        records = [read_audit(entry.data).record async for batch in log.read("AUDIT") for entry in batch]
+    return [(record.do, record.scope, record.outcome) for record in records]
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(tmp_path):
     (tmp_path / "data").write_text("")
     with pytest.raises(UserError, match="cannot write to data folder"):
-        asyncio.run(cli_live._up(Topology([]), tmp_path / "data", "demo", Console(file=io.StringIO()), None))
+        asyncio.run(
+            cli_live._up(Topology([]), tmp_path / "data", World.load(DEMO), Console(file=io.StringIO()), None)
+        )
 
 
 def test_the_processes_of_the_demo_in_their_order(tmp_path):
@@ -110,5 +127,5 @@ def test_the_processes_of_the_demo_in_their_order(tmp_path):
     assert {"feed-1", "oms-1", "gateway-1", "recorder-1"} <= set(names)
     stops = [[process.name for process in group] for group in topology.stops()]
     assert stops[0] == ["strategy-maker", "strategy-basis", "strategy-trend"]
-    assert stops[1:4] == [["oms-1"], ["gateway-1"], ["feed-1"]]
+    assert stops[1:5] == [["oms-1"], ["gateway-1"], ["risk-1"], ["feed-1"]]
     assert stops[-1] == ["log"]

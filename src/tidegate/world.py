@@ -20,8 +20,8 @@ from tidegate.execution.lane_log import LaneKind
 from tidegate.execution.state import Settings
 from tidegate.model.instrument import Instrument, Universe
 from tidegate.ops.folder import replace
-from tidegate.risk.ledger import Ledger
 from tidegate.risk.leases import lanes_of
+from tidegate.risk.ledger import Ledger
 from tidegate.risk.limits import ELSEWHERE, Limits
 from tidegate.risk.scopes import NEXT, ScopeTable, Slots
 

@@ -21,6 +21,7 @@ from live.test_parity import MODEL, market
 from venue.gateway_world import Desk
 
 from tidegate import roles
+from tidegate.config_live import ROLES
 from tidegate.errors import UserError
 from tidegate.execution.lane_log import DeadLetter
 from tidegate.log.embedded import Embedded
@@ -49,7 +50,7 @@ def test_an_unknown_role_names_the_nearest(tmp_path):
     code, said = tidegate("run", "oms,gatway", DEMO, "--data", tmp_path / "data")
     assert code == 2
     assert said.splitlines() == [
-        "tidegate: run: unknown role 'gatway'; did you mean 'gateway'?; known: venue, feed, oms, risk, gateway, recorder, strategy"
+        f"tidegate: run: unknown role 'gatway'; did you mean 'gateway'?; known: {', '.join(ROLES)}"
     ]
 
 

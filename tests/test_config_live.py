@@ -10,6 +10,7 @@ from decimal import Decimal
 import pytest
 
 from tidegate import config as configuration
+from tidegate import roles_risk
 from tidegate.config_live import TopologySection, processes_of, role_of
 from tidegate.errors import UserError
 from tidegate.model.instrument import Instrument, InstrumentKind, Universe
@@ -148,3 +149,18 @@ def test_a_strategy_file_that_does_not_load_is_one_line(load, tmp_path, code, wo
     with pytest.raises(UserError, match=rf"mine\.py.*{words}") as told:
         world.strategies()
     assert "\n" not in str(told.value)
+
+
+def test_lanes_that_share_limits_need_somebody_who_lends_them(load, monkeypatch):
+    monkeypatch.setattr(World, "universe", Universe([INSTRUMENT]))
+    both = load('[log]\nlanes = 2\n[topology]\nprocesses = [["feed", "oms", "gateway"]]')
+    with pytest.raises(
+        UserError, match="no process has the role risk, which lends 2 lanes the limits they share"
+    ):
+        roles_risk.check(both)
+    roles_risk.check(load('[log]\nlanes = 2\n[topology]\nprocesses = [["feed", "oms", "risk"]]'))
+    roles_risk.check(load('[topology]\nprocesses = [["feed", "oms"]]'))
+    with pytest.raises(
+        UserError, match=r"risk\.breakers\.ordrs: unknown breaker 'ordrs'; did you mean 'orders'"
+    ):
+        roles_risk.check(load("[risk.breakers.ordrs]"))

@@ -73,7 +73,7 @@ def up(
         print(f"identity {made.name} (admin) made: its key in {data}/access/keys may stop what runs here")
     world = World(config, loaded)
     world.hand_over(folder.instruments)
-    roles_risk.setup(world)
+    roles_risk.check(world)
     world.strategies()  # a mistake in one is told here, once, and not by a process that dies again and again
     server = None if loaded.log.url else LogServer(data, loaded.log.durability, loaded.log.lanes)
     topology = topology_of(loaded, config, data, server)

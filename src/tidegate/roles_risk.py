@@ -17,6 +17,7 @@ def setup(world: World) -> RiskSetup:
     """What the risk service takes from a configuration; raises `UserError`."""
     from tidegate.risk.breakers.settings import BreakerSettings
     from tidegate.risk.dynamic import DynamicSettings
+    from tidegate.risk.margin_watch import MarginSettings
     from tidegate.risk.service import RiskSetup
 
     lanes: list[list[int]] = [[] for _ in range(world.config.log.lanes)]
@@ -31,7 +32,19 @@ def setup(world: World) -> RiskSetup:
     return RiskSetup(
         world.universe, world.scopes, world.limits, lanes, world.config.run.base_currency, world.rates, breakers,
         world.shared, DynamicSettings.load(world.config.risk.get("dynamic", {}), f"{world.path}: risk.dynamic"),
+        MarginSettings.load(world.config.risk.get("margin", {}), f"{world.path}: risk.margin"),
     )  # fmt: skip
+
+
+def check(world: World) -> None:
+    """Refuse, before anything starts, what the risk service would; and lanes that share limits nobody would lend them."""
+    setup(world)
+    processes = world.config.topology.processes
+    if processes and world.shared and not any("risk" in roles for roles in processes):
+        raise UserError(
+            f"{world.path}: topology.processes: no process has the role risk, which lends {world.config.log.lanes} "
+            "lanes the limits they share; add one"
+        )
 
 
 async def risk(place: Place, log: Log) -> RiskService:

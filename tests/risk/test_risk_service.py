@@ -9,10 +9,13 @@ from risk.halting import event
 from risk.risk_room import Room
 
 from tidegate.model.event import Status
-from tidegate.model.messages import DynamicLimit
+from tidegate.model.messages import DynamicLimit, LeaseGrant, LeaseReport
 from tidegate.model.order import ExecType, OrdStatus
+from tidegate.model.wire import pack
 from tidegate.risk.figures import Report
 from tidegate.risk.halt import post
+from tidegate.risk.lease_fields import Field
+from tidegate.risk.leases import Key
 from tidegate.sim.virtual_time import run
 
 
@@ -216,6 +219,25 @@ def test_a_market_that_thins_out_tightens_every_lane_and_a_successor_loosens_not
         await second.stop()
 
     story(main)
+
+
+def test_limits_over_two_lanes_are_lent_and_a_change_reaches_the_allocator():
+    async def main(room):
+        service = await room.service()
+        wants = LeaseReport(room.now, 1, 0, Field.GROSS, -1, 0, 0, 0, 1_000_000)
+        room.server.store("lease.report", pack([wants], ts=room.now, lane=1, seq=1), "", None)
+        await asyncio.sleep(1)
+        lent = [m for m in room.sent(1, LeaseGrant) if (m.scope, m.field) == (0, Field.GROSS)]
+        assert lent
+        assert lent[-1].granted >= 1_000_000
+        assert service.health()["risk"]["leases"]["epoch"] == 1
+        assert (await room.limits(firm={"gross": 60_000_000, "net": 60_000_000}))["ok"]
+        pool = service.allocator.pool.pools[Key(0, Field.GROSS)]
+        assert pool.limit == 60_000_000 * 1_000_000
+        assert pool.outstanding + pool.free == pool.limit
+        await service.stop()
+
+    story(main, shared={0: (0, 1)})
 
 
 def test_a_halt_waits_for_the_log_and_is_then_stored_once():

@@ -110,6 +110,24 @@ def test_settings_that_contradict_one_another_are_one_line():
         assert says in str(caught.value)
 
 
+def test_settings_are_read_in_human_units():
+    found = MarginSettings.load({"warn": "40%", "reduce": 0.9, "pause": "5s", "max_age": "1500ms"})
+    assert (found.warn, found.reduce, found.pause, found.max_age) == (
+        D("0.4"),
+        D("0.9"),
+        5 * SECOND,
+        SECOND * 3 // 2,
+    )
+    for data, says in (
+        ({"wran": 1}, r"risk.margin: unknown key 'wran'; did you mean 'warn'\?"),
+        ({"warn": "much"}, "risk.margin.warn: .*'much'"),
+        ({"warn": "90%"}, "0 < warn < reduce_only < reduce ≤ 1 must hold"),
+        ("half", "expected a table, got 'half'"),
+    ):
+        with pytest.raises(UserError, match=says):
+            MarginSettings.load(data)
+
+
 # Plans.
 
 

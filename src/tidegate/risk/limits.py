@@ -27,7 +27,7 @@ _NOT_NUMBERS = {
     "long", "short", "trade", "ratio_free", "execution_window", "volume", "interest", "depth", "fill_burst", "legs",
     "leg_time", "order_burst", "cancel_burst", "instruments",
 }  # fmt: skip
-ELSEWHERE = ("breakers", "dynamic")
+ELSEWHERE = ("breakers", "dynamic", "margin")
 """Tables of `[risk]` that are not limits of a scope: others read them."""
 _Table = TypeVar("_Table", bound="InstrumentLimits")
 

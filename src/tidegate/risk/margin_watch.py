@@ -8,17 +8,18 @@ takes people. On a mark that is too old nothing is decided and nothing closed: i
 
 from __future__ import annotations
 
-from decimal import Decimal
+from collections.abc import Mapping
 from enum import IntEnum
 from fractions import Fraction
 from typing import Any, NamedTuple
 
 import msgspec
 
-from tidegate.errors import UserError
+from tidegate.errors import UserError, nearest
 from tidegate.model import money
 from tidegate.model.time import SECOND
 from tidegate.risk.halt import HaltEvent
+from tidegate.risk.limits import Duration, Percent, decode_value
 from tidegate.risk.margin import NO_EQUITY
 from tidegate.risk.margin_account import MarginAccount
 from tidegate.risk.margin_plan import Plan, plan
@@ -38,21 +39,37 @@ class Level(IntEnum):
 
 
 class MarginSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`[margin]`: ratios at which the levels begin, and how the last one reduces."""
+    """`[risk.margin]`: ratios at which the levels begin, and how the last one reduces."""
 
-    warn: Decimal = Decimal("0.5")
-    reduce_only: Decimal = Decimal("0.65")
-    reduce: Decimal = Decimal("0.8")
-    target: Decimal = Decimal("0.5")
+    warn: Percent = Percent("0.5")
+    reduce_only: Percent = Percent("0.65")
+    reduce: Percent = Percent("0.8")
+    target: Percent = Percent("0.5")
     """Reducing ends here."""
-    below: Decimal = Decimal("0.05")
+    below: Percent = Percent("0.05")
     """A level ends so far below where it begins."""
-    part: Decimal = Decimal("0.25")
+    part: Percent = Percent("0.25")
     """The most of a position that one step closes."""
-    pause: int = 2 * SECOND
-    """Between two steps, ns."""
-    max_age: int = 5 * SECOND
-    """Marks older than this decide nothing, ns."""
+    pause: Duration = Duration(2 * SECOND)
+    """Between two steps."""
+    max_age: Duration = Duration(5 * SECOND)
+    """Marks older than this decide nothing."""
+
+    @classmethod
+    def load(cls, data: Any, where: str = "risk.margin") -> MarginSettings:
+        """From a decoded TOML table; a mistake is a `UserError` that names the place and the nearest key."""
+        if not isinstance(data, Mapping):
+            raise UserError(f"{where}: expected a table, got {data!r}")
+        for key in data:
+            if key not in cls.__struct_fields__:
+                raise UserError(f"{where}: unknown key {key!r}{nearest(key, cls.__struct_fields__)}")
+        try:
+            found = msgspec.convert(data, cls, strict=False, dec_hook=decode_value)
+        except msgspec.ValidationError as error:
+            text, _, path = str(error).partition(" - at `$")
+            raise UserError(f"{where}{path.rstrip('`')}: {text}") from None
+        found.check(where)
+        return found
 
     def check(self, where: str) -> None:
         """Raise `UserError` for what cannot be."""

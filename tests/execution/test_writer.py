@@ -16,6 +16,7 @@ from tidegate.execution.take_up import SUBJECT, Answer
 from tidegate.execution.writer import Unusable
 from tidegate.log.base import Conflict, LogDown
 from tidegate.model.messages import Funding, LaneEpoch, SendNew
+from tidegate.model.order import OrdStatus
 from tidegate.model.wire import Envelope, Newer, decode, encode
 from tidegate.sim.virtual_process import current
 
@@ -345,7 +346,9 @@ def test_a_broken_lane_is_written_by_nobody_until_a_person_has_looked_and_the_ot
         assert "lane_broken" in world.alerts()
         world.order(lane=1)
         await asyncio.sleep(0.1)
-        assert len(sends(world)) == 1
+        assert [event.status for event in world.told(1)] == [OrdStatus.DENIED], (
+            "no risk service lends it limits here"
+        )
         return True
 
     assert run(main())

@@ -17,6 +17,7 @@ from tidegate import (
     cli_grants,
     cli_lane,
     cli_live,
+    cli_margin,
     cli_risk,
 )
 from tidegate.errors import UserError
@@ -33,6 +34,7 @@ cli_live.register(app)
 cli_control.register(app)
 cli_lane.register(app)
 cli_risk.register(app)
+cli_margin.register(app)
 cli_access.register(app)
 cli_grants.register(app)
 cli_deploy.register(app)

@@ -1,0 +1,110 @@
+"""`tidegate whatif`: what an order would do to its account's margin, before anybody sends it."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tidegate.cli_live import DEFAULT_DATA, DataOption
+from tidegate.cli_log import ConfigOption, command_log
+from tidegate.errors import UserError, nearest
+
+if TYPE_CHECKING:
+    from tidegate.risk.margin_whatif import WhatIfAnswer, WhatIfRequest
+
+REFUSED = 1
+SILENT = "no risk service answers; is `tidegate up` running, with the role risk?"
+
+
+def whatif(
+    account: Annotated[str, typer.Argument(help="The account it would be for.")],
+    side: Annotated[str, typer.Argument(help="buy or sell.")],
+    quantity: Annotated[str, typer.Argument(help="How much, in base units (of an inverse one: contracts).")],
+    instrument: Annotated[str, typer.Argument(help="SYMBOL.VENUE.")],
+    price: Annotated[str, typer.Option(help="Its limit; without one the market.")] = "",
+    data: DataOption = DEFAULT_DATA,
+    config: ConfigOption = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Show an account's margin before and after an order that nobody sends. Exit code 1: it would be refused."""
+    import msgspec
+
+    from tidegate.risk.margin_whatif import WhatIfRequest
+
+    if side not in ("buy", "sell"):
+        raise UserError(f"side {side!r} is neither buy nor sell{nearest(side, ('buy', 'sell'))}")
+    asked = WhatIfRequest(
+        account, instrument, side, _number(quantity, "quantity"), _number(price, "--price") if price else None
+    )
+    answer = asyncio.run(_ask(asked, data, config))
+    if answer.error:
+        raise UserError(answer.error)
+    if json:
+        sys.stdout.write(msgspec.json.format(msgspec.json.encode(answer), indent=2).decode() + "\n")
+    else:
+        show(asked, answer)
+    if not answer.allowed:
+        raise typer.Exit(REFUSED)
+
+
+def _number(text: str, what: str) -> Decimal:
+    try:
+        value = Decimal(text.replace("_", "").replace(",", ""))
+    except InvalidOperation:
+        raise UserError(f"{what}: {text!r} is not a number") from None
+    if not value.is_finite():
+        raise UserError(f"{what}: {text!r} is not a finite number")
+    return value
+
+
+async def _ask(asked: WhatIfRequest, data: Path, config: Path | None) -> WhatIfAnswer:
+    import msgspec
+
+    from tidegate.log.base import LogDown
+    from tidegate.risk.margin_call import WHAT_IF
+    from tidegate.risk.margin_whatif import WhatIfAnswer
+
+    async with command_log(data, config) as log:
+        try:
+            answer = await log.request(WHAT_IF, msgspec.json.encode(asked), timeout=5.0)
+        except LogDown:
+            raise UserError(SILENT) from None
+    return msgspec.json.decode(answer, type=WhatIfAnswer)
+
+
+def show(asked: WhatIfRequest, answer: WhatIfAnswer) -> None:
+    """As a table."""
+    from rich.console import Console
+    from rich.table import Table
+
+    before, after = answer.before, answer.after
+    if before is None or after is None:
+        raise UserError("the risk service gave no figures")
+    at = f" at {asked.price:f}" if asked.price is not None else " at the market"
+    table = Table(title=f"{asked.account}: {asked.side} {asked.quantity:f} {asked.instrument}{at}")
+    table.add_column("")
+    for name in ("before", "after"):
+        table.add_column(name, justify="right")
+    unit = answer.currency
+    for label, one, other in (
+        ("equity", before.equity, after.equity),
+        ("initial margin", before.initial, after.initial),
+        ("maintenance margin", before.maintenance, after.maintenance),
+    ):
+        table.add_row(label, f"{one:,.2f} {unit}", f"{other:,.2f} {unit}")
+    table.add_row("margin ratio", f"{before.ratio:.2%}", f"{after.ratio:.2%}")
+    table.add_row("liquidation price", before.liquidation or "not known", after.liquidation or "not known")
+    console = Console()
+    console.print(table)
+    verdict = "allowed" if answer.allowed else f"refused ({answer.reason})"
+    console.print(f"{verdict}: {answer.text}; judged against {answer.basis}", highlight=False)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("whatif")(whatif)

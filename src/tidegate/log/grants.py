@@ -116,7 +116,7 @@ def risk(lanes: Sequence[int]) -> Grant:
     streams = read(*lanes_of(lanes, "EVT"), "HALT", "LEASES", "ALERT", "KV_LEASE", "KV_STATE")
     written = keys("LEASE", "risk", "risk.>") | keys("STATE", "risk", "risk.>", "limits", "limits.>")
     parts = [
-        Grant(tuple(publish), ("risk.>", "ctl.halts")),
+        Grant(tuple(publish), ("risk.>", "ctl.halts", "margin.>")),
         streams,
         written,
         MARKETS,
@@ -129,8 +129,10 @@ def risk(lanes: Sequence[int]) -> Grant:
 
 def gateway(lanes: Sequence[int], accounts: Iterable[tuple[str, str]]) -> Grant:
     """Sends for these (venue, account), and reports to their lanes."""
+    accounts = list(accounts)
     names = [f"gw.{venue}.{account}" for venue, account in accounts]
     publish = [f"lane.{n}.rpt" for n in lanes] + [f"oms.{n}.orders" for n in lanes] + ["halt.event"]
+    publish += [f"margin.{venue}.{account}" for venue, account in accounts]
     subscribe = [*names, *(f"ctl.{name}" for name in names)]
     written = keys("LEASE", *names) | keys("STATE", *names)
     streams = read("HALT", "KV_LEASE") | get("KV_STATE")

@@ -181,7 +181,9 @@ class Allocator:
             for lane, h in pool.holdings.items():
                 if h.granted or h.wanted:
                     found.append(LeaseGrant(now, *key, h.granted, lane))
-                    found.append(LeaseReport(now, lane, *key, h.confirmed, h.returned, h.used, h.wanted, h.refused))
+                    found.append(
+                        LeaseReport(now, lane, *key, h.confirmed, h.returned, h.used, h.wanted, h.refused)
+                    )
         return found
 
     # Acting.

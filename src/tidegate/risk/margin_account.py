@@ -83,7 +83,10 @@ class MarginAccount:
     def ratio(self) -> Fraction:
         """Maintenance margin and fees to close over equity, of the whole or of the worst isolated position: at 1 the
         venue liquidates."""
-        need, equity = self.maintenance + self.closing, self.equity
+        figures = [(p.currency, p.figures()) for p in self.pools]
+        need = self._sum([(c, f.maintenance) for c, f in figures], False)
+        need += self._sum([(c, f.closing) for c, f in figures], False)
+        equity = self.capital + self._sum([(c, f.equity) for c, f in figures], True)
         if equity > 0:
             ratio = min(NO_EQUITY, Fraction(need, equity))
         else:

@@ -61,7 +61,7 @@ def exposure(
 
 async def _ask_exposure(log: Log, scope: str) -> tuple[bytes, bool]:
     from tidegate.log.base import LogDown
-    from tidegate.risk.service import KEPT
+    from tidegate.risk.figures import KEPT
 
     try:
         return await log.request("risk.query", scope.encode(), timeout=5.0), True

@@ -61,6 +61,7 @@ def check_sums(exposure, worlds):
 
 def check_one(exposure, world):
     """Where one lane holds a scope, valuations are the gate's to the unit; open orders too, while nothing is pending."""
+    exposure.value()
     state = world.lane.state.gate.state
     pending = any(order.pending_qty for order in world.lane.state.live.values())
     for scope in range(SIZE):

@@ -104,6 +104,7 @@ class DynamicDesk:
 
     def _margin(self, instrument: int) -> float:
         """The largest use of margin among the accounts that hold the instrument: initial margin at worst ÷ equity."""
+        self._exposure.value()
         cells, most = self._exposure.cells, 0.0
         for scope, capital in self._accounts:
             held = cells.get((scope, instrument))

@@ -33,7 +33,8 @@ _FILLS = frozenset((ExecType.TRADE, ExecType.TRADE_CANCEL, ExecType.TRADE_CORREC
 
 
 class Total:
-    """One scope's sums. `traded` is today's; `day_pnl` is what `pnl` was when the day began, `peak` its highest."""
+    """One scope's sums. `traded` is today's; `day_pnl` is what `pnl` was when the day began, `peak` its highest. `gross`,
+    `long`, `short` and `open_value` are as of the last `Exposure.value`."""
 
     __slots__ = ("day_pnl", "gross", "long", "open_value", "orders", "peak", "pnl", "short", "traded")
 
@@ -61,13 +62,16 @@ class Cell:
     """One scope's part in one instrument: lots held and open, cash, and what they are worth at the mark."""
 
     __slots__ = (
-        "buys", "cash", "gross", "instrument", "long", "lots", "open_value", "pnl", "scope", "sells", "short", "total",
+        "buys", "cash", "gross", "instrument", "long", "lots", "open_value", "pnl", "scope", "sells", "short", "stale",
+        "total",
     )  # fmt: skip
 
     def __init__(self, scope: int, instrument: int, total: Total) -> None:
         self.scope, self.instrument, self.total = scope, instrument, total
         self.lots = self.buys = self.sells = self.cash = 0
         self.gross = self.long = self.short = self.open_value = self.pnl = 0
+        self.stale = False
+        """Its notional is to be valued anew."""
 
 
 class Open:
@@ -82,6 +86,8 @@ class Open:
 
 def whole(x: float) -> int:
     """The nearest integer, halves up, as the gate rounds."""
+    if -_BOUND < x < _BOUND:
+        return math.floor(x + 0.5)
     return math.floor(min(max(x, -_BOUND), _BOUND) + 0.5)
 
 
@@ -192,6 +198,7 @@ class Exposure:
         self.counts: Counter[str] = Counter()
         self.now = 0
         self._day_start, self.next_day = day_start, 0
+        self._stale: list[Cell] = []
         self._of: list[list[Cell]] = [[] for _ in range(len(universe))]
         self._chains: dict[tuple[int, int, int], tuple[Cell, ...]] = {}
 
@@ -267,7 +274,9 @@ class Exposure:
             else:
                 cell.sells += change
             cell.total.orders += orders
-            self._revalue_open(cell)
+            if not cell.stale:
+                cell.stale = True
+                self._stale.append(cell)
 
     def _fill(self, e: OrderEvent, sign: int) -> None:
         i, qty = e.instrument, sign * e.last_qty
@@ -282,9 +291,12 @@ class Exposure:
             cell.lots += signed
             cell.cash += cash
             cell.total.traded = max(0, cell.total.traded + traded)
-            self._revalue_open(cell)
+            if not cell.stale:
+                cell.stale = True
+                self._stale.append(cell)
             self._revalue_pnl(cell)
-            cell.total.peak = max(cell.total.peak, cell.total.pnl)
+            if cell.total.pnl > cell.total.peak:
+                cell.total.peak = cell.total.pnl
 
     def funding(self, instrument: int, rate: int, price: int, ts: int, accounts: set[int]) -> None:
         """A funding payment on every position of these accounts: rate × 1e-8 of its value at `price` (ticks)."""
@@ -306,7 +318,9 @@ class Exposure:
             return False
         for i in self.worth.set_mark(instrument, bid, ask, ts):
             for cell in self._of[i]:
-                self._revalue_open(cell)
+                if not cell.stale:
+                    cell.stale = True
+                    self._stale.append(cell)
                 self._revalue_pnl(cell)
         for total in self.totals:  # only now: between two cells a sum is neither the old nor the new one
             if total.pnl > total.peak:
@@ -326,6 +340,14 @@ class Exposure:
     def forgive(self, scope: int) -> None:
         """People re-armed the scope: its drawdown is counted from here. The day's loss is not forgiven."""
         self.totals[scope].peak = self.totals[scope].pnl
+
+    def value(self) -> None:
+        """Bring gross, net and open value of all totals to what is open and marked now: they are needed by people, not
+        by every event, so this is for who reads them to call."""
+        for cell in self._stale:
+            cell.stale = False
+            self._revalue_open(cell)
+        self._stale.clear()
 
     def _revalue_open(self, cell: Cell) -> None:
         unit, total = self.worth.unit[cell.instrument], cell.total
@@ -356,6 +378,7 @@ class Exposure:
         for cell in self.cells.values():
             self._revalue_open(cell)
             self._revalue_pnl(cell)
+        self.value()
 
     def of_instrument(self, instrument: int) -> Iterator[Cell]:
         """The cells of an instrument, of every scope that has touched it."""

@@ -14,6 +14,9 @@ from tidegate.risk.limits import Limits
 from tidegate.risk.scope_name import Kind, name_of, text_of
 from tidegate.risk.tables import Tables
 
+KEPT = "risk.exposure"
+"""The key in STATE of the last report."""
+
 
 class Figure(msgspec.Struct, frozen=True):
     """One amount against its limit. Money in the base currency, orders a count, positions in base units.
@@ -96,6 +99,7 @@ class Figures:
 
     def all(self, board: HaltBoard, held: bool = False) -> list[Standing]:
         """Every scope: the table's, then instruments, then venues."""
+        self.exposure.value()
         table = len(self.exposure.scopes)
         found = [self.scope(n, board, held) for n in range(table)]
         found += [self.instrument(i, board) for i in range(len(self.exposure.universe))]
@@ -103,6 +107,7 @@ class Figures:
 
     def one(self, name: str, board: HaltBoard) -> list[Standing]:
         """A scope, with what it holds; nothing where there is none of that name."""
+        self.exposure.value()
         if name in self.names:
             return [self.scope(self.names.index(name), board, held=True)]
         number = self.exposure.universe.index.get(name.partition(":")[2])

@@ -238,6 +238,7 @@ def below_use(limits: Limits, exposure: Exposure) -> list[BelowUse]:
     """The limits that present use exceeds: their scopes are to be held to reducing."""
     scopes, universe = exposure.scopes, exposure.universe
     tables = Tables(universe, scopes, limits)
+    exposure.value()
     found: list[BelowUse] = []
     for n in range(len(scopes)):
         name, total = name_of(n, scopes), exposure.totals[n]

@@ -39,7 +39,7 @@ from tidegate.risk.dynamic import DynamicSettings
 from tidegate.risk.dynamic_desk import DynamicDesk
 from tidegate.risk.event_fold import EventFold
 from tidegate.risk.exposure import Exposure
-from tidegate.risk.figures import Figures, Report, Standing
+from tidegate.risk.figures import KEPT, Figures, Report, Standing
 from tidegate.risk.gate import Gate
 from tidegate.risk.halt import Change, HaltBoard, HaltEvent
 from tidegate.risk.halt_feed import HaltFeed
@@ -56,8 +56,8 @@ from tidegate.risk.scopes import ScopeTable, State
 
 TTL = 2.0
 """Seconds without a renewal after which another risk service acts."""
-KEPT, FOLD = "risk.exposure", "risk.fold"
-"""Keys in STATE: the last report, and the fold that a successor goes on from."""
+FOLD = "risk.fold"
+"""The key in STATE of the fold that a successor goes on from."""
 BELOW_USE = "limit_below_use"
 """The trigger of a halt because a limit was lowered below what is used."""
 

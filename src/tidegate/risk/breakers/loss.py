@@ -20,6 +20,7 @@ class LossBreaker:
     ) -> None:
         self.rule, self.names, self.currency = rule, list(names), currency
         self.limits = list(limits)
+        self._part = float(rule.warn)
         self._warned: set[tuple[int, str]] = set()
         self.near: list[str] = []
         """What people should know of scopes near a limit, in one line each; the reader takes them."""
@@ -42,13 +43,18 @@ class LossBreaker:
         self._warned = {key for key in self._warned if key[0] != scope}
 
     def _judge(self, scope: int, trigger: str, what: str, limit: int, value: int, ts: int) -> list[Trip]:
+        near = value >= self._warn(limit) and (scope, trigger) not in self._warned
+        if value < limit and not near:
+            return []
         text = (
             f"{what} of {self.names[scope]} is {value / MICRO:,.2f} {self.currency}, "
             f"its limit {limit / MICRO:,.2f}"
         )
         if value >= limit:
             return [Trip(ts, self.names[scope], self.rule.to, trigger, text, limit / MICRO, value / MICRO)]
-        if value >= limit * self.rule.warn and (scope, trigger) not in self._warned:
-            self._warned.add((scope, trigger))
-            self.near.append(text)
+        self._warned.add((scope, trigger))
+        self.near.append(text)
         return []
+
+    def _warn(self, limit: int) -> float:
+        return limit * self._part

@@ -60,6 +60,7 @@ class Panel:
         self.marks = Marks(round(confirm * 1_000_000) if confirm.is_finite() else 1 << 60)
         self.tripped: dict[tuple[str, str], Trip] = {}
         """By (scope, trigger), until the scope is re-armed."""
+        self._chains: dict[tuple[int, int], tuple[int, ...]] = {}
         names = [name_of(n, scopes) for n in range(len(scopes))]
         self._scopes = {name: n for n, name in enumerate(names)}
         strategies = [text_of(Kind.STRATEGY, item.name) for item in scopes.strategies]
@@ -105,9 +106,15 @@ class Panel:
             bid, ask, _ = self.marks.good.get(e.instrument, (0, 0, 0))
             found += [self.fills.apply(e), self.slippage.apply(e, bid, ask)]
             if 0 <= e.account < len(exposure.scopes.accounts):
-                scopes = exposure.scopes.chain(e.account, e.strategy).scopes
+                scopes = self._above(e.account, e.strategy)
                 found += self.loss.check(exposure.totals, scopes, e.ts)
         return self._first([trip for trip in found if trip is not None])
+
+    def _above(self, account: int, strategy: int) -> tuple[int, ...]:
+        found = self._chains.get((account, strategy))
+        if found is None:
+            found = self._chains[account, strategy] = self.exposure.scopes.chain(account, strategy).scopes
+        return found
 
     def entry(self, lane: int, written: int, stored: int) -> list[Trip]:
         """An entry of a lane's events: its writer's time, and the log's."""

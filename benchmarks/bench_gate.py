@@ -58,9 +58,17 @@ LIMITS = Limits.load(
             **EACH, "trade": ["*"], "sides": ["buy", "sell"], "order_types": ["limit", "market"],
             "time_in_force": ["gtc", "ioc"], "order_qty": 100, "order_value": 10**7, "parent_value": 10**7,
             "price_collar": "5%", "dynamic_collar": 8, "period_drift": "2%", "max_age": "1s", "duplicate_orders": 64,
+            "order_ratio": 10**8, "volume_ratio": 10**8, "ratio_free": 0, "executions": 10**9, "volume_share": "50%",
+            "interest_share": "50%", "depth_share": "90%", "volume": 10_000, "interest": 10_000, "depth": 10_000,
+            "venue_share": "90%", "clock_skew": "1s",
         },
         "accounts": {"*": EACH},
-        "strategies": {"*": EACH},
+        "strategies": {
+            "*": {
+                **EACH, "fills_per_second": 10**9, "slippage_score": 10**6, "reject_share": "100%",
+                "legs": ["BTCUSDT.X", "ETHUSDT.Y"], "leg_value": 10**9,
+            },
+        },
     }
 )  # fmt: skip
 
@@ -71,13 +79,19 @@ def universe() -> Universe:
             Instrument(
                 symbol="BTCUSDT", venue="X", kind=InstrumentKind.PERPETUAL, base="BTC", quote="USDT", tick=D("0.1"),
                 lot=D("0.001"), initial_margin=D("0.05"),
-            )
+            ),
+            Instrument(
+                symbol="ETHUSDT", venue="Y", kind=InstrumentKind.PERPETUAL, base="ETH", quote="USDT", tick=D("0.01"),
+                lot=D("0.01"), initial_margin=D("0.05"),
+            ),
         ]
     )  # fmt: skip
 
 
 def gate() -> Gate:
     made = Gate(universe(), ScopeTable.simple(capital="1000000000"), LIMITS)
+    for venue in range(2):
+        made.set_equity(venue, 10**12, T0)
     for n in range(40):
         made.mark(0, 600_000 + n % 2, 600_010 + n % 2, T0 + n * 1_000_000)
     return made

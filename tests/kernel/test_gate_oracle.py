@@ -122,6 +122,7 @@ def test_snapshot_restores_the_gate_to_the_byte() -> None:
     other = Gate(UNIVERSE, SCOPES, LIMITS, **SETUP)
     other.load(gate.state_bytes())
     assert other.state_bytes() == gate.state_bytes()
+    assert (other.state.chain == gate.state.chain).all(), "which chains are held follows from the states"
     for what, args in world.commands(1_000):
         assert ask(gate, what, args) == ask(other, what, args)
         if what == "check" and gate._figures[0] == 0:

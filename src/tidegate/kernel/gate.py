@@ -4,10 +4,10 @@ Orders are rows of `kernel.layout`. `gate_check` judges in this order of control
 wins: 1 (unknown numbers), 30, 29 (a gap), 27 (killed, cancel-only), 1, 2, 3; of what adds risk 27 (an instrument
 that may only be reduced), 30, 10, 29, 15, 14, 26, 28; then 7 (no reference at all), 3 (minimum notional), 4, 22
 (depth), 5, 6, 7, 8, 9, 12; then scope by scope from the strategy up to the firm 23, 24 and 27 (only reducing), 16, 17,
-22, 25, 18, 20; then 11 and 13, which remember what they see. Soft warnings only ever set bits of `out[5]`
+22, 25, 18, 20; then 11 and 13, which remember what they see. Soft warnings only ever set bits of `F_WARNINGS`
 (1 << control).
 
-`out` is int64[8]: reason, limit, value, scope, control, warnings, 0, 0. `ts` is the event's time, ns.
+`out` is a command's row, with the columns `gate_commands.F_…` for what was compared. `ts` is the event's time, ns.
 
 What passes is charged: its lots, its value, its place in counts, buckets and own resting prices; `O_CHARGE`
 is the gate's handle for that, 0 when nothing is charged. A denial charges nothing, except that control 11
@@ -28,10 +28,17 @@ from tidegate.kernel.gate_codes import CANCEL_THROTTLE, INVALID_QTY, MAX_PARENT_
 from tidegate.kernel.gate_conduct import note_fill, note_outcome, note_reject, note_sent
 from tidegate.kernel.gate_judge import chain_of, judge, reference
 from tidegate.kernel.gate_limits import check_reference
-from tidegate.kernel.gate_marks import gate_funding, gate_mark, gate_set_state, note_time, roll_day
+from tidegate.kernel.gate_marks import (
+    gate_funding,
+    gate_mark,
+    gate_set_state,
+    note_time,
+    revalue_all,
+    roll_day,
+)
 from tidegate.kernel.gate_money import cash_of, order_value, post_position, set_touch
-from tidegate.kernel.gate_order import check_known, check_valid, deny, judged_prices
-from tidegate.kernel.gate_scopes import check_throttle
+from tidegate.kernel.gate_order import check_known, check_valid, clear, deny, judged_prices
+from tidegate.kernel.gate_scopes import check_throttle, give_tokens
 from tidegate.kernel.gate_slots import find
 from tidegate.kernel.gate_state import (
     CH_RULES,
@@ -91,7 +98,7 @@ def gate_check(g: Any, orders: Any, k: int, ts: int, out: Any) -> Any:
     A denial's reason is returned and its figures are in `out`: limit and value in the control's own unit
     (`risk.controls`), and the scope whose limit it was.
     """
-    out[:] = 0
+    clear(out)
     roll_day(g, ts)
     order = orders[k]
     order[O_CHARGE] = 0
@@ -115,7 +122,7 @@ def gate_check_replace(
     The row still holds the order as it stands. What the change adds is charged at once; the worst of old and
     new stays charged until `gate_replaced` or `gate_replace_rejected`.
     """
-    out[:] = 0
+    clear(out)
     roll_day(g, ts)
     order = orders[k]
     reason = check_known(g, orders, k, out)
@@ -149,13 +156,14 @@ def gate_replace_rejected(g: Any, orders: Any, k: int, new_qty: int, new_price: 
 @inline
 def gate_cancel_check(g: Any, orders: Any, k: int, ts: int, out: Any) -> Any:
     """Judge a cancel: only its own bucket can hold it back, whatever the state of its scopes."""
-    out[:] = 0
+    clear(out)
     reason = check_known(g, orders, k, out)
     if reason != 0:
         return reason
     links = g.chain[chain_of(g, orders, k)]
     reason = check_throttle(g, links, ts, P_CANCEL_TAT, P_CANCEL_GAP, P_CANCEL_BURST, CANCEL_THROTTLE, out)
     if reason == 0:
+        give_tokens(g, links, ts, P_CANCEL_TAT, P_CANCEL_GAP)
         note_sent(g, links, orders[k, O_INSTRUMENT], 1, orders[k, O_LEAVES])
     return reason
 
@@ -166,7 +174,7 @@ def gate_check_parent(g: Any, orders: Any, first: int, count: int, ts: int, out:
 
     Charges nothing: the children pass `gate_check` one by one.
     """
-    out[:] = 0
+    clear(out)
     total = 0
     for k in range(first, first + count):
         order = orders[k]
@@ -199,6 +207,7 @@ def gate_book(g: Any, orders: Any, k: int, qty: int, price: int, fee: int, ts: i
     i = orders[k, O_INSTRUMENT]
     if g.inst[i, I_MARK_TS] == 0:
         set_touch(g, i, price, price, max(ts, 1))
+        revalue_all(g, i)
     lots = qty if orders[k, O_SIDE] == BUY else -qty
     value = order_value(g, i, price, qty)
     traded = value if qty >= 0 else -value

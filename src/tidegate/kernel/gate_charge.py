@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tidegate.kernel.gate_money import order_value, post_open, whole
+from tidegate.kernel.gate_money import dearer, order_value, post_foreseen, post_open, whole
 from tidegate.kernel.gate_order import MAY_REST, judged_prices
 from tidegate.kernel.gate_slots import drop_slot, find, move_resting, rest, take_slot
 from tidegate.kernel.gate_state import (
@@ -55,7 +55,7 @@ def charged_value(
     other = plain
     if known:
         other = ask if side == BUY else bid
-    return max(order_value(g, i, worst, lots), order_value(g, i, other, lots))
+    return order_value(g, i, dearer(g, i, worst, other), lots)
 
 
 @outline
@@ -75,7 +75,16 @@ def set_charge(g: Any, orders: Any, k: int, h: int, lots: int, value: int) -> No
 
 @inline
 def take_charge(
-    g: Any, orders: Any, k: int, chain: int, lots: int, value: int, worst: int, takes: Any, mid2: int
+    g: Any,
+    orders: Any,
+    k: int,
+    chain: int,
+    lots: int,
+    value: int,
+    worst: int,
+    takes: Any,
+    mid2: int,
+    ts: int,
 ) -> None:
     """A new order passed: give it a slot, and charge it to every scope."""
     h, order = take_slot(g), orders[k]
@@ -95,7 +104,7 @@ def take_charge(
     if (MAY_REST >> order[O_TYPE]) & 1 and tif != IOC and tif != FOK:
         rest(g, h)
     order[O_CHARGE] = h
-    post_open(g, chain, order[O_INSTRUMENT], order[O_SIDE], reducing, lots, value, 1)
+    post_foreseen(g, chain, order[O_INSTRUMENT], order[O_SIDE], reducing, lots, value, ts)
 
 
 @outline

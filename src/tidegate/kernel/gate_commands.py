@@ -20,5 +20,6 @@ from __future__ import annotations
     CHECK_PARENT,  # row is the first leg; legs, ts
 ) = range(12)
 FIGURES = 8
-"""Where in a command's row the figures of a check are written (the gate's `out`)."""
+"""Where in a command's row the figures of a check are written: the gate's `out` is the whole row."""
+F_REASON, F_LIMIT, F_VALUE, F_SCOPE, F_CONTROL, F_WARNINGS = range(FIGURES, FIGURES + 6)
 COMMAND_WORDS = 16

@@ -21,7 +21,8 @@ from tidegate.kernel.gate_codes import (
     VENUE_SHARE,
     VOLUME_TRADE_RATIO,
 )
-from tidegate.kernel.gate_money import whole
+from tidegate.kernel.gate_commands import F_WARNINGS
+from tidegate.kernel.gate_money import move_state, whole
 from tidegate.kernel.gate_order import deny
 from tidegate.kernel.gate_state import (
     C_BUYS,
@@ -47,9 +48,6 @@ from tidegate.kernel.gate_state import (
     I_SHARE,
     L_FLAGS,
     L_MID2,
-    P_CAUSE,
-    P_CAUSE_LIMIT,
-    P_CAUSE_VALUE,
     P_FILL_BURST,
     P_FILL_GAP,
     P_FILL_TAT,
@@ -106,7 +104,7 @@ def _ratio(ordered: int, traded: int, most: int, free: int, count: int, out: Any
         return False
     sent, done = 1000.0 * ordered, float(max(traded, 1))
     if sent > (most // 2 + 1000.0) * done:
-        out[5] |= 1 << 14
+        out[F_WARNINGS] |= 1 << 14
     return sent > (most + 1000.0) * done
 
 
@@ -161,7 +159,7 @@ def check_legs(g: Any, s: int, i: int, side: int, lots: int, ts: int, out: Any) 
     scope, cell = g.scope[s], g.cell[s * g.inst.shape[0] + i]
     if scope[P_LEG_SINCE] == 0 or cell[C_LEG] == 0:
         return 0
-    out[5] |= 1 << 28
+    out[F_WARNINGS] |= 1 << 28
     delta, age = scope[P_LEG_DELTA], ts - scope[P_LEG_SINCE]
     lots += cell[C_BUYS] if side == BUY else cell[C_SELLS]
     after = delta + whole(g.real[i, X_UNIT] * lots) * (1 if side == BUY else -1)
@@ -187,7 +185,7 @@ def check_conduct(
     if reason == 0 and flags & HAS_SHARE:
         share, most = g.inst[i, I_SHARE], rules[R_SHARE]
         if share > most - most // 5:
-            out[5] |= 1 << 26
+            out[F_WARNINGS] |= 1 << 26
         if share > most:
             reason = deny(out, VENUE_SHARE, 26, most, share, rules[R_SHARE_SCOPE])
     if reason == 0:
@@ -206,10 +204,8 @@ def note_sent(g: Any, links: Any, i: int, count: int, lots: int) -> None:
 @inline
 def pause(g: Any, s: int, cause: int, limit: int, value: int) -> None:
     """Control 24: the strategy only reduces from here on, until people look."""
-    scope = g.scope[s]
-    if scope[P_STATE] < S_REDUCE_ONLY:
-        scope[P_STATE], scope[P_CAUSE] = S_REDUCE_ONLY, cause
-        scope[P_CAUSE_LIMIT], scope[P_CAUSE_VALUE] = limit, value
+    if g.scope[s, P_STATE] < S_REDUCE_ONLY:
+        move_state(g, s, S_REDUCE_ONLY, cause, limit, value)
 
 
 @outline

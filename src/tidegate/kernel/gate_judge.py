@@ -12,6 +12,7 @@ from tidegate.kernel.gate_codes import (
     ORDER_THROTTLE,
     RISK_LOG_GAP,
 )
+from tidegate.kernel.gate_commands import F_WARNINGS
 from tidegate.kernel.gate_conduct import check_conduct, note_sent
 from tidegate.kernel.gate_limits import (
     check_band,
@@ -23,10 +24,10 @@ from tidegate.kernel.gate_limits import (
     check_self_match,
     check_size,
 )
-from tidegate.kernel.gate_marks import usable
+from tidegate.kernel.gate_marks import revalue_all, usable
 from tidegate.kernel.gate_money import set_touch
 from tidegate.kernel.gate_order import STOPS, check_permitted, check_valid, deny, judged_prices, priced
-from tidegate.kernel.gate_scopes import check_scopes, check_throttle, reduces
+from tidegate.kernel.gate_scopes import check_scopes, check_throttle, give_tokens, reduces
 from tidegate.kernel.gate_slots import move_resting
 from tidegate.kernel.gate_state import (
     CH_GROUP,
@@ -132,7 +133,7 @@ def judge(
         shrinks = lots == 0 and sign * (price - orders[k, O_PRICE]) <= 0
     state = g.inst[i, I_STATE]
     if state == S_WARN:
-        out[5] |= 1 << 27
+        out[F_WARNINGS] |= 1 << 27
     safe = shrinks or reduces(g, links[CH_STRATEGY], i, side, lots)
     if not safe:
         if state >= S_REDUCE_ONLY:
@@ -173,13 +174,18 @@ def judge(
         reason = check_throttle(g, links, ts, P_NEW_TAT, P_NEW_GAP, P_NEW_BURST, ORDER_THROTTLE, out)
     if reason != 0:
         return reason
-    if g.real[i, X_UNIT] == 0.0 and known:
+    first = g.real[i, X_UNIT] == 0.0 and known
+    if first:
         set_touch(g, i, bid, ask, seen)
     note_sent(g, links, i, count, sent)
+    if h != 0:
+        give_tokens(g, links, ts, P_NEW_TAT, P_NEW_GAP)
     if h == 0:
-        take_charge(g, orders, k, chain, lots, value, worst, takes, bid + ask)
+        take_charge(g, orders, k, chain, lots, value, worst, takes, bid + ask, ts)
     else:
         set_charge(g, orders, k, h, slot[L_OPEN] + lots, slot[L_VALUE] + more)
         if sign * (worst - slot[L_PRICE]) > 0:
             move_resting(g, h, worst)
+    if first:
+        revalue_all(g, i)
     return 0

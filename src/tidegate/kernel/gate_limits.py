@@ -25,9 +25,11 @@ from tidegate.kernel.gate_codes import (
     PRICE_COLLAR,
     SELF_MATCH,
 )
+from tidegate.kernel.gate_commands import F_WARNINGS
 from tidegate.kernel.gate_money import rate_of, whole
 from tidegate.kernel.gate_order import STOPS, collar_width, deny, priced
 from tidegate.kernel.gate_state import (
+    ALIKE,
     C_ASKS,
     C_BIDS,
     C_DRIFT_BASE,
@@ -37,10 +39,11 @@ from tidegate.kernel.gate_state import (
     I_MARKS,
     L_PRICE,
     MAX_MONEY,
+    NAMED,
     PPM,
+    Q_COUNT,
     Q_ID,
     Q_KEY,
-    Q_NEXT,
     Q_SIZE,
     Q_TS,
     R_AGE,
@@ -145,9 +148,9 @@ def check_size(
         reason, scope = MAX_ORDER_VALUE, rules[R_VALUE_SCOPE]
     else:
         if value > limit // 2:
-            out[5] |= 1 << 5
+            out[F_WARNINGS] |= 1 << 5
         if qty > depth // 2 and not safe:
-            out[5] |= 1 << 22
+            out[F_WARNINGS] |= 1 << 22
         if value > rules[R_PARENT]:
             reason, control, limit, scope = MAX_PARENT_VALUE, 6, rules[R_PARENT], rules[R_PARENT_SCOPE]
     return deny(out, reason, control, limit, value, scope)
@@ -173,13 +176,13 @@ def check_collar(orders: Any, k: int, rules: Any, plain: int, base2: int, price:
 @inline
 def check_band(g: Any, rules: Any, i: int, through: int, mid2: int, out: Any) -> int:
     """Control 8: a limit may reach through the touch by k·σ·√h, or by its floor; half of that warns."""
-    if rules[R_BAND] >= UNLIMITED or g.inst[i, I_MARKS] < WARM_MARKS:
-        return 0
+    if through <= 0 or rules[R_BAND] >= UNLIMITED or g.inst[i, I_MARKS] < WARM_MARKS:
+        return 0  # what does not reach through the touch is within any band
     sigma = math.sqrt(g.real[i, X_VARIANCE] * rules[R_BAND_HORIZON])
     floor = float(rules[R_BAND_FLOOR]) * abs(mid2) / (2 * PPM)
     band = whole(max(sigma * rules[R_BAND] / 1000, floor))
     if 2 * through > band:
-        out[5] |= 1 << 8
+        out[F_WARNINGS] |= 1 << 8
     return deny(out, DYNAMIC_COLLAR if through > band else 0, 8, band, through, rules[R_BAND_SCOPE])
 
 
@@ -213,6 +216,13 @@ def check_self_match(g: Any, orders: Any, k: int, group: int, rules: Any, worst:
 
 
 @inline
+def alike_at(key: int, size: int) -> int:
+    """Where an order's likeness is kept in `last`: 0 … ALIKE − 1."""
+    mixed = (key ^ key >> 21 ^ size ^ size >> 13) & 0x7FFFFFFF
+    return (mixed * 40_503 >> 15) & (ALIKE - 1)
+
+
+@inline
 def check_duplicate(g: Any, orders: Any, k: int, rules: Any, qty: int, price: int, ts: int, out: Any) -> int:
     """Control 11, over the strategy's last RING orders; every order that comes this far is remembered."""
     order = orders[k]
@@ -220,13 +230,15 @@ def check_duplicate(g: Any, orders: Any, k: int, rules: Any, qty: int, price: in
     level = price if price != 0 else order[O_STOP]
     key = (level << 22) + (order[O_INSTRUMENT] << 4) + (order[O_TYPE] << 1) + (order[O_SIDE] - 1)
     size, name = (qty << 12) + (order[O_ACCOUNT] & 0xFFF), order[O_ID]
-    since, same, seen = ts - rules[R_SAME_WINDOW], 0, 0
-    for j in range(RING):
-        same += (ring[Q_KEY + j] == key) & (ring[Q_SIZE + j] == size) & (ring[Q_TS + j] > since)
-        seen += ring[Q_ID + j] == name
-    at = ring[Q_NEXT]
+    since, same, seen, count = ts - rules[R_SAME_WINDOW], 0, 0, ring[Q_COUNT]
+    last, alike, named = g.last[order[O_STRATEGY]], alike_at(key, size), ALIKE + (name & (NAMED - 1))
+    if max(last[alike], last[named]) > count - RING:
+        for j in range(RING):
+            same += (ring[Q_KEY + j] == key) & (ring[Q_SIZE + j] == size) & (ring[Q_TS + j] > since)
+            seen += ring[Q_ID + j] == name
+    at, count = count & (RING - 1), count + 1
     ring[Q_KEY + at], ring[Q_SIZE + at], ring[Q_TS + at], ring[Q_ID + at] = key, size, ts, name
-    ring[Q_NEXT] = (at + 1) & (RING - 1)
+    ring[Q_COUNT], last[alike], last[named] = count, count, count
     reason, limit, value = 0, rules[R_SAME], same + 1
     if seen > 0 and name != 0:
         reason, limit, value = DUPLICATE_ID, 0, name

@@ -6,6 +6,7 @@ from typing import Any
 
 from tidegate.kernel.gate_conduct import forget_conduct
 from tidegate.kernel.gate_money import (
+    move_state,
     revalue,
     revalue_pnl,
     set_touch,
@@ -38,14 +39,10 @@ from tidegate.kernel.gate_state import (
     I_MARK_TS,
     I_MARKS,
     MAX_TICKS,
-    P_CAUSE,
-    P_CAUSE_LIMIT,
-    P_CAUSE_VALUE,
     P_DAY_PNL,
     P_FILL_TAT,
     P_PEAK,
     P_PNL,
-    P_STATE,
     P_TRADED,
     S_KILLED,
     S_REDUCE_ONLY,
@@ -166,7 +163,7 @@ def gate_set_state(g: Any, scope: int, state: int, ts: int) -> None:
         return
     note_time(g, ts)
     row = g.scope[scope]
-    row[P_STATE], row[P_CAUSE], row[P_CAUSE_LIMIT], row[P_CAUSE_VALUE] = state, 0, 0, 0
+    move_state(g, scope, state, 0, 0, 0)
     if state < S_REDUCE_ONLY:
         row[P_PEAK] = row[P_PNL]
         t = scope - (g.scope.shape[0] - g.ring.shape[0])

@@ -24,6 +24,7 @@ from tidegate.kernel.gate_state import (
     C_REDUCE_SELLS,
     C_SELLS,
     C_SHORT,
+    CH_HELD,
     CH_STRATEGY,
     F_INVERSE,
     H_FACT,
@@ -45,6 +46,8 @@ from tidegate.kernel.gate_state import (
     P_MAX_DRAWDOWN,
     P_MAX_LEG,
     P_MAX_LOSS,
+    P_NEW_GAP,
+    P_NEW_TAT,
     P_OPEN,
     P_ORDERS,
     P_PEAK,
@@ -54,12 +57,15 @@ from tidegate.kernel.gate_state import (
     P_TRADED,
     S_REDUCE_ONLY,
     S_WARN,
+    W_END,
+    W_GROSS,
+    W_MARGIN,
     X_MARGIN,
     X_RATE,
     X_UNIT,
     X_VALUE,
 )
-from tidegate.kernel.jit import inline
+from tidegate.kernel.jit import inline, outline
 from tidegate.kernel.layout import BUY
 
 _BOUND, _MINOR_BOUND = float(MAX_MONEY), float(2 * MAX_MONEY)
@@ -95,6 +101,15 @@ def order_value(g: Any, i: int, price: int, lots: int) -> int:
             return 0
         return whole(abs(g.real[i, X_VALUE] * lots / price) * rate_of(g, i))
     return whole(abs(g.real[i, X_VALUE] * price * lots) * rate_of(g, i))
+
+
+@inline
+def dearer(g: Any, i: int, a: int, b: int) -> int:
+    """Of two prices, the one at which a lot is worth more either way: an inverse contract's is the nearer to 0."""
+    first = abs(a) >= abs(b)
+    if g.inst[i, I_FLAGS] & F_INVERSE:
+        first = b == 0 or (a != 0 and abs(a) <= abs(b))
+    return a if first else b
 
 
 @inline
@@ -151,6 +166,21 @@ def revalue(g: Any, s: int, i: int) -> None:
         weigh_leg(g, s, row, whole(unit * cell[row, C_POS]))
 
 
+@outline
+def move_state(g: Any, s: int, state: int, cause: int, limit: int, value: int) -> None:
+    """Set a scope's state, with the reason that moved it (0: people), and note it on every chain it is part of."""
+    row = g.scope[s]
+    row[P_STATE], row[P_CAUSE], row[P_CAUSE_LIMIT], row[P_CAUSE_VALUE] = state, cause, limit, value
+    for c in range(g.chain.shape[0]):
+        links, held, mine = g.chain[c], 0, False
+        for j in range(CH_STRATEGY, CH_STRATEGY + 4):
+            if links[j] >= 0:
+                mine = mine or links[j] == s
+                held |= g.scope[links[j], P_STATE]
+        if mine:
+            links[CH_HELD] = held
+
+
 @inline
 def watch_losses(g: Any, s: int) -> None:
     """Control 23: half a limit warns, a whole one leaves the scope only reducing. Never the way up."""
@@ -174,8 +204,7 @@ def watch_losses(g: Any, s: int) -> None:
     else:
         return
     if to > state:
-        scope[s, P_STATE], scope[s, P_CAUSE] = to, cause
-        scope[s, P_CAUSE_LIMIT], scope[s, P_CAUSE_VALUE] = limit, value
+        move_state(g, s, to, cause, limit, value)
 
 
 @inline
@@ -190,6 +219,37 @@ def revalue_pnl(g: Any, s: int, i: int) -> None:
     pnl = whole((g.cell[row, C_CASH] + worth) * rate_of(g, i))
     g.scope[s, P_PNL] += pnl - g.cell[row, C_PNL]
     g.cell[row, C_PNL] = pnl
+
+
+@inline
+def post_foreseen(
+    g: Any, chain: int, i: int, side: int, reduces: Any, lots: int, value: int, ts: int
+) -> None:
+    """Charge a new order that has passed to every scope of the chain, as its check foresaw it; it takes a token (13)."""
+    n, links = g.inst.shape[0], g.chain[chain]
+    for j in range(CH_STRATEGY, CH_STRATEGY + 4):
+        s = links[j]
+        if s < 0:
+            continue
+        cell, scope, work = g.cell[s * n + i], g.scope[s], g.work[j]
+        scope[P_OPEN] += value
+        scope[P_ORDERS] += 1
+        scope[P_NEW_TAT] = max(ts, scope[P_NEW_TAT]) + scope[P_NEW_GAP]
+        scope[P_GROSS] += work[W_GROSS] - cell[C_GROSS]
+        scope[P_MARGIN] += work[W_MARGIN] - cell[C_MARGIN]
+        cell[C_GROSS], cell[C_MARGIN] = work[W_GROSS], work[W_MARGIN]
+        if side == BUY:
+            cell[C_BUYS] += lots
+            scope[P_LONG] += work[W_END] - cell[C_LONG]
+            cell[C_LONG] = work[W_END]
+            if reduces:
+                cell[C_REDUCE_BUYS] += lots
+        else:
+            cell[C_SELLS] += lots
+            scope[P_SHORT] += work[W_END] - cell[C_SHORT]
+            cell[C_SHORT] = work[W_END]
+            if reduces:
+                cell[C_REDUCE_SELLS] += lots
 
 
 @inline

@@ -34,7 +34,9 @@ from tidegate.kernel.gate_codes import (
     UNKNOWN_INSTRUMENT,
     UNKNOWN_STRATEGY,
 )
+from tidegate.kernel.gate_commands import F_CONTROL, F_LIMIT, F_REASON, F_SCOPE, F_VALUE, F_WARNINGS
 from tidegate.kernel.gate_state import (
+    CH_HELD,
     CH_RULES,
     CH_STRATEGY,
     F_NEGATIVE,
@@ -105,10 +107,29 @@ _TIFS = 1 << 0 | 1 << 1 | 1 << IOC | 1 << FOK | 1 << GTD
 
 
 @inline
+def clear(out: Any) -> None:
+    """No figures yet."""
+    out[F_REASON], out[F_LIMIT], out[F_VALUE], out[F_SCOPE], out[F_CONTROL], out[F_WARNINGS] = (
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+    )
+
+
+@inline
 def deny(out: Any, reason: int, control: int, limit: int, value: int, scope: int) -> int:
     """Write the figures of a denial, or of none where `reason` is 0; gives back the reason."""
     if reason != 0:
-        out[0], out[1], out[2], out[3], out[4] = reason, limit, value, scope, control
+        out[F_REASON], out[F_LIMIT], out[F_VALUE], out[F_SCOPE], out[F_CONTROL] = (
+            reason,
+            limit,
+            value,
+            scope,
+            control,
+        )
     return reason
 
 
@@ -133,15 +154,27 @@ def check_known(g: Any, orders: Any, k: int, out: Any) -> int:
 
 
 @inline
+def plainly_permitted(g: Any, order: Any, links: Any, rules: Any, ts: int) -> Any:
+    """Whether nothing of `check_permitted` speaks, asked in one question. Its masks have bits of what exists only."""
+    side, kind, tif = order[O_SIDE], order[O_TYPE], order[O_TIF]
+    if (side | kind | tif) >> 6 != 0 or (links[CH_HELD] | g.inst[order[O_INSTRUMENT], I_STATE]) != 0:
+        return False
+    allowed = rules[R_INSTRUMENT] & rules[R_SIDES] >> side & rules[R_TYPES] >> kind & rules[R_TIFS] >> tif & 1
+    return allowed != 0 and ts < rules[R_LAST_ENTRY] and not (rules[R_CLOSED_FROM] <= ts < rules[R_CLOSED_TO])
+
+
+@inline
 def check_permitted(g: Any, orders: Any, k: int, links: Any, rules: Any, ts: int, out: Any) -> int:
     """Killed and cancel-only scopes and instruments (27), permissions (1), the restricted list and its windows (2)."""
+    order = orders[k]
+    if plainly_permitted(g, order, links, rules, ts):
+        return 0
     for j in range(CH_STRATEGY, CH_STRATEGY + 4):
         s = links[j]
         if s >= 0:
             state = g.scope[s, P_STATE]
             if state >= S_CANCEL_ONLY:
                 return deny(out, SCOPE_KILLED if state == S_KILLED else SCOPE_CANCEL_ONLY, 27, 0, state, s)
-    order = orders[k]
     state = g.inst[order[O_INSTRUMENT], I_STATE]
     if state >= S_CANCEL_ONLY:
         return deny(out, INSTRUMENT_HALTED, 27, 0, state, 0)

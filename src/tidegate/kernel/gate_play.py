@@ -35,7 +35,6 @@ from tidegate.kernel.gate_commands import (
     CHECK_PARENT,
     CHECK_REPLACE,
     COMMAND_WORDS,
-    FIGURES,
     FILL,
     FUNDING,
     MARK,
@@ -95,7 +94,7 @@ def gate_play(address: Any) -> None:
     for n in range(commands.shape[0]):
         row = commands[n]
         op, k, a, b, c, d = row[0], row[1], row[2], row[3], row[4], row[5]
-        out = row[FIGURES:]
+        out = row
         if op == CHECK:
             gate_check(g, orders, k, a, out)
         elif op == RELEASE:

@@ -18,6 +18,7 @@ from tidegate.kernel.gate_codes import (
     SCOPE_REDUCE_ONLY,
     TRADED_VALUE,
 )
+from tidegate.kernel.gate_commands import F_WARNINGS
 from tidegate.kernel.gate_money import unit_at, whole
 from tidegate.kernel.gate_order import deny
 from tidegate.kernel.gate_state import (
@@ -61,6 +62,9 @@ from tidegate.kernel.gate_state import (
     S_RECOVERING,
     S_REDUCE_ONLY,
     S_WARN,
+    W_END,
+    W_GROSS,
+    W_MARGIN,
     X_MARGIN,
     X_UNIT,
 )
@@ -77,41 +81,41 @@ def reduces(g: Any, s: int, i: int, side: int, lots: int) -> Any:
 
 
 @inline
-def check_notional(
-    scope: Any,
-    cell: Any,
-    s: int,
-    side: int,
-    lots: int,
-    unit: float,
-    margin: float,
-    judge_margin: Any,
-    out: Any,
-) -> int:
-    """Gross and net notional (18) and margin (20): only a worst case that grows can be refused."""
-    cut = RECOVERING_CUT if scope[P_STATE] == S_RECOVERING else 1
+def foresee(cell: Any, work: Any, side: int, lots: int, unit: float, margin: float) -> None:
+    """What the cell's gross notional, margin and end on this side come to with `lots` more open: for the limits now,
+    for the books when the order has passed."""
     long, short = cell[C_POS] + cell[C_BUYS], cell[C_POS] - cell[C_SELLS]
     if side == BUY:
         long += lots
-        further, most = whole(unit * long) - cell[C_LONG], scope[P_MAX_NET_LONG] // cut
-        net = scope[P_LONG] + further
     else:
         short -= lots
-        further, most = cell[C_SHORT] - whole(unit * short), scope[P_MAX_NET_SHORT] // cut
-        net = further - scope[P_SHORT]
     worst = unit * max(abs(long), abs(short))
-    grown = whole(worst) - cell[C_GROSS]
-    more = whole(worst * margin) - cell[C_MARGIN]
-    keep, equity = scope[P_KEEP], scope[P_CAPITAL] + scope[P_PNL]
-    allowed = equity // PPM * keep + equity % PPM * keep // PPM
-    reason, control, limit, value = 0, 18, scope[P_MAX_GROSS] // cut, scope[P_GROSS] + grown
-    if grown > 0 and value > limit:
-        reason = GROSS_NOTIONAL
-    elif further > 0 and net > most:
-        reason, limit, value = NET_NOTIONAL, most, net
-    elif judge_margin and keep >= 0 and more > 0 and scope[P_MARGIN] + more > allowed:
-        reason, control, limit, value = MARGIN, 20, allowed, scope[P_MARGIN] + more
-    return deny(out, reason, control, limit, value, s)
+    work[W_GROSS], work[W_MARGIN] = whole(worst), whole(worst * margin)
+    work[W_END] = whole(unit * (long if side == BUY else short))
+
+
+@inline
+def check_notional(scope: Any, cell: Any, work: Any, s: int, side: int, judge_margin: Any, out: Any) -> int:
+    """Gross and net notional (18) and margin (20): only a worst case that grows can be refused."""
+    cut = RECOVERING_CUT if scope[P_STATE] == S_RECOVERING else 0
+    if side == BUY:
+        further, most = work[W_END] - cell[C_LONG], scope[P_MAX_NET_LONG] >> cut
+        net = scope[P_LONG] + further
+    else:
+        further, most = cell[C_SHORT] - work[W_END], scope[P_MAX_NET_SHORT] >> cut
+        net = further - scope[P_SHORT]
+    grown, more = work[W_GROSS] - cell[C_GROSS], work[W_MARGIN] - cell[C_MARGIN]
+    gross, widest = scope[P_GROSS] + grown, scope[P_MAX_GROSS] >> cut
+    if grown > 0 and gross > widest:
+        return deny(out, GROSS_NOTIONAL, 18, widest, gross, s)
+    if further > 0 and net > most:
+        return deny(out, NET_NOTIONAL, 18, most, net, s)
+    if judge_margin and scope[P_KEEP] >= 0 and more > 0:
+        keep, equity = scope[P_KEEP], scope[P_CAPITAL] + scope[P_PNL]
+        allowed = equity // PPM * keep + equity % PPM * keep // PPM
+        if scope[P_MARGIN] + more > allowed:
+            return deny(out, MARGIN, 20, allowed, scope[P_MARGIN] + more, s)
+    return 0
 
 
 @inline
@@ -121,17 +125,17 @@ def check_scope(
 ) -> int:  # fmt: skip
     """One scope: state (23, 27), reduce-only (27), open orders (16), position (17, 22), traded value (25).
 
-    `part`: the instrument recovers, and has one in so many of its room.
+    `part`: the instrument recovers, and its room is shifted down by so many bits.
     """
     state, position = scope[P_STATE], cell[C_POS]
     if state == S_WARN:
-        out[5] |= 1 << 23
+        out[F_WARNINGS] |= 1 << 23
     if side == BUY:
         held, open_reducing, most, would = -position, C_REDUCE_BUYS, C_MAX_LONG, position + cell[C_BUYS]
     else:
         held, open_reducing, most, would = position, C_REDUCE_SELLS, C_MAX_SHORT, cell[C_SELLS] - position
-    cut = RECOVERING_CUT if state == S_RECOVERING else 1
-    room = cell[most] // max(cut, part)
+    cut = RECOVERING_CUT if state == S_RECOVERING else 0
+    room, slots, worth = cell[most] >> max(cut, part), scope[P_MAX_ORDERS] >> cut, scope[P_MAX_OPEN] >> cut
     orders, resting = scope[P_ORDERS] + count, scope[P_OPEN] + value
     reason, control, limit, figure = 0, 16, 0, 0
     if state >= S_REDUCE_ONLY and not safe:
@@ -142,10 +146,10 @@ def check_scope(
             reason, control, limit, figure = SCOPE_REDUCE_ONLY, 27, abs(position), lots
     elif only_reduce and lots > 0 and cell[open_reducing] + lots > max(0, held):
         reason, control, limit, figure = REDUCE_ONLY_EXCEEDED, 27, max(0, held), cell[open_reducing] + lots
-    elif count > 0 and orders > scope[P_MAX_ORDERS] // cut:
-        reason, limit, figure = OPEN_ORDERS, scope[P_MAX_ORDERS] // cut, orders
-    elif value > 0 and resting > scope[P_MAX_OPEN] // cut:
-        reason, limit, figure = OPEN_VALUE, scope[P_MAX_OPEN] // cut, resting
+    elif count > 0 and orders > slots:
+        reason, limit, figure = OPEN_ORDERS, slots, orders
+    elif value > 0 and resting > worth:
+        reason, limit, figure = OPEN_VALUE, worth, resting
     elif not safe and lots > 0 and would + lots > room:
         reason, control, limit, figure = POSITION_LIMIT, 17, room, would + lots
     elif not safe and lots > 0 and would + lots > cell[C_MAX_SHARE]:
@@ -155,7 +159,7 @@ def check_scope(
     elif not safe and value > 0 and scope[P_TRADED] + resting > scope[P_MAX_TRADED]:
         reason, control, limit, figure = TRADED_VALUE, 25, scope[P_MAX_TRADED], scope[P_TRADED] + resting
     if reason == 0 and not safe and lots > 0 and would + lots > cell[C_MAX_SHARE] // 2:
-        out[5] |= 1 << 22
+        out[F_WARNINGS] |= 1 << 22
     return deny(out, reason, control, limit, figure, s)
 
 
@@ -173,7 +177,7 @@ def check_scopes(
     only_reduce, margin, unit = orders[k, O_INST] & REDUCE_ONLY != 0, g.real[i, X_MARGIN], g.real[i, X_UNIT]
     if unit == 0.0:
         unit = unit_at(g, i, bid, ask)
-    part = RECOVERING_CUT if g.inst[i, I_STATE] == S_RECOVERING else 1
+    part = RECOVERING_CUT if g.inst[i, I_STATE] == S_RECOVERING else 0
     for j in range(CH_STRATEGY, CH_STRATEGY + 4):
         s = links[j]
         if s < 0:
@@ -181,24 +185,35 @@ def check_scopes(
         scope, cell = g.scope[s], g.cell[s * n + i]
         safe, own = shrinks or reduces(g, s, i, side, lots), j <= CH_ACCOUNT
         reason = check_scope(scope, cell, s, side, only_reduce and own, safe, lots, value, count, part, out)
-        if reason == 0 and not safe and lots > 0:
-            reason = check_notional(scope, cell, s, side, lots, unit, margin, j == CH_ACCOUNT, out)
         if reason != 0:
             return reason
+        work = g.work[j]
+        foresee(cell, work, side, lots, unit, margin)
+        if not safe and lots > 0:
+            reason = check_notional(scope, cell, work, s, side, j == CH_ACCOUNT, out)
+            if reason != 0:
+                return reason
     return 0
 
 
 @inline
 def check_throttle(g: Any, links: Any, ts: int, tat: int, gap: int, burst: int, reason: int, out: Any) -> int:
-    """Control 13: each scope's bucket has a token, then each gives one (the generic cell rate algorithm)."""
+    """Control 13: each scope's bucket has a token (the generic cell rate algorithm)."""
     for j in range(CH_STRATEGY, CH_STRATEGY + 4):
         s = links[j]
         if s >= 0:
-            wait = g.scope[s, tat] - g.scope[s, burst] - ts
+            scope = g.scope[s]
+            wait = scope[tat] - scope[burst] - ts
             if wait > 0:
-                return deny(out, reason, 13, g.scope[s, gap], wait, s)
+                return deny(out, reason, 13, scope[gap], wait, s)
+    return 0
+
+
+@inline
+def give_tokens(g: Any, links: Any, ts: int, tat: int, gap: int) -> None:
+    """Control 13: a message passes, and every bucket of its chain gives a token."""
     for j in range(CH_STRATEGY, CH_STRATEGY + 4):
         s = links[j]
         if s >= 0:
-            g.scope[s, tat] = max(ts, g.scope[s, tat]) + g.scope[s, gap]
-    return 0
+            scope = g.scope[s]
+            scope[tat] = max(ts, scope[tat]) + scope[gap]

@@ -30,11 +30,12 @@ PPM = 1_000_000
 
 # States of a scope, the strictest last. RECOVERING trades, on a part of its limits.
 S_ACTIVE, S_WARN, S_RECOVERING, S_REDUCE_ONLY, S_CANCEL_ONLY, S_KILLED = range(6)
-RECOVERING_CUT = 4  # a recovering scope has this part of its limits
+RECOVERING_CUT = 2  # a recovering scope has a quarter of its limits: they are shifted by so many bits
 
 # `chain`, one row for each account × strategies + strategy: scope numbers from the strategy up (-1: none), then
-# the row of `rules` for instrument 0 (-1: the strategy may not use the account) and the group's account scope.
-CH_STRATEGY, CH_ACCOUNT, CH_DESK, CH_FIRM, CH_RULES, CH_GROUP = range(6)
+# the row of `rules` for instrument 0 (-1: the strategy may not use the account), the group's account scope, and whether
+# any of these scopes is not ACTIVE (which follows from their states).
+CH_STRATEGY, CH_ACCOUNT, CH_DESK, CH_FIRM, CH_RULES, CH_GROUP, CH_HELD = range(7)
 CHAIN_WORDS = 8
 
 # `rules`, one row for each permitted (account, strategy) and instrument: the tightest of the limits on one order
@@ -238,10 +239,20 @@ RESTS, REDUCES, TAKES = 1, 2, 4
 
 # `ring`, one row a strategy: its last orders, column by column.
 RING = 64
-Q_KEY, Q_SIZE, Q_TS, Q_ID, Q_NEXT = 0, RING, 2 * RING, 3 * RING, 4 * RING
+Q_KEY, Q_SIZE, Q_TS, Q_ID, Q_COUNT = 0, RING, 2 * RING, 3 * RING, 4 * RING
 # Then what control 24 remembers of it: outcomes as bits, the last lowest; slippage.
 Q_OUTCOMES, Q_REJECTS, Q_JUDGED, Q_SLIPS, Q_SLIP_MEAN, Q_SLIP_VAR = range(4 * RING + 1, 4 * RING + 7)
 RING_WORDS = 4 * RING + 8
+
+# `last`, one row a strategy: the number of the last order of each likeness, and of each client order id, by bucket. Most
+# are none of the last RING, and the ring need not be looked through. Follows from the ring: not part of a snapshot.
+ALIKE, NAMED = 512, 256
+LAST_WORDS = ALIKE + NAMED
+
+
+# `work`, one row for each scope of a chain: what a check foresees of it, for the charge that follows.
+W_GROSS, W_MARGIN, W_END = range(3)
+WORK_WORDS = 4
 
 
 class GateState(NamedTuple):
@@ -255,6 +266,8 @@ class GateState(NamedTuple):
     real: Floats  # [I + currencies, REAL_WORDS]
     slot: Ints  # [1 + open orders, SLOT_WORDS]
     ring: Ints  # [T, RING_WORDS]
+    last: Ints  # [T, LAST_WORDS]
+    work: Ints  # [4, WORK_WORDS]
 
 
 MUTABLE = ("cell", "scope", "inst", "real", "slot", "ring")
@@ -274,7 +287,10 @@ def allocate_gate(
         real=np.zeros((instruments + currencies, REAL_WORDS)),
         slot=np.zeros((capacity + 1, SLOT_WORDS), np.int64),
         ring=np.zeros((strategies, RING_WORDS), np.int64),
+        last=np.full((strategies, LAST_WORDS), -RING, np.int64),
+        work=np.zeros((4, WORK_WORDS), np.int64),
     )
+    gate.chain[:, CH_HELD] = 0
     gate.inst[:, I_FX] = -1
     gate.inst[:, [I_EQUITY, I_SHARE, I_VOLUME, I_INTEREST, I_DEPTH_BID, I_DEPTH_ASK]] = -1
     gate.inst[:, [I_MAX_QTY, I_EXPIRY]] = UNLIMITED

@@ -21,9 +21,11 @@ from typing import Any
 
 import numba
 from numba import njit, types
+from numba.core import cgutils
 from numba.core.compiler import CompilerBase, DefaultPassBuilder
 from numba.core.compiler_machinery import register_pass
 from numba.core.typed_passes import NativeLowering
+from numba.np import arrayobj
 
 _settings: Any = numba.config
 JIT = not _settings.DISABLE_JIT
@@ -121,12 +123,39 @@ def _link_only(library: Any) -> None:
     library._finalized = True
 
 
+_FROM_ABOVE = "tidegate.kernel.gate"
+"""Modules whose indices are never below 0: rows there are found by numbers that were tested when they came in."""
+_item_pointer, _fix_index = cgutils.get_item_pointer2, arrayobj.fix_integer_index
+_direct = False
+
+
+def _item_pointer_direct(*args: Any, **kws: Any) -> Any:
+    return _item_pointer(*args, **(kws | {"wraparound": kws.get("wraparound", False) and not _direct}))
+
+
+def _fix_index_direct(context: Any, builder: Any, idxty: Any, idx: Any, size: Any) -> Any:
+    return (
+        context.cast(builder, idx, idxty, types.intp)
+        if _direct
+        else _fix_index(context, builder, idxty, idx, size)
+    )
+
+
+cgutils.get_item_pointer2 = _item_pointer_direct
+arrayobj.fix_integer_index = _fix_index_direct
+
+
 class _HelperLowering(NativeLowering):
     _name = "helper_lowering"
 
     def run_pass(self, state: Any) -> bool:
+        global _direct
         state.flags.no_compile = True
-        super().run_pass(state)
+        _direct = state.func_id.modname.startswith(_FROM_ABOVE)
+        try:
+            super().run_pass(state)
+        finally:
+            _direct = False
         # Numba files an overload under its compiled entry point. There is none: any builtin of its own will do.
         library, lowered = state.library, state["cr"]._replace(cfunc=[].append)
         state["cr"] = lowered

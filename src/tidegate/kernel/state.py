@@ -27,6 +27,11 @@ from tidegate.kernel.jit import JIT
 
 _WORDS = 4  # of a table entry: data pointer and up to three dimensions
 MAX_DIMS = 3
+FIXED_WIDTH = frozenset(
+    ("orders", "xo", "book", "inst", "ring", "ringh", "queue", "finst", "journal", "chain", "rules", "cell", "scope",
+     "real", "slot", "commands", "last", "work")
+)  # fmt: skip
+"""Arrays whose rows are as long in every run as in the example a `StateType` is made of."""
 
 
 class StateType(types.Type):
@@ -91,14 +96,13 @@ def _lower(context: Any, builder: Any, state: StateType, value: Any, name: str) 
 
 def _fields(state: Any, place: int, name: str) -> tuple[StateType, int]:
     found: dict[str, tuple[Any, int, tuple[int, ...]]] = {}
-    first_only = {"orders", "xo", "book", "inst", "ring", "ringh", "queue", "finst", "journal"}
     for key, value in zip(state._fields, state, strict=True):
         if isinstance(value, tuple):
             nested, place = _fields(value, place, key)
             found[key] = (nested, place, ())
             continue
         kind = types.Array(numba.from_dtype(value.dtype), value.ndim, "C")
-        found[key] = (kind, place, value.shape[-1:] if key in first_only else ())
+        found[key] = (kind, place, value.shape[-1:] if key in FIXED_WIDTH else ())
         place += 1
     return StateType(name, found), place
 

@@ -23,6 +23,7 @@ from tidegate.model.order import Order
 from tidegate.model.time import MINUTE
 from tidegate.risk import facts, lease_fields
 from tidegate.risk.build import build
+from tidegate.risk.derived import derive
 from tidegate.risk.in_force import BelowUse, InForce, Saved
 from tidegate.risk.lease_fields import NO_INSTRUMENT
 from tidegate.risk.limits import Limits
@@ -313,6 +314,7 @@ class Gate:
             array = getattr(self.state, name)
             array[:] = np.frombuffer(data, array.dtype, array.size, offset).reshape(array.shape)
             offset += array.nbytes
+        derive(self.state)
         self.in_force.load(saved)
         used = np.flatnonzero(self.state.slot[1:, L_ID]) + 1
         self._slot = {int(self.state.slot[h, L_ID]): int(h) for h in used}

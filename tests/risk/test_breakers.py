@@ -37,12 +37,12 @@ class Room:
         self.ts, self.number = T0, 0
         self.trips = []
 
-    def tell(self, status, exec_type=None, number=0, strategy=0, leaves=10, **more):
+    def tell(self, status, exec_type=None, number=0, strategy=0, leaves=10, told=0, **more):
         e = OrderEvent(
             self.ts, number or self.number, number or self.number, 0, strategy, 0, status, exec_type, leaves,
             more.pop("cum_qty", 0), **more,
         )  # fmt: skip
-        self.trips += self.panel.order(e)
+        self.trips += self.panel.order(e, told)
 
     def order(self, wait=0, **more):
         """Sent and acknowledged."""
@@ -259,6 +259,16 @@ def test_a_venue_that_answers_late_or_never_only_reduces():
             room.tell(OrdStatus.UNKNOWN)
             room.tell(OrdStatus.NEW, ExecType.NEW)
     assert room.triggers == [("venue:X", "latency", State.REDUCE_ONLY)]
+
+
+def test_a_command_that_waited_in_its_lane_is_not_the_venues_lateness():
+    room = Room(breakers={"latency": {"of": 10, "limit": "500ms"}})
+    for _ in range(20):
+        room.number += 1
+        room.tell(OrdStatus.PENDING_NEW, told=room.ts + 2_000 * MS)
+        room.ts += 2_100 * MS
+        room.tell(OrdStatus.NEW, ExecType.NEW)
+    assert room.trips == []
 
 
 def test_a_refusal_for_a_halt_and_the_venues_own_status_halt_the_instrument():

@@ -51,7 +51,7 @@ class EventFold:
             for message in envelope.messages:
                 if type(message) is OrderEvent:
                     self.events += 1
-                    trips += self.panel.order(message)
+                    trips += self.panel.order(message, envelope.ts)
             if envelope.ts:
                 trips += self.panel.entry(lane, envelope.ts, entry.ts)
         return trips

@@ -225,9 +225,10 @@ class Exposure:
 
     # Folding.
 
-    def apply(self, e: OrderEvent) -> Open | None:
+    def apply(self, e: OrderEvent, told: int = 0) -> Open | None:
         """One order event; the order as it was before, where it was open. A fill of no order is a hand-over: a position
-        that goes from one version of a strategy to another."""
+        that goes from one version of a strategy to another. `told` is when the lane told of it, ns: a new order has been
+        sent since then, and not since its command was written."""
         if (not e.cl_ord_id and e.exec_type not in _FILLS) or e.reason in _NOT_APPLIED:
             return None
         if not (
@@ -248,9 +249,9 @@ class Exposure:
         left = 0 if over else e.leaves_qty
         if before is None:
             if not over:
-                self.add(e.cl_ord_id, (e.account, e.strategy, e.instrument), e.side, e.ts, left).acked = (
-                    e.status != OrdStatus.PENDING_NEW
-                )
+                sent = max(e.ts, told)
+                order = self.add(e.cl_ord_id, (e.account, e.strategy, e.instrument), e.side, sent, left)
+                order.acked = e.status != OrdStatus.PENDING_NEW
             return None
         if over:
             self._charge(before, 0, -1)

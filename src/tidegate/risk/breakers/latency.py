@@ -16,7 +16,8 @@ LATENCY = "latency"
 
 
 class LatencyBreaker:
-    """From a new order's request to the venue's first word on it; `names` are the venues' scopes."""
+    """From a new order's request to the venue's first word on it, as its gateway heard it: what waited in the lane's
+    log before is no venue's fault. `names` are the venues' scopes."""
 
     def __init__(self, rule: LatencyRule, names: Sequence[str]) -> None:
         self.rule, self.names = rule, list(names)

@@ -94,10 +94,10 @@ class Panel:
         self.loss.limits = found.losses
         self.orders.set_rates(found.rates)
 
-    def order(self, e: OrderEvent) -> list[Trip]:
-        """An order event: the exposure first, then whom it concerns."""
+    def order(self, e: OrderEvent, told: int = 0) -> list[Trip]:
+        """An order event, told by its lane at `told` (ns): the exposure first, then whom it concerns."""
         exposure = self.exposure
-        before = exposure.apply(e)
+        before = exposure.apply(e, told)
         if not 0 <= e.strategy < len(self._strategies) or not 0 <= e.instrument < len(self._venue_of):
             return []
         found = [self.orders.apply(e), self.rejects.apply(e), self.venue.order(e)]

@@ -147,9 +147,11 @@ def test_open_orders_count_at_their_worst(table, coin, lots, bid, ask, orders, d
     side = data.draw(st.sampled_from((1, -1)))
     filled = [o for o in orders if o[0] * side > 0 and data.draw(st.booleans())]
     after = lots + sum(o[0] for o in filled)
-    assert held.initial >= Holding(c, touch, after).position_initial
+    slack = len(orders) + 1  # each value is rounded to the nearest minor unit by itself
+    assert held.initial + slack >= Holding(c, touch, after).position_initial
     assert held.initial >= held.position_initial
-    assert held.worst_maintenance >= max(held.maintenance, Holding(c, touch, after).maintenance)
+    assert held.worst_maintenance >= held.maintenance
+    assert held.worst_maintenance + slack >= Holding(c, touch, after).maintenance
 
 
 @settings(max_examples=200, deadline=None)

@@ -22,6 +22,8 @@ from tidegate.venue.gateway.alerts import Alerts
 from tidegate.venue.port import MarginVenue, Venue, VenueDown, VenueRefused
 
 TIERS_EVERY = HOUR
+FIRST = 1.0
+"""Seconds between tries until the venue has answered once."""
 
 
 class MarginCheck:
@@ -41,7 +43,7 @@ class MarginCheck:
     async def run(self) -> None:
         """Look again and again, as long as the venue has margin."""
         while self._every and await self.once():
-            await asyncio.sleep(self._every)
+            await asyncio.sleep(self._every if self.last is not None else min(self._every, FIRST))
 
     async def once(self) -> bool:
         """One look; False where there is no margin to look at."""

@@ -177,6 +177,17 @@ def test_what_the_venue_refuses_counts_for_the_strategys_rejects(desk: Desk) -> 
     assert desk.reason() == R.ANOMALY_REJECTS
 
 
+def test_what_the_gateway_holds_back_says_nothing_of_the_strategy(desk: Desk) -> None:
+    strict = msgspec.structs.replace(unlimited().strategies["*"], reject_share=Decimal("0.2"))
+    document = msgspec.structs.replace(unlimited(), strategies={"*": strict})
+    desk.apply(LimitsChange(2, 1, document.to_json()))
+    for _ in range(60):
+        desk.cmd += 1
+        sent = sends(desk.apply(new(desk.cmd)))[0]
+        desk.apply(Report(3, sent.cl_ord_id, ExecType.REJECTED, reason=R.GATEWAY_HELD))
+    assert desk.reason() == R.NONE
+
+
 def test_time_is_ticked_into_the_gate(desk: Desk) -> None:
     desk.apply(change(2, 1, clock_skew=5))
     assert desk.reason(ts=50) == R.NONE

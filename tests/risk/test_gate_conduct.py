@@ -163,6 +163,19 @@ def test_what_was_refused_long_ago_is_forgotten() -> None:
     assert not desk.gate.state.ring[0, [g.Q_OUTCOMES, g.Q_REJECTS, g.Q_JUDGED]].any()
 
 
+def test_denials_for_a_state_stale_data_or_a_gap_are_no_fault_of_the_strategy() -> None:
+    desk = Desk(strategies={"mm": {"reject_share": "20%"}}, firm={"duplicate_orders": 60})
+    desk.gate.set_state(MAIN, State.KILLED, desk.ts)
+    assert {desk.send(10, 599_000) for _ in range(60)} == {R.SCOPE_KILLED}
+    desk.gate.set_state(MAIN, State.ACTIVE, desk.ts)
+    desk.gate.set_gap(True)
+    assert {desk.send(10, 599_000) for _ in range(60)} == {R.RISK_LOG_GAP}
+    desk.gate.set_gap(False)
+    desk.age = 5 * SECOND
+    assert {desk.send(10, 599_000) for _ in range(60)} == {R.MARKET_DATA_STALE}
+    assert desk.gate.scope_state(MM) is State.ACTIVE
+
+
 def take(desk: Desk, slip: int) -> None:
     """Buy at the ask, or that many ticks beyond it."""
     order = desk.order(2, 600_010 + slip, time_in_force=TimeInForce.IOC)

@@ -16,6 +16,13 @@ PENDING_NEW, PENDING_REPLACE = OrdStatus.PENDING_NEW, OrdStatus.PENDING_REPLACE
 PENDING_CANCEL, UNKNOWN = OrdStatus.PENDING_CANCEL, OrdStatus.UNKNOWN
 FILLED, CANCELED = OrdStatus.FILLED, OrdStatus.CANCELED
 _ACK, _ACK_PARTIAL, _CANCEL_REQUEST = Trigger.ACK, Trigger.ACK_PARTIAL, Trigger.CANCEL_REQUEST
+NOT_THE_ORDERS = frozenset(
+    (
+        Reason.GATEWAY_HELD, Reason.VENUE_DOWN, Reason.REQUEST_EXPIRED, Reason.GATEWAY_HALTED, Reason.BEFORE_HALT,
+        Reason.NOT_FOUND,
+    )
+)  # fmt: skip
+"""Refusals that say nothing of the order: its strategy is not paused for them (control 24)."""
 AWAITED = frozenset((PENDING_NEW, PENDING_REPLACE, PENDING_CANCEL, UNKNOWN))
 """Statuses that wait for the venue's word."""
 
@@ -115,7 +122,9 @@ def deny(s: State, order: LaneOrder, reason: int, ts: int) -> None:
 def close(s: State, order: LaneOrder, trigger: Trigger, ts: int, reason: int = 0) -> None:
     """Make the order terminal: what it was still charged is released, LeavesQty becomes 0."""
     if order.sent and order.leaves_qty:
-        s.gate.release(order, order.leaves_qty, ts, trigger is Trigger.REJECTED)
+        s.gate.release(
+            order, order.leaves_qty, ts, trigger is Trigger.REJECTED and reason not in NOT_THE_ORDERS
+        )
     elif order.pending_qty:
         s.gate.replace_rejected(order, order.pending_qty, order.pending_price, ts)
     order.pending_qty = order.pending_price = 0

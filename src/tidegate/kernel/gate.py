@@ -25,7 +25,8 @@ from typing import Any
 
 from tidegate.kernel.gate_charge import charged_value, note_taking, recharge, release
 from tidegate.kernel.gate_codes import CANCEL_THROTTLE, INVALID_QTY, MAX_PARENT_VALUE, NO_LIMIT, NOT_CHARGED
-from tidegate.kernel.gate_conduct import note_fill, note_outcome, note_reject, note_sent
+from tidegate.kernel.gate_commands import F_CONTROL
+from tidegate.kernel.gate_conduct import OWN_FAULTS, note_fill, note_outcome, note_reject, note_sent
 from tidegate.kernel.gate_judge import chain_of, judge, reference
 from tidegate.kernel.gate_limits import check_reference
 from tidegate.kernel.gate_marks import (
@@ -107,8 +108,9 @@ def gate_check(g: Any, orders: Any, k: int, ts: int, out: Any) -> Any:
         return reason
     bid, ask, seen = order[O_REF_BID], order[O_REF_ASK], order[O_REF_TS]
     reason = judge(g, orders, k, 0, order[O_QTY], order[O_PRICE], ts, bid, ask, seen, out)
-    t = order[O_STRATEGY]
-    note_outcome(g, t, g.chain[chain_of(g, orders, k), CH_STRATEGY], 1 if reason != 0 else 0)
+    if reason == 0 or (OWN_FAULTS >> out[F_CONTROL]) & 1:
+        t = order[O_STRATEGY]
+        note_outcome(g, t, g.chain[chain_of(g, orders, k), CH_STRATEGY], 1 if reason != 0 else 0)
     return reason
 
 

@@ -88,6 +88,8 @@ from tidegate.kernel.layout import BUY, O_INSTRUMENT, O_SIDE, O_STRATEGY
 
 OUTCOMES = 50
 """Control 24 looks at a strategy's last so many orders."""
+OWN_FAULTS = ~(1 << 10 | 1 << 23 | 1 << 24 | 1 << 27 | 1 << 29 | 1 << 30)
+"""Controls whose denials control 24 counts: not those of the market's data, of states and pauses, of clocks and gaps."""
 WARM_FILLS = 30
 """Aggressive fills a strategy needs before its slippage is judged by control 24."""
 SLIP_SHIFT = 8

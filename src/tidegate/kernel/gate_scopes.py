@@ -19,7 +19,7 @@ from tidegate.kernel.gate_codes import (
     TRADED_VALUE,
 )
 from tidegate.kernel.gate_commands import F_WARNINGS
-from tidegate.kernel.gate_money import unit_at, whole
+from tidegate.kernel.gate_money import counted, unit_at, whole
 from tidegate.kernel.gate_order import deny
 from tidegate.kernel.gate_state import (
     C_BUYS,
@@ -90,7 +90,7 @@ def foresee(cell: Any, work: Any, side: int, lots: int, unit: float, margin: flo
     else:
         short -= lots
     worst = unit * max(abs(long), abs(short))
-    work[W_GROSS], work[W_MARGIN] = whole(worst), whole(worst * margin)
+    work[W_GROSS], work[W_MARGIN] = counted(worst), counted(worst * margin)
     work[W_END] = whole(unit * (long if side == BUY else short))
 
 

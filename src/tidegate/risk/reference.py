@@ -28,6 +28,8 @@ def controls() -> str:
 
 
 def _levels(control: Control) -> str:
+    if not control.required:
+        return "need not be"
     if control.levels:
         return ", ".join(level.name.lower() for level in control.levels)
     return "anywhere on the chain" if control.fields else ""

@@ -19,6 +19,7 @@ from tidegate.errors import UserError
 from tidegate.log import embedded
 from tidegate.log.opening import log_of
 from tidegate.model.clock import SystemClock
+from tidegate.model.instrument import Universe
 from tidegate.ops.control import ask
 from tidegate.ops.folder import DataFolder
 from tidegate.ops.lock import holder
@@ -27,6 +28,7 @@ from tidegate.ops.log_server import LogServer
 from tidegate.ops.proc import lives
 from tidegate.ops.supervisor import Supervisor
 from tidegate.ops.topology import Process, Topology
+from tidegate.risk.limits import Limits
 from tidegate.world import World
 
 DEMO = Path(__file__).parents[2] / "examples" / "demo.toml"
@@ -79,7 +81,9 @@ def test_up_from_start_to_end_on_a_pipe(tmp_path):
                 return super().write(text)
 
         console, folder = Console(file=(out := Out())), DataFolder(data)
-        running = asyncio.create_task(cli_live._up(topology, data, World.load(DEMO), console, server))
+        world = World.load(DEMO)
+        world.__dict__ |= {"universe": Universe([]), "limits": Limits()}  # no lake has to be there
+        running = asyncio.create_task(cli_live._up(topology, data, world, console, server))
         async with asyncio.timeout(20):
             await up.wait()
         found = holder(folder)

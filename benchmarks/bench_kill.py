@@ -131,9 +131,7 @@ def show(done: list[Kill], requests: list[dict[str, Any]], sent: dict[int, int],
             f"  {name:13} p50 {p50:7.2f} ms  p99 {p99:7.2f} ms  most {figures.max():7.2f} ms  goal {goal:.0f} ms"
         )
     print(f"  after the block: {after} orders at the venue (goal 0)")
-    print(
-        f"  on the wire at the block: {len(wire)}, the last read {max(wire, default=0.0):.2f} ms later"
-    )
+    print(f"  on the wire at the block: {len(wire)}, the last read {max(wire, default=0.0):.2f} ms later")
     return bool(np.quantile(refusing, 0.99) <= GOAL_REFUSING and cancels.max() <= GOAL_CANCEL and after == 0)
 
 

@@ -38,7 +38,8 @@ def up(
     ] = "",
     kill: Annotated[str, typer.Option(help="A drill: kill -9 the busiest process after so long.")] = "",
     breach: Annotated[
-        bool, typer.Option("--breach", help="A drill: wait for a scope to be killed, tell how, let it up again.")
+        bool,
+        typer.Option("--breach", help="A drill: wait for a scope to be killed, tell how, let it up again."),
     ] = False,
     out: Annotated[Path | None, typer.Option(help="Folder for the report; default DATA/report.")] = None,
 ) -> None:

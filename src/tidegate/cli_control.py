@@ -13,6 +13,17 @@ import typer
 from tidegate.cli_live import DEFAULT_DATA as DATA
 from tidegate.cli_live import NOT_WELL, DataOption, _folder
 from tidegate.cli_log import ConfigOption, command_log
+from tidegate.cli_sign import (
+    AndOption,
+    ApproveOption,
+    AsOption,
+    OutOption,
+    ReasonOption,
+    approved,
+    by_two,
+    reasoned,
+    signed,
+)
 from tidegate.errors import UserError, nearest
 
 if TYPE_CHECKING:
@@ -25,8 +36,6 @@ FRESH_S = 120.0
 ScopeArgument = Annotated[
     str, typer.Argument(help="firm, desk:NAME, account:NAME, strategy:NAME, instrument:ID or venue:NAME.")
 ]
-ReasonOption = Annotated[str, typer.Option(help="Why; goes into the log and the audit trail.")]
-AsOption = Annotated[str, typer.Option("--as", help="Who signs, where there are several keys.")]
 
 
 def halt(
@@ -89,16 +98,14 @@ def flatten(
 def resume(
     scope: ScopeArgument,
     reason: ReasonOption = "",
-    approve: Annotated[
-        Path | None, typer.Option(help="Sign what another asked for, and have it done.")
-    ] = None,
+    approve: ApproveOption = None,
     to: Annotated[
         str, typer.Option(help="recovering; or only up to cancel_only or reduce_only.")
     ] = "recovering",
     recover: Annotated[str, typer.Option("--for", help="How long it has reduced limits.")] = "10m",
     signer: AsOption = "",
-    second: Annotated[str, typer.Option("--and", help="Who signs too, whose key is here.")] = "",
-    out: Annotated[Path | None, typer.Option(help="Where the request is written.")] = None,
+    second: AndOption = "",
+    out: OutOption = None,
     data: DataOption = DATA,
     config: ConfigOption = None,
 ) -> None:
@@ -107,33 +114,19 @@ def resume(
     The first writes a request; the second gives it as --approve within 15 minutes. Every gateway of the scope must be
     cleanly reconciled. A request is of one halt: a later one is not lifted by it.
     """
-    from tidegate.access import command
-    from tidegate.access.signer import find
-
     _check_scope(scope)
     if approve is not None:
-        made = _read(approve, scope)
-        print(f"{made.command.by} asks, because: {made.command.reason}")
-        _resume(command.approve(made, find(data, signer)), data, config)
+        _resume(approved(approve, "resume", scope, data, signer), data, config)
         approve.unlink(missing_ok=True)
         return
-    if not reason:
-        raise UserError("--reason is missing: say why it may come up")
+    reasoned(reason, f"resume {scope}")
     _choice("--to", to, ("recovering", "cancel_only", "reduce_only"))
     status = asyncio.run(_status(scope, data, config))
     args = {"epoch": str(status.epoch), "state": to.upper(), "recover": str(_duration(recover))}
-    first = find(data, signer)
-    life = command.APPROVAL_LIFE
-    made = command.sign(command.new("resume", scope, reason, first.name, time.time_ns(), life, args), first)
-    if second:
-        _resume(command.approve(made, find(data, second)), data, config)
-        return
     path = out or data / "run" / f"resume-{scope.replace(':', '-')}-{status.epoch}.json"
-    path.write_bytes(made.encode())
-    print(
-        f"{path}: signed by {first.name}; within {life / 6e10:g} minutes a second risk officer approves it with"
-    )
-    print(f"  tidegate resume {scope} --approve {path} --as NAME --data {data}")
+    made = by_two("resume", scope, reason, data, signer, second, path, f"resume {scope}", args)
+    if made is not None:
+        _resume(made, data, config)
 
 
 def halts(
@@ -211,13 +204,9 @@ def _duration(text: str) -> int:
 
 
 def _signed(do: str, scope: str, reason: str, data: Path, signer: str, **args: str) -> Signed:
-    from tidegate.access import command
-    from tidegate.access.signer import find
-
     _check_scope(scope)
     _folder(data)
-    who = find(data, signer)
-    return command.sign(command.new(do, scope, reason, who.name, time.time_ns(), args=args), who)
+    return signed(do, scope, reason, data, signer, **args)
 
 
 def _halt(made: Signed, data: Path, config: Path | None) -> None:
@@ -269,19 +258,6 @@ async def _status(scope: str, data: Path, config: Path | None) -> Status:
     if status.state in (State.ACTIVE, State.RECOVERING):
         raise UserError(f"{scope} is {status.state.name}: there is nothing to lift; see `tidegate halts`")
     return status
-
-
-def _read(path: Path, scope: str) -> Signed:
-    from tidegate.access.command import Signed
-
-    try:
-        made = Signed.decode(path.read_bytes())
-        asked = made.command
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: {error}") from None
-    if (asked.do, asked.scope) != ("resume", scope):
-        raise UserError(f"{path}: it is a command to {asked.do} {asked.scope}, not to resume {scope}")
-    return made
 
 
 def _resume(made: Signed, data: Path, config: Path | None) -> None:

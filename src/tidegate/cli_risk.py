@@ -12,6 +12,7 @@ import typer
 
 from tidegate.cli_live import DEFAULT_DATA, NOT_WELL, DataOption, _folder
 from tidegate.cli_log import ConfigOption, command_log
+from tidegate.cli_sign import AsOption, ReasonOption, asked_in
 from tidegate.errors import UserError
 
 if TYPE_CHECKING:
@@ -99,9 +100,9 @@ def diff(
 @limits.command("set")
 def set_(
     change: Annotated[list[str], typer.Argument(help="A TOML file, or SCOPE.FIELD=VALUE …")],
-    reason: Annotated[str, typer.Option(help="Why; goes into the audit trail.")],
+    reason: ReasonOption,
     effective: Annotated[str, typer.Option(help="From when on: 10m, or a time, ISO 8601 in UTC.")] = "now",
-    signer: Annotated[str, typer.Option("--as", help="Who signs, where there are several keys.")] = "",
+    signer: AsOption = "",
     second: Annotated[
         str, typer.Option("--and", help="Who signs too, whose key is here: more than twice.")
     ] = "",
@@ -146,7 +147,7 @@ def set_(
 @limits.command("approve")
 def approve(
     file: Annotated[Path, typer.Argument(help="What `limits set --out` wrote.")],
-    signer: Annotated[str, typer.Option("--as", help="Who signs, where there are several keys.")] = "",
+    signer: AsOption = "",
     data: DataOption = DEFAULT_DATA,
     config: ConfigOption = None,
 ) -> None:
@@ -155,20 +156,13 @@ def approve(
     from tidegate.access.signer import find
     from tidegate.risk.limits import Limits
 
-    try:
-        signed = command.Signed.decode(file.read_bytes())
-        asked = signed.command
-    except (OSError, ValueError) as error:
-        raise UserError(f"{file}: {error}") from None
-    if asked.do != "limits":
-        raise UserError(f"{file}: it is a command to {asked.do}, not to change limits")
-    said = _show(data, config)
-    print(f"{asked.by} asks, because: {asked.reason}")
+    made = asked_in(file, "limits", "firm")
+    asked, said = made.command, _show(data, config)
     for line in _lines(
         Limits.from_json(said["now"]["limits"].encode()), Limits.from_json(asked.args["limits"].encode())
     ):
         print(line)
-    _send(command.approve(signed, find(data, signer)).encode(), data, config)
+    _send(command.approve(made, find(data, signer)).encode(), data, config)
 
 
 # What they share.

@@ -31,6 +31,12 @@ def signed(do: str, scope: str, reason: str, data: Path, signer: str = "", **arg
     return command.sign(command.new(do, scope, reason, who.name, time.time_ns(), args=args), who)
 
 
+def reasoned(reason: str, what: str) -> None:
+    """Refuse what is asked for without a reason."""
+    if not reason.strip():
+        raise UserError(f"--reason is missing: say why to {what}")
+
+
 def by_two(
     do: str, scope: str, reason: str, data: Path, signer: str, second: str, out: Path, again: str, args: dict[str, str]
 ) -> Signed | None:  # fmt: skip
@@ -41,8 +47,7 @@ def by_two(
     from tidegate.access import command
     from tidegate.access.signer import find
 
-    if not reason:
-        raise UserError(f"--reason is missing: say why {do} {scope}")
+    reasoned(reason, f"{do} {scope}")
     first, life = find(data, signer), command.APPROVAL_LIFE
     made = command.sign(command.new(do, scope, reason, first.name, time.time_ns(), life, args), first)
     if second:
@@ -53,10 +58,9 @@ def by_two(
     return None
 
 
-def approved(path: Path, do: str, scope: str, data: Path, signer: str) -> Signed:
-    """What the first person asked for in that file, signed by the second."""
+def asked_in(path: Path, do: str, scope: str) -> Signed:
+    """What the first person asked for in that file, and why; raises `UserError` where it is something else."""
     from tidegate.access import command
-    from tidegate.access.signer import find
 
     try:
         made = command.Signed.decode(path.read_bytes())
@@ -66,4 +70,12 @@ def approved(path: Path, do: str, scope: str, data: Path, signer: str) -> Signed
     if (asked.do, asked.scope) != (do, scope):
         raise UserError(f"{path}: it is a command to {asked.do} {asked.scope}, not to {do} {scope}")
     print(f"{asked.by} asks, because: {asked.reason}")
-    return command.approve(made, find(data, signer))
+    return made
+
+
+def approved(path: Path, do: str, scope: str, data: Path, signer: str) -> Signed:
+    """What the first person asked for in that file, signed by the second."""
+    from tidegate.access import command
+    from tidegate.access.signer import find
+
+    return command.approve(asked_in(path, do, scope), find(data, signer))

@@ -1,4 +1,5 @@
-"""`tidegate take-up`: a lane that broke is written again, when two people have looked."""
+"""What people tell order managers: `tidegate take-up` (a lane that broke is written again, when two have looked) and
+`tidegate acknowledge` (a strategy's repeated executions were seen, it may go on)."""
 
 from __future__ import annotations
 
@@ -10,12 +11,21 @@ import typer
 
 from tidegate.cli_live import DEFAULT_DATA, DataOption, _folder
 from tidegate.cli_log import ConfigOption, command_log
-from tidegate.cli_sign import AndOption, ApproveOption, AsOption, OutOption, ReasonOption, approved, by_two
+from tidegate.cli_sign import (
+    AndOption,
+    ApproveOption,
+    AsOption,
+    OutOption,
+    ReasonOption,
+    approved,
+    by_two,
+    signed,
+)
 from tidegate.errors import UserError
 
 if TYPE_CHECKING:
     from tidegate.access.command import Signed
-    from tidegate.execution.take_up import Answer
+    from tidegate.execution.signed_ear import Answer
 
 
 def take_up(
@@ -32,7 +42,7 @@ def take_up(
 
     A lane whose log still breaks it breaks again at once: mend the cause first, or start a version that can follow it.
     """
-    from tidegate.execution.take_up import DO, scope
+    from tidegate.execution.take_up import DO, SUBJECT, scope
 
     name, folder = scope(lane), _folder(data)
     if approve is not None:
@@ -43,7 +53,7 @@ def take_up(
         if found is None:
             return
         made = found
-    answer = asyncio.run(_ask(made, data, config))
+    answer = asyncio.run(_ask(SUBJECT, made, data, config))
     if answer.error:
         raise UserError(f"{name} stays as it is: {answer.error}")
     if approve is not None:
@@ -51,19 +61,40 @@ def take_up(
     print(f"{name} may be written again; it was broken by: {answer.was}")
 
 
-async def _ask(made: Signed, data: Path, config: Path | None) -> Answer:
+def acknowledge(
+    scope: Annotated[str, typer.Argument(help="strategy:NAME")],
+    instrument: Annotated[str, typer.Option(help="Only this instrument's executions; else all.")] = "",
+    reason: ReasonOption = "",
+    signer: AsOption = "",
+    data: DataOption = DEFAULT_DATA,
+    config: ConfigOption = None,
+) -> None:
+    """Let a strategy go on that control 15 has stopped: its repeated executions have been seen."""
+    from tidegate.execution.acknowledge import DO, SUBJECT
+
+    if not reason:
+        raise UserError(f"--reason is missing: say why {scope} may go on")
+    args = {"instrument": instrument} if instrument else {}
+    answer = asyncio.run(_ask(SUBJECT, signed(DO, scope, reason, data, signer, **args), data, config))
+    if answer.error:
+        raise UserError(f"{scope} is not acknowledged: {answer.error}")
+    print(f"{scope}: its executions{' in ' + instrument if instrument else ''} are acknowledged")
+
+
+async def _ask(subject: str, made: Signed, data: Path, config: Path | None) -> Answer:
     import msgspec
 
-    from tidegate.execution.take_up import SUBJECT, Answer
+    from tidegate.execution.signed_ear import Answer
     from tidegate.log.base import LogError
 
     async with command_log(data, config) as log:
         try:
-            return msgspec.json.decode(await log.request(SUBJECT, made.encode()), type=Answer)
+            return msgspec.json.decode(await log.request(subject, made.encode()), type=Answer)
         except LogError as error:
             raise UserError(f"no order manager answers: {error}") from None
 
 
 def register(app: typer.Typer) -> None:
-    """Put the command on the lead one."""
+    """Put the commands on the lead one."""
     app.command("take-up")(take_up)
+    app.command()(acknowledge)

@@ -214,6 +214,7 @@ async def _feed(place: Place, log: Log) -> Service:
 async def _oms(place: Place, log: Log) -> Service:
     from tidegate.access.audit import AuditTrail
     from tidegate.access.keyring import Keyring
+    from tidegate.access.replays import Replays
     from tidegate.config import latencies
     from tidegate.execution.service import OmsService
 
@@ -223,7 +224,8 @@ async def _oms(place: Place, log: Log) -> Service:
     sample = latencies(world.config.topology.sample, f"{world.path}: topology.sample", world.path.parent)[0]
     return OmsService(
         place.name, range(world.config.log.lanes), world.lane_kind(), world.universe, world.accounts, log,
-        place.clock, scopes=world.scopes, check=keyring.verify, note=trail.note, sample=sample / 1e9, on_hop=place.hops,
+        place.clock, scopes=world.scopes, check=keyring.verify, note=trail.note,
+        first=Replays(place.folder.run / f"{place.name}.replays").first, sample=sample / 1e9, on_hop=place.hops,
     )  # fmt: skip
 
 

@@ -11,8 +11,9 @@ from writer_world import World, run
 
 from tidegate.execution import lane_log
 from tidegate.execution.lane_log import LaneKind, header, load, save
+from tidegate.execution.signed_ear import Answer
 from tidegate.execution.state import LaneBroken
-from tidegate.execution.take_up import SUBJECT, Answer
+from tidegate.execution.take_up import SUBJECT
 from tidegate.execution.writer import Unusable
 from tidegate.log.base import Conflict, LogDown
 from tidegate.model.messages import Funding, LaneEpoch, SendNew

@@ -1,4 +1,4 @@
-"""`tidegate take-up`: what cannot be asked is one line, and a request for a second person is a file."""
+"""`tidegate take-up` and `acknowledge`: what cannot be asked is one line, and a request for a second person is a file."""
 
 from __future__ import annotations
 
@@ -43,3 +43,16 @@ def test_what_cannot_be_asked_is_one_line(data, options, said):
     with pytest.raises(UserError, match=said):
         cli_lane.take_up(3, data=data, **options)
     assert not list((data / "run").glob("take-up*"))
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({}, "--reason is missing: say why strategy:mm may go on"),
+        ({"reason": "x", "signer": "eve"}, "eve"),
+        ({"reason": "x", "signer": "ann"}, "no log's server runs on"),
+    ],
+)
+def test_an_acknowledgement_that_cannot_be_asked_is_one_line(data, options, said):
+    with pytest.raises(UserError, match=said):
+        cli_lane.acknowledge("strategy:mm", data=data, **options)

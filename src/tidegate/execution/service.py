@@ -14,14 +14,17 @@ from typing import Any
 
 import msgspec
 
+from tidegate.access.replays import Replays
+from tidegate.execution.acknowledge import First, acknowledge
 from tidegate.execution.flood import FLOOD, FloodWatch
 from tidegate.execution.lane_halts import LaneHalts
 from tidegate.execution.lane_log import LaneKind
 from tidegate.execution.lane_view import answer_view
 from tidegate.execution.ownership import Ownership
+from tidegate.execution.signed_ear import Note
 from tidegate.execution.state import LaneBroken
 from tidegate.execution.strategy_view import strategy_view
-from tidegate.execution.take_up import Note, TakeUp
+from tidegate.execution.take_up import take_up
 from tidegate.execution.writer import Request, Unusable, Writer, WriterSettings
 from tidegate.log.alert import alert
 from tidegate.log.base import Conflict, Log, LogError, Subscription
@@ -41,7 +44,8 @@ class OmsService:
 
     `accounts` are their names by number; requests of account `a` for an instrument of venue `V` go to the gateway at
     `gw.V.<name of a>`. `name` is the instance's, the same after a restart; `scopes` are those that may be halted, and
-    `check` verifies commands that people have signed, `note` puts them on the audit trail; `sample` (s) is how often
+    `check` verifies commands that people have signed, `note` puts them on the audit trail, `first` tells whether
+    one is new; `sample` (s) is how often
     the touch is written into the log.
     """
 
@@ -58,6 +62,7 @@ class OmsService:
         scopes: ScopeTable,
         check: Check,
         note: Note,
+        first: First | None = None,
         sample: float = 1.0,
         settings: WriterSettings | None = None,
         on_hop: Callable[[str, int, int], None] | None = None,
@@ -82,7 +87,10 @@ class OmsService:
         """Lanes this instance cannot write, and why."""
         self._ownership = Ownership(name, self.ident, lanes, log.bucket("LEASE"), self._take, self._lose)
         self.halts = LaneHalts(scopes, universe, check, self.writers, log, clock)
-        self._take_up = TakeUp(self._ownership, check, note, log, clock)
+        self._ears = (
+            take_up(self._ownership, check, note, log, clock),
+            acknowledge(scopes, universe, lanes, check, first or Replays().first, note, log, clock),
+        )
         self._served: dict[int, list[Subscription]] = {}
         self._subscriptions: list[Subscription] = []
         self._sampling: asyncio.TimerHandle | None = None
@@ -95,7 +103,8 @@ class OmsService:
         ]
         await self.halts.start()
         await self._ownership.start()
-        self._take_up.start()
+        for ear in self._ears:
+            ear.start()
         self._write_marks()
 
     async def stop(self) -> None:
@@ -104,7 +113,8 @@ class OmsService:
             self._sampling.cancel()
         for subscription in self._subscriptions:
             subscription.close()
-        self._take_up.close()
+        for ear in self._ears:
+            ear.close()
         await self._ownership.stop()
         self.halts.close()
         for task in list(self._tasks):

@@ -11,13 +11,12 @@ import contextlib
 import msgspec
 
 from tidegate.log.base import Log, LogError
-from tidegate.log.outbox import Outbox
 from tidegate.marketdata.pulse import Pulse
 from tidegate.model.clock import Clock
 from tidegate.model.messages import DynamicLimit, Message
-from tidegate.model.wire import pack
 from tidegate.risk.dynamic import WHOLE, DynamicSettings, Look, Tightening
 from tidegate.risk.exposure import Exposure
+from tidegate.risk.lane_facts import LaneFacts
 
 KEY = "risk.dynamic"
 
@@ -29,9 +28,8 @@ class DynamicDesk:
         self, settings: DynamicSettings, exposure: Exposure, lanes: int, log: Log, clock: Clock, name: str
     ) -> None:
         self.each = [Tightening(settings) for _ in range(len(exposure.universe))]
-        self._exposure, self._lanes, self._log, self._clock = exposure, lanes, log, clock
-        self._outbox = Outbox(log)
-        self._sender, self._number = f"{name}-{clock.now()}", 0
+        self._exposure, self._log, self._clock = exposure, log, clock
+        self._facts = LaneFacts("dynamic", lanes, log, clock, name)
         self._changed = False
         self._margins = [float(item.initial_margin) for item in exposure.universe.instruments]
         scopes = exposure.scopes
@@ -80,7 +78,7 @@ class DynamicDesk:
 
     def close(self) -> None:
         """Tell nothing more."""
-        self._outbox.close()
+        self._facts.close()
 
     def factors(self) -> dict[str, str]:
         """What is held down now, and by what, for people."""
@@ -93,14 +91,7 @@ class DynamicDesk:
 
     def _tell(self, messages: list[Message]) -> None:
         self._changed = True
-        now = self._clock.now()
-        self._number += 1
-        for lane in range(self._lanes):
-            self._outbox.put(
-                f"lane.{lane}.sys",
-                pack(messages, ts=now, lane=lane),
-                f"dynamic-{self._sender}-{self._number}-{lane}",
-            )
+        self._facts.tell(messages)
 
     def _margin(self, instrument: int) -> float:
         """The largest use of margin among the accounts that hold the instrument: initial margin at worst ÷ equity."""

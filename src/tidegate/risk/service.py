@@ -51,6 +51,7 @@ from tidegate.risk.limits import Limits
 from tidegate.risk.margin_book import MarginBook
 from tidegate.risk.margin_call import MarginCall
 from tidegate.risk.margin_watch import MarginSettings
+from tidegate.risk.market_desk import MarketDesk
 from tidegate.risk.scope_name import name_of, parse
 from tidegate.risk.scopes import ScopeTable, State
 
@@ -106,19 +107,12 @@ class RiskService:
         self.board = HaltBoard(lambda data, now: verify(data, now, 0), self._known)
         self.figures = Figures(exposure, setup.limits)
         self.announcer = Announcer(log, clock, name, self.board)
+        lanes, universe = len(setup.lanes), setup.universe
         self.desk = LimitDesk(
-            setup.limits,
-            setup.universe,
-            setup.scopes,
-            len(setup.lanes),
-            log,
-            clock,
-            verify,
-            first,
-            note,
-            self._limits,
-        )
-        self.dynamic = DynamicDesk(setup.dynamic, exposure, len(setup.lanes), log, clock, name)
+            setup.limits, universe, setup.scopes, lanes, log, clock, verify, first, note, self._limits
+        )  # fmt: skip
+        self.dynamic = DynamicDesk(setup.dynamic, exposure, lanes, log, clock, name)
+        self.market = MarketDesk(setup.limits, universe, lanes, log, clock, name)
         book = MarginBook(exposure, setup.limits, setup.margin, source=name)
         self.margin = MarginCall(book, log, clock, self.announcer)
         self.lease = Lease(log.bucket("LEASE"), "risk", name, clock.now(), TTL)
@@ -170,10 +164,12 @@ class RiskService:
         self.announcer.close()
         self.desk.close()
         self.dynamic.close()
+        self.market.close()
 
     async def _restore(self) -> None:
         await self.desk.load()
         await self.dynamic.load()
+        await self.market.load()
         kept = await self._log.bucket("STATE").get(FOLD)
         if kept is not None and kept.value and not self.fold.load(kept.value):
             self.fold.counts["fold_of_another_configuration"] += 1
@@ -224,6 +220,7 @@ class RiskService:
         self.margin.begin()
         self.desk.tell()
         self.dynamic.tell_all()
+        self.market.begin()
         self._served = [
             self._log.serve("risk.query", self._query),
             self._log.serve("risk.limits", self.desk.answer),
@@ -263,7 +260,9 @@ class RiskService:
 
     def _on_pulse(self, _subject: str, data: bytes) -> None:
         try:
-            for pulse in pulses.decode(data):
+            found = pulses.decode(data)
+            self.market.pulses(found, self._clock.now(), self._acting)
+            for pulse in found:
                 if 0 <= pulse.instrument < len(self._setup.universe):
                     self.announcer.trips(self.panel.pulse(pulse.instrument, pulse.ts, pulse.status))
                     self.dynamic.pulse(pulse, self._clock.now(), self._acting)
@@ -290,6 +289,7 @@ class RiskService:
         self.panel.set_limits(limits)
         self.figures.set_limits(limits)
         self.margin.book.set_limits(limits)
+        self.market.set_limits(limits)
         if self.allocator is not None:
             self.allocator.set_limits(self._lent(limits))
         below = below_use(limits, self.panel.exposure)
@@ -336,6 +336,7 @@ class RiskService:
 
     async def _keep(self) -> None:
         await self.dynamic.keep()
+        await self.market.keep()
         bucket = self._log.bucket("STATE")
         await bucket.put(KEPT, self._report(self.figures.all(self.board, held=True)))
         if self.fold.events != self._saved:

@@ -249,6 +249,7 @@ PARTS: dict[str, Part] = {
         Part("feed", killing("feed-1", fresh=True), plain(ALONE)),
         Part("strategy", killing("strategy-left"), plain(ALONE)),
         Part("oms", killing("oms-1"), plain(ALONE)),
+        Part("risk", killing("risk-1"), plain(ALONE)),
         Part("gateway", killing("gateway-1"), plain(ALONE)),
         Part("recorder", killing("recorder-1"), plain(ALONE)),
         Part("log", killing("log"), plain(ALONE)),

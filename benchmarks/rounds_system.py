@@ -97,7 +97,9 @@ def configuration(
     return path
 
 
-ALONE = [["venue"], ["feed"], ["oms"], ["gateway"], ["recorder"], ["strategy:left"], ["strategy:right"]]
+ALONE = [
+    ["venue"], ["feed"], ["oms"], ["risk"], ["gateway"], ["recorder"], ["strategy:left"], ["strategy:right"],
+]  # fmt: skip
 TWO_OMS = [*ALONE[:3], ["oms"], *ALONE[3:]]
 
 

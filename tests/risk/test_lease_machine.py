@@ -88,6 +88,8 @@ class LeaseMachine(RuleBasedStateMachine):
             self.net.pop(at)
         if fate != "lost":
             self.deliver(message)
+        elif message[0] == "return":  # whoever appends to a lane's log hears that it was not stored
+            self.alloc.pool.recalled(message[1], message[2], 0, self.alloc.now)
 
     @rule()
     def deliver_all(self):

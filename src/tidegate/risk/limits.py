@@ -197,6 +197,13 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             scopes[level] = {name: _scope(table, f"{where}.{level}.{name}") for name, table in tables.items()}
         return cls(**scopes)
 
+    def sets(self, *fields: str) -> bool:
+        """Whether any table has a finite limit in one of these fields."""
+        scopes = [self.firm, *self.desks.values(), *self.accounts.values(), *self.strategies.values()]
+        tables = [table for scope in scopes for table in (scope, *scope.instruments.values())]
+        found = [getattr(table, field, None) for table in tables for field in fields]
+        return any(value is not None and value.is_finite() for value in found)
+
     def to_json(self) -> bytes:
         """The document as it is kept and sent: the same limits give the same bytes."""
         return msgspec.json.encode(_plain(self), order="deterministic")

@@ -10,6 +10,7 @@ Marks are the exposure's: longs at the bid, shorts at the ask, margin at the dea
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -24,7 +25,7 @@ from tidegate.kernel.gate_state import MICRO
 from tidegate.model import money
 from tidegate.model.scale import ScaleError
 from tidegate.risk import margin_whatif
-from tidegate.risk.collateral import Haircuts
+from tidegate.risk.collateral import Haircuts, counted
 from tidegate.risk.exposure import Cell, Exposure
 from tidegate.risk.limits import Limits
 from tidegate.risk.margin import Contract, Holding, Pool, Touch, resting
@@ -144,6 +145,15 @@ class MarginBook:
             and (not worth.ts[n] or now - worth.ts[n] > self.settings.max_age)
         )  # fmt: skip
 
+    def _rates(self) -> dict[str, Fraction]:
+        """What a whole unit of each settlement currency is worth in the base currency, where it is known."""
+        worth = self.exposure.worth
+        return {
+            contract.instrument.settle_currency: Fraction(worth.rate[c] * worth.units[c] / MICRO)
+            for contract, c in zip(self._contracts, worth.currency, strict=True)
+            if worth.rate[c]
+        }
+
     def whole(self, account: int, now: int) -> MarginAccount:
         """An account over all venues, by its capital, in the base currency."""
         base, scopes, worth = self.exposure.base_currency, self.exposure.scopes, self.exposure.worth
@@ -155,11 +165,7 @@ class MarginBook:
             cash[currency] += cell.cash
             if worth.ts[n]:
                 held.setdefault(currency, []).append(self._holding(n, cell, None))
-        rates = {
-            contract.instrument.settle_currency: Fraction(worth.rate[c] * worth.units[c] / MICRO)
-            for contract, c in zip(self._contracts, worth.currency, strict=True)
-            if worth.rate[c]
-        }
+        rates = self._rates()
         missing = tuple(f"{c} in {base}" for c in cash if c != base and c not in rates)
         pools = tuple(
             Pool(c, units, tuple(held.get(c, ()))) for c, units in cash.items() if c == base or c in rates
@@ -184,6 +190,33 @@ class MarginBook:
         pool = Pool(currency, known.wallets[currency], held)
         name = self.exposure.scopes.accounts[account].name
         return MarginAccount(name, venue, currency, (pool,), stale=self._stale(cells, now))
+
+    def equity(self, venue: str, now: int) -> int | None:
+        """All accounts' wallets and unrealised profit at a venue, micro-units of the base currency, after haircuts; None
+        while no account's is known, or a rate is missing. What no contract settles in counts for nothing."""
+        base, rates = self.exposure.base_currency, self._rates()
+        settled = {contract.instrument.settle_currency for contract in self._contracts}
+        total, told = Fraction(0), False
+        for (at, account), known in self._known.items():
+            if at != venue:
+                continue
+            told = True
+            for currency in known.wallets.keys() & (settled | {base}):
+                judged = self.at(venue, account, currency, now)
+                assert judged is not None
+                pool = judged.pools[0]
+                units = pool.figures().equity
+                units += sum(pool.alone(h).equity for h in pool.holdings if h.isolated is not None)
+                rate = Fraction(1) if currency == base else rates.get(currency)
+                if rate is None:
+                    if units:
+                        return None
+                    continue
+                worth = units * Fraction(money.unit(currency)) * rate
+                if worth > 0 and self._haircuts is not None and currency != base:
+                    worth = counted(worth, self._haircuts.get(currency, ()))
+                total += worth
+        return math.floor(total * MICRO) if told else None
 
     def accounts(self, now: int) -> Iterator[tuple[Key, MarginAccount]]:
         """Everything that is watched: every wallet that a venue has told of, and as a whole every account that holds

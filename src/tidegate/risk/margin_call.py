@@ -12,6 +12,8 @@ import msgspec
 from tidegate.log.base import Log, Subscription
 from tidegate.model.clock import Clock
 from tidegate.risk.announce import Announcer
+from tidegate.risk.equity_desk import EquityDesk
+from tidegate.risk.limits import Limits
 from tidegate.risk.margin_book import MarginBook
 from tidegate.risk.margin_compare import decode
 from tidegate.risk.margin_plan import Plan
@@ -32,10 +34,12 @@ class Reduction(msgspec.Struct, frozen=True):
 
 
 class MarginCall:
-    """The shell around a `MarginBook`."""
+    """The shell around a `MarginBook`; `equity` tells lanes what venues hold, while this service acts."""
 
-    def __init__(self, book: MarginBook, log: Log, clock: Clock, announcer: Announcer) -> None:
-        self.book = book
+    def __init__(
+        self, book: MarginBook, equity: EquityDesk, log: Log, clock: Clock, announcer: Announcer
+    ) -> None:
+        self.book, self.equity = book, equity
         self._log, self._clock, self._announcer = log, clock, announcer
         self._following: Subscription | None = None
         self._served: Subscription | None = None
@@ -47,6 +51,7 @@ class MarginCall:
     def close(self) -> None:
         """Listen no longer."""
         self.end()
+        self.equity.close()
         if self._following is not None:
             self._following.close()
             self._following = None
@@ -54,7 +59,13 @@ class MarginCall:
     def begin(self) -> None:
         """Act from here on."""
         self.book.watches.clear()
+        self.equity.begin()
         self._served = self._log.serve(WHAT_IF, lambda data: self.book.what_if(data, self._clock.now()))
+
+    def set_limits(self, limits: Limits) -> None:
+        """Limits have changed."""
+        self.book.set_limits(limits)
+        self.equity.set_limits(limits)
 
     def end(self) -> None:
         """Another acts, or nobody."""
@@ -66,6 +77,7 @@ class MarginCall:
         """Judge every account, if this service acts."""
         if self._served is None:
             return
+        self.equity.tick(now)
         for (name, venue, _), _, acts in self.book.step(now):
             scope = text_of(Kind.ACCOUNT, name)
             for said in acts.said:

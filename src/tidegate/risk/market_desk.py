@@ -47,10 +47,7 @@ class MarketDesk:
 
     def set_limits(self, limits: Limits) -> None:
         """Limits have changed: whether any compares with the market."""
-        scopes = [limits.firm, *limits.desks.values(), *limits.accounts.values(), *limits.strategies.values()]
-        tables = [table for scope in scopes for table in (scope, *scope.instruments.values())]
-        found = [getattr(table, name) for table in tables for name in _SHARES]
-        self._wanted = any(share is not None and share.is_finite() for share in found)
+        self._wanted = limits.sets(*_SHARES)
 
     async def load(self) -> None:
         """Go on from the hours that were kept; raises `LogError`."""

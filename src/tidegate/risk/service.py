@@ -37,12 +37,14 @@ from tidegate.risk.breakers.told import Alert
 from tidegate.risk.breakers.trip import Trip
 from tidegate.risk.dynamic import DynamicSettings
 from tidegate.risk.dynamic_desk import DynamicDesk
+from tidegate.risk.equity_desk import EquityDesk
 from tidegate.risk.event_fold import EventFold
 from tidegate.risk.exposure import Exposure
 from tidegate.risk.figures import KEPT, Figures, Report, Standing
 from tidegate.risk.gate import Gate
 from tidegate.risk.halt import Change, HaltBoard, HaltEvent
 from tidegate.risk.halt_feed import HaltFeed
+from tidegate.risk.lane_facts import LaneFacts
 from tidegate.risk.lease_pool import Short
 from tidegate.risk.leases import leased
 from tidegate.risk.limit_changes import BelowUse, below_use
@@ -114,7 +116,8 @@ class RiskService:
         self.dynamic = DynamicDesk(setup.dynamic, exposure, lanes, log, clock, name)
         self.market = MarketDesk(setup.limits, universe, lanes, log, clock, name)
         book = MarginBook(exposure, setup.limits, setup.margin, source=name)
-        self.margin = MarginCall(book, log, clock, self.announcer)
+        equity = EquityDesk(book, LaneFacts("equity", lanes, log, clock, name), setup.limits)
+        self.margin = MarginCall(book, equity, log, clock, self.announcer)
         self.lease = Lease(log.bucket("LEASE"), "risk", name, clock.now(), TTL)
         self.allocator: Allocator | None = None
         self._halts = HaltFeed(log, self.board, self._on_halt)
@@ -288,7 +291,7 @@ class RiskService:
         """Others are in force."""
         self.panel.set_limits(limits)
         self.figures.set_limits(limits)
-        self.margin.book.set_limits(limits)
+        self.margin.set_limits(limits)
         self.market.set_limits(limits)
         if self.allocator is not None:
             self.allocator.set_limits(self._lent(limits))

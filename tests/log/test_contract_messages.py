@@ -183,7 +183,7 @@ def test_a_watcher_is_told_what_is_and_what_changes(run):
         b.bucket("LEASE").watch(lanes, "lane.")
         b.bucket("LEASE").watch(part, "la")
         await everything.count(2)
-        await lanes.count(1)
+        await asyncio.gather(lanes.count(1), part.count(1))
         assert lanes[0] == KvEntry("lane.0", b"a", first)
         assert everything.values == {"lane.0": b"a", "host.1": b"h"}
         changed = await bucket.put("lane.0", b"b")

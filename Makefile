@@ -22,8 +22,9 @@ demo: $(READY)
 	$(BIN)/tidegate up examples/breach.toml --data runs/breach --for 25s --breach
 	@echo "open runs/demo/report.html (the backtest) and runs/live/report/report.html (live) in a browser"
 
+# The whole systems first: they are few and long, and one of them last would leave the other cores idle.
 test: $(READY)
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder --durations=15 tests/live tests
 
 # Each kernel and its plain-Python oracle over a million seeded commands and more: some minutes.
 test-oracles: $(READY)

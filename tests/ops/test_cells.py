@@ -97,7 +97,12 @@ def test_forks_beyond_the_limit_fail_and_people_are_told(tmp_path):
 
 def test_without_groups_a_forker_is_killed_with_its_whole_family(tmp_path):
     async def scenario():
-        process = acting(tmp_path, "forker", FORKS + "\nwhile True:\n    time.sleep(1)", Limits(memory=16 << 30, processes=20))
+        process = acting(
+            tmp_path,
+            "forker",
+            FORKS + "\nwhile True:\n    time.sleep(1)",
+            Limits(memory=16 << 30, processes=20),
+        )
         async with Watched(tmp_path, [process], groups=False) as watched:
             child = watched.supervisor.child("forker")
             members: list[int] = []

@@ -1,0 +1,55 @@
+"""Control 26's figures as the risk service keeps them: the equity at each venue, from its statements, told to every lane.
+
+Told once every venue of the run has stated its wallets: until then nobody knows what all equity is, and the control does
+not speak. So it does not where one of them states none (a spot venue). Then a venue is told when its equity has moved by
+a hundredth, and only while a limit compares with it.
+"""
+
+from __future__ import annotations
+
+from tidegate.model.messages import Message, VenueEquity
+from tidegate.risk.lane_facts import LaneFacts
+from tidegate.risk.limits import Limits
+from tidegate.risk.margin_book import MarginBook
+
+STEP = 100
+"""Equity is told when it has moved by more than this part of it."""
+
+
+class EquityDesk:
+    """Of all venues of the book's universe, in the order of their first instruments, as lanes number them."""
+
+    def __init__(self, book: MarginBook, facts: LaneFacts, limits: Limits) -> None:
+        self._book, self._facts = book, facts
+        self._venues = list(dict.fromkeys(item.venue for item in book.exposure.universe.instruments))
+        self._told: dict[int, int] = {}
+        self._wanted = False
+        self.set_limits(limits)
+
+    def set_limits(self, limits: Limits) -> None:
+        """Limits have changed: whether any compares with equity."""
+        self._wanted = limits.sets("venue_share")
+
+    def begin(self) -> None:
+        """Act from here on: what another has told is not known, so all is told anew."""
+        self._told.clear()
+
+    def tick(self, now: int) -> None:
+        """Tell what has moved; once a second."""
+        if not self._wanted:
+            return
+        found = [self._book.equity(venue, now) for venue in self._venues]
+        said: list[Message] = []
+        for venue, equity in enumerate(found):
+            if equity is None:
+                return
+            before = self._told.get(venue)
+            if before is None or abs(equity - before) * STEP > abs(before):
+                said.append(VenueEquity(now, venue, equity))
+        if said:
+            self._told |= {m.venue: m.equity for m in said if isinstance(m, VenueEquity)}
+            self._facts.tell(said)
+
+    def close(self) -> None:
+        """Tell nothing more."""
+        self._facts.close()

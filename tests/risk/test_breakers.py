@@ -241,6 +241,16 @@ def test_slippage_above_the_most_trips_without_any_history():
     assert "1.166% against the middle; 1.000% trips" in room.trips[0].reason
 
 
+def test_what_a_lane_refuses_before_it_was_lent_anything_is_no_storm():
+    room = Room(breakers={"orders": {"times": "unlimited"}})
+    for _ in range(60):
+        room.deny(Reason.GROSS_NOTIONAL, limit=0, value=5)
+    assert room.trips == []
+    for _ in range(60):
+        room.deny(Reason.GROSS_NOTIONAL, limit=4, value=5)
+    assert (MM, "reject_storm", State.REDUCE_ONLY) in room.triggers
+
+
 # Venues.
 
 

@@ -22,6 +22,12 @@ NOT_ITS_FAULT = frozenset((
 """Refusals that say nothing of the strategy (the market's, the connection's, a halt's own), and its throttle's, which
 `OrderRateBreaker` judges."""
 
+LENT = frozenset((
+    Reason.OPEN_ORDERS, Reason.OPEN_VALUE, Reason.POSITION_LIMIT, Reason.GROSS_NOTIONAL, Reason.NET_NOTIONAL,
+    Reason.TRADED_VALUE,
+))  # fmt: skip
+"""Refusals that say nothing either while the limit is 0: a lane that was not lent its part yet."""
+
 
 def asked(e: OrderEvent) -> bool:
     """Whether the event is the first word on a new order or replace that a strategy asked for."""
@@ -77,7 +83,7 @@ class RejectBreaker:
         refused = e.status in (OrdStatus.DENIED, OrdStatus.REJECTED) and e.exec_type == ExecType.REJECTED
         if not refused and not (e.exec_type == ExecType.NEW and e.status == OrdStatus.NEW):
             return None
-        if refused and e.reason in NOT_ITS_FAULT:
+        if refused and (e.reason in NOT_ITS_FAULT or (e.reason in LENT and not e.limit)):
             return None
         last = self._last[e.strategy]
         if len(last) == last.maxlen:

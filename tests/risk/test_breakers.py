@@ -271,6 +271,18 @@ def test_a_venue_that_answers_late_or_never_only_reduces():
     assert room.triggers == [("venue:X", "latency", State.REDUCE_ONLY)]
 
 
+def test_orders_that_never_reached_the_venue_are_not_its_lateness():
+    """A gateway that is killed loses requests: the venue says afterwards that it never had them."""
+    room = Room(breakers={"latency": {"of": 10, "limit": "500ms"}})
+    for _ in range(40):
+        room.number += 1
+        room.tell(OrdStatus.PENDING_NEW)
+        room.ts += 2_000 * MS
+        room.tell(OrdStatus.UNKNOWN)
+        room.tell(OrdStatus.REJECTED, ExecType.REJECTED, leaves=0, reason=Reason.GATEWAY_HELD)
+    assert room.trips == []
+
+
 def test_a_command_that_waited_in_its_lane_is_not_the_venues_lateness():
     room = Room(breakers={"latency": {"of": 10, "limit": "500ms"}})
     for _ in range(20):

@@ -75,12 +75,14 @@ class Cell:
 
 
 class Open:
-    """An open order: the cells it is charged to, what is left of it, when it was sent (ns) and whether answered."""
+    """An open order: the cells it is charged to, what is left of it, when it was sent (ns), whether answered, and whether
+    it was in doubt before."""
 
-    __slots__ = ("acked", "cells", "key", "leaves", "sent", "side")
+    __slots__ = ("acked", "cells", "doubted", "key", "leaves", "sent", "side")
 
     def __init__(self, key: tuple[int, int, int], cells: tuple[Cell, ...], side: int, sent: int) -> None:
         self.key, self.cells, self.side, self.sent = key, cells, side, sent
+        self.doubted = False
         self.leaves, self.acked = 0, False
 
 

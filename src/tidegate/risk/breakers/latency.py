@@ -29,8 +29,13 @@ class LatencyBreaker:
             return None
         if e.exec_type is None and e.status == OrdStatus.PENDING_CANCEL:
             return None  # our own wish, and no answer
+        if e.status == OrdStatus.UNKNOWN:
+            before.doubted = True
+            return None
         before.acked = True
-        late = e.status == OrdStatus.UNKNOWN or e.ts - before.sent > self.rule.limit
+        if before.doubted and e.status >= OrdStatus.FILLED and not e.cum_qty:
+            return None  # the venue never had it: it was lost on our side, in a gateway that died
+        late = before.doubted or e.ts - before.sent > self.rule.limit
         last = self._late[venue]
         last.append(late)
         rule, share = self.rule, self.rule.share

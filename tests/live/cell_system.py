@@ -41,7 +41,7 @@ def rogues(home: Path, acts: dict[str, dict[str, Any]], cell: dict[str, Any]) ->
         config["strategies"][act] = {"type": kind, "account": "arbitrage", "params": params, "cell": own}
     config["risk"]["strategies"]["*"] |= {"orders_per_second": 100, "cancels_per_second": 100}
     # On a machine this busy the venue's session may be late, which is no matter here.
-    config["risk"]["breakers"] = {"rejects": {"share": "unlimited"}}
+    config["risk"]["breakers"] = {"rejects": {"share": "unlimited"}, "latency": {"share": "unlimited"}}
     system.path.write_text(toml(config) + "\n")
     system.world = World.load(system.path)
     system.strategies = ["left"]

@@ -92,8 +92,6 @@ def configuration(
     wide["margin_buffer"] = shared["margin_buffer"] = "unlimited"
     strategies = {key: value for key, value in shared.items() if key in config["risk"]["strategies"]["*"]}
     config["risk"] = {"firm": wide, "accounts": {"*": shared}, "strategies": {"*": strategies}}
-    # What is killed here makes orders late and refused: people would have to re-arm what that trips.
-    config["risk"]["breakers"] = {"latency": {"share": "unlimited"}, "rejects": {"share": "unlimited"}}
     path = home / "rounds.toml"
     path.write_text(toml(config) + "\n")
     return path

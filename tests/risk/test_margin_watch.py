@@ -191,10 +191,10 @@ def test_an_account_of_several_currencies_is_judged_in_one():
     assert [cut.instrument for cut in step.cuts] == [0, 2], "both are BTC"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     st.lists(st.tuples(st.integers(-50_000, 50_000).filter(bool), st.integers(100, 400)), min_size=1, max_size=3),
-    st.integers(1, 10**12), st.integers(5, 95), st.integers(10, 100),
+    st.integers(1, 10**12), st.integers(5, 95), st.integers(1, 100),
 )  # fmt: skip
 def test_steps_end_at_the_target_and_never_cross_zero(positions, wallet, target, most):
     """Carried out at its own marks, step after step, a plan ends: at the target, or with nothing left to close."""
@@ -205,7 +205,7 @@ def test_steps_end_at_the_target_and_never_cross_zero(positions, wallet, target,
     one = account(Pool("USDT", wallet, tuple(holdings)))
     goal, part = Fraction(target, 100), Fraction(most, 100)
     assume(one.ratio > goal)
-    for _ in range(400):
+    for _ in range(2_000):
         step = plan(one, goal, part)
         assert step.ratio == one.ratio
         for cut in step.cuts:

@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from tidegate.errors import UserError, nearest
+from tidegate.errors import UserError
 from tidegate.model.time import MINUTE, SECOND
-from tidegate.risk.limits import Duration, Percent, decode_value
+from tidegate.risk.limits import Duration, Percent, read_table
 
 WHOLE = 1_000_000
 """A factor of 1, in parts per million."""
@@ -48,16 +48,7 @@ class DynamicSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     @classmethod
     def load(cls, data: Mapping[str, Any], where: str = "risk.dynamic") -> DynamicSettings:
         """From a decoded TOML table; a mistake is a `UserError` that names the place and the nearest key."""
-        if not isinstance(data, Mapping):
-            raise UserError(f"{where}: expected a table, got {data!r}")
-        for key in data:
-            if key not in cls.__struct_fields__:
-                raise UserError(f"{where}: unknown key {key!r}{nearest(key, cls.__struct_fields__)}")
-        try:
-            found = msgspec.convert(data, cls, strict=False, dec_hook=decode_value)
-        except msgspec.ValidationError as error:
-            text, _, path = str(error).partition(" - at `$")
-            raise UserError(f"{where}{path.rstrip('`')}: {text}") from None
+        found = read_table(data, cls, where)
         for name in ("floor", "step", "margin"):
             if not 0 < getattr(found, name) <= 1:
                 raise UserError(f"{where}.{name} is {getattr(found, name)}, must be above 0 and at most 100%")

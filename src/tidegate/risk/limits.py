@@ -29,7 +29,8 @@ _NOT_NUMBERS = {
 }  # fmt: skip
 ELSEWHERE = ("breakers", "dynamic", "margin")
 """Tables of `[risk]` that are not limits of a scope: others read them."""
-_Table = TypeVar("_Table", bound="InstrumentLimits")
+_Table = TypeVar("_Table", bound=msgspec.Struct)
+_Limits = TypeVar("_Limits", bound="InstrumentLimits")
 
 
 class Limit(Decimal):
@@ -62,7 +63,7 @@ def _number(kind: type[Decimal], value: Any) -> Decimal:
     return kind(number / 100 if percent else number)
 
 
-def decode_value(kind: type, value: Any) -> Any:
+def _decode_value(kind: type, value: Any) -> Any:
     """What a `Limit`, `Percent`, `Duration` or `Moment` is written as; raises `ValueError` (msgspec's `dec_hook`)."""
     if issubclass(kind, Decimal):
         return _number(kind, value)
@@ -311,13 +312,19 @@ def _check_keys(data: Any, kind: type[msgspec.Struct], where: str) -> None:
             raise UserError(f"{where}: unknown key {key!r}{nearest(key, kind.__struct_fields__)}")
 
 
-def _convert(data: Any, kind: type[_Table], where: str) -> _Table:
+def read_table(data: Any, kind: type[_Table], where: str) -> _Table:
+    """A decoded TOML table as a struct whose fields are written as limits are; a mistake is a `UserError` that names the
+    place and the nearest key."""
     _check_keys(data, kind, where)
     try:
-        table = msgspec.convert(data, kind, strict=False, dec_hook=decode_value)
+        return msgspec.convert(data, kind, strict=False, dec_hook=_decode_value)
     except msgspec.ValidationError as error:
         text, _, path = str(error).partition(" - at `$")
         raise UserError(f"{where}{path.rstrip('`')}: {text}") from None
+
+
+def _instrument(data: Any, kind: type[_Limits], where: str) -> _Limits:
+    table = read_table(data, kind, where)
     for field, known in _NAMES.items():
         for name in getattr(table, field) or ():
             if name.lower() not in known:
@@ -331,7 +338,7 @@ def _scope(data: Any, where: str) -> ScopeLimits:
     tables = data.get("instruments", {})
     _check_table(tables, f"{where}.instruments")
     instruments = {
-        name: _convert(table, InstrumentLimits, f"{where}.instruments.{name}")
+        name: _instrument(table, InstrumentLimits, f"{where}.instruments.{name}")
         for name, table in tables.items()
     }
-    return msgspec.structs.replace(_convert(own, ScopeLimits, where), instruments=instruments)
+    return msgspec.structs.replace(_instrument(own, ScopeLimits, where), instruments=instruments)

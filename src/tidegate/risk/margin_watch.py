@@ -8,18 +8,17 @@ takes people. On a mark that is too old nothing is decided and nothing closed: i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from enum import IntEnum
 from fractions import Fraction
 from typing import Any, NamedTuple
 
 import msgspec
 
-from tidegate.errors import UserError, nearest
+from tidegate.errors import UserError
 from tidegate.model import money
 from tidegate.model.time import SECOND
 from tidegate.risk.halt import HaltEvent
-from tidegate.risk.limits import Duration, Percent, decode_value
+from tidegate.risk.limits import Duration, Percent, read_table
 from tidegate.risk.margin import NO_EQUITY
 from tidegate.risk.margin_account import MarginAccount
 from tidegate.risk.margin_plan import Plan, plan
@@ -58,16 +57,7 @@ class MarginSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     @classmethod
     def load(cls, data: Any, where: str = "risk.margin") -> MarginSettings:
         """From a decoded TOML table; a mistake is a `UserError` that names the place and the nearest key."""
-        if not isinstance(data, Mapping):
-            raise UserError(f"{where}: expected a table, got {data!r}")
-        for key in data:
-            if key not in cls.__struct_fields__:
-                raise UserError(f"{where}: unknown key {key!r}{nearest(key, cls.__struct_fields__)}")
-        try:
-            found = msgspec.convert(data, cls, strict=False, dec_hook=decode_value)
-        except msgspec.ValidationError as error:
-            text, _, path = str(error).partition(" - at `$")
-            raise UserError(f"{where}{path.rstrip('`')}: {text}") from None
+        found = read_table(data, cls, where)
         found.check(where)
         return found
 

@@ -12,7 +12,7 @@ import msgspec
 
 from tidegate.errors import UserError, nearest
 from tidegate.model.time import MINUTE, SECOND
-from tidegate.risk.limits import Duration, Limit, Percent, decode_value
+from tidegate.risk.limits import Duration, Limit, Percent, read_table
 from tidegate.risk.scopes import State
 
 STATES = {"reduce_only": State.REDUCE_ONLY, "cancel_only": State.CANCEL_ONLY, "killed": State.KILLED}
@@ -156,16 +156,7 @@ def _rule(data: Any, kind: Any, where: str, known: Mapping[str, Any]) -> Rule:
     if kind is None:
         name = where.rpartition(".")[2]
         raise UserError(f"{where}: unknown breaker {name!r}{nearest(name, known)}")
-    if not isinstance(data, Mapping):
-        raise UserError(f"{where}: expected a table, got {data!r}")
-    for key in data:
-        if key not in kind.__struct_fields__:
-            raise UserError(f"{where}: unknown key {key!r}{nearest(key, kind.__struct_fields__)}")
-    try:
-        rule: Rule = msgspec.convert(data, kind, strict=False, dec_hook=decode_value)
-    except msgspec.ValidationError as error:
-        text, _, path = str(error).partition(" - at `$")
-        raise UserError(f"{where}{path.rstrip('`')}: {text}") from None
+    rule: Rule = read_table(data, kind, where)
     if rule.state not in STATES:
         raise UserError(
             f"{where}.state: {rule.state!r} is none of {', '.join(STATES)}{nearest(rule.state, STATES)}"

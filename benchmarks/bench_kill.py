@@ -27,7 +27,7 @@ from tidegate.access import command, local
 from tidegate.access.identity import Role
 from tidegate.access.identity_file import AccessSection
 from tidegate.access.signer import find, keys_folder
-from tidegate.cli_log import command_log
+from tidegate.cli.log import command_log
 from tidegate.log.base import Log
 from tidegate.ops.gateways import ask_all, gateways
 from tidegate.ops.halting import follow_up

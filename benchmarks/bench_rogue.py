@@ -25,8 +25,8 @@ from live_latency import WARM_S
 from live_system import APART, OUT, Load, System, speed_for
 from rounds_system import toml
 
-from tidegate.cli_cells import places
-from tidegate.cli_live import topology_of
+from tidegate.cli.cells import places
+from tidegate.cli.live import topology_of
 from tidegate.log.base import Log
 from tidegate.log.opening import open_log
 from tidegate.ops.cell_guard import Guard

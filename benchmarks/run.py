@@ -48,12 +48,12 @@ def main() -> None:
     timed("tidegate --help", [sys.executable, "-m", "tidegate.cli", "--help"])
     with tempfile.TemporaryDirectory() as cache:
         seconds = _seconds(
-            [sys.executable, "-c", "from tidegate.prepare import prepare; prepare()"],
+            [sys.executable, "-c", "from tidegate.cli.prepare import prepare; prepare()"],
             {"TIDEGATE_CACHE": cache},
         )
         print(f"{'compile every kernel, cold':<46} {seconds:7.2f} s", flush=True)
         warm = _seconds(
-            [sys.executable, "-c", "from tidegate.prepare import prepare; prepare()"],
+            [sys.executable, "-c", "from tidegate.cli.prepare import prepare; prepare()"],
             {"TIDEGATE_CACHE": cache},
         )
         print(f"{'load them again':<46} {warm:7.2f} s", flush=True)

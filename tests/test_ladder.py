@@ -16,8 +16,6 @@ LADDER = (
 )  # fmt: skip
 ALIASES = {
     "errors": "model",
-    "waiting": "cli",
-    "prepare": "cli",
     "config_live": "config",
     "world": "config",
     "versions": "config",
@@ -39,8 +37,8 @@ def rung(path: Path) -> str:
 
 
 def named(first: str) -> str:
-    """The rung of a name just below `tidegate`; the command line may be several modules, `cli_…`."""
-    return "cli" if first.startswith("cli_") else ALIASES.get(first, first)
+    """The rung of a name just below `tidegate`."""
+    return ALIASES.get(first, first)
 
 
 def imported(tree: ast.AST, path: Path) -> set[str]:

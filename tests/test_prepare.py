@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tidegate import prepare
+from tidegate.cli import prepare
 from tidegate.kernel import jit
 
 ROOT = Path(prepare.__file__).parent

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tidegate import cli_grants, cli_live
 from tidegate.access.signer import ENVIRONMENT
+from tidegate.cli import grants, live
 from tidegate.log.grants import Grant
 from tidegate.log.nats import connect
 from tidegate.log.nats_calls import Forbidden
@@ -35,7 +35,7 @@ def system(folder: Path, *, lanes: int = 1, edit: tuple[str, str] = ("", "")) ->
 
 def processes(world: World, data: Path) -> dict:
     server = LogServer(data, "process")
-    topology = cli_live.topology_of(world.config, world.path, data, server)
+    topology = live.topology_of(world.config, world.path, data, server)
     return {process.name: process for process in topology.processes}
 
 
@@ -72,23 +72,23 @@ def test_a_strategys_process_is_not_given_the_keys_of_people_and_accounts(tmp_pa
 
 def test_strategies_command_under_their_own_numbers(tmp_path):
     world = system(tmp_path, lanes=2)
-    traders = cli_grants.traders_of(world)
+    traders = grants.traders_of(world)
     assert [(t.name, t.numbers, t.lane) for t in traders.values()] == [
         ("maker", (0,), 0), ("basis", (1,), 1), ("trend", (2,), 0),
     ]  # fmt: skip
-    grant = cli_grants.grant_of(["strategy:basis"], world)
+    grant = grants.grant_of(["strategy:basis"], world)
     assert "lane.1.cmd.1" in grant.publish
     assert not any(subject.startswith(("lane.0.", "gw.")) for subject in grant.publish)
 
 
 def test_roles_of_one_process_have_the_rights_of_all(tmp_path):
     world = system(tmp_path)
-    both = cli_grants.grant_of(["feed", "strategy:maker"], world)
+    both = grants.grant_of(["feed", "strategy:maker"], world)
     for one in ("feed", "strategy:maker"):
-        grant = cli_grants.grant_of([one], world)
+        grant = grants.grant_of([one], world)
         assert set(grant.publish) <= set(both.publish)
         assert set(grant.subscribe) <= set(both.subscribe)
-    assert cli_grants.grant_of(["venue"], world) == Grant()
+    assert grants.grant_of(["venue"], world) == Grant()
 
 
 @pytest.mark.parametrize(
@@ -100,14 +100,14 @@ def test_desks_that_share_a_lane_are_named(tmp_path, lanes, desk, shared):
         lanes=lanes,
         edit=('[accounts.making]\ndesk = "crypto"', f'[accounts.making]\ndesk = "{desk}"'),
     )
-    assert cli_grants.shared_lanes(world) == shared
+    assert grants.shared_lanes(world) == shared
 
 
 def test_a_server_of_ones_own_takes_the_printed_users(tmp_path, monkeypatch):
     """What `access nats-config` prints, in a real server's configuration, its passwords from its environment."""
     world = system(tmp_path)
     roles = [("oms",), ("strategy:maker",)]
-    text = cli_grants.server_config(world, ["oms-1", "strategy-maker"], roles)
+    text = grants.server_config(world, ["oms-1", "strategy-maker"], roles)
     assert "PASSWORD" in text
     for name in ("ADMIN", "OMS_1", "STRATEGY_MAKER"):
         monkeypatch.setenv(f"TIDEGATE_{name}_PASSWORD", f"word-of-{name}")

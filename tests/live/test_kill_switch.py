@@ -15,7 +15,7 @@ from tidegate.access import local
 from tidegate.access.identity import Role
 from tidegate.access.identity_file import AccessSection
 from tidegate.access.signer import keys_folder
-from tidegate.cli_log import command_log
+from tidegate.cli.log import command_log
 from tidegate.errors import UserError
 from tidegate.execution.lane_view import read_view, view_request
 from tidegate.log.server_process import binary

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from tidegate import config as configuration
-from tidegate.cli_cells import celled, check_cells, hosts_of
+from tidegate.cli.cells import celled, check_cells, hosts_of
 from tidegate.errors import UserError
 from tidegate.ops.cell import Limits
 from tidegate.ops.loads import FILE, Known

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from tidegate import cli_lane
 from tidegate.access import command, local
 from tidegate.access.identity import Role
 from tidegate.access.identity_file import AccessSection
+from tidegate.cli import lane
 from tidegate.errors import UserError
 from tidegate.ops.folder import DataFolder
 
@@ -21,7 +21,7 @@ def data(tmp_path):
 
 
 def test_a_request_waits_in_a_file_for_the_second_person(data, capsys):
-    cli_lane.take_up(3, reason="mended", signer="ann", data=data)
+    lane.take_up(3, reason="mended", signer="ann", data=data)
     path = data / "run" / "take-up-3.json"
     said = capsys.readouterr().out
     assert f"tidegate take-up 3 --approve {path} --as NAME --data {data}" in said
@@ -29,9 +29,9 @@ def test_a_request_waits_in_a_file_for_the_second_person(data, capsys):
     assert (asked.command.do, asked.command.scope, asked.command.by) == ("take-up", "lane:3", "ann")
     assert len(asked.signatures) == 1
     with pytest.raises(UserError, match="it is a command to take-up lane:3, not to take-up lane:4"):
-        cli_lane.take_up(4, approve=path, signer="bob", data=data)
+        lane.take_up(4, approve=path, signer="bob", data=data)
     with pytest.raises(UserError, match="no log's server runs on"):
-        cli_lane.take_up(3, approve=path, signer="bob", data=data)
+        lane.take_up(3, approve=path, signer="bob", data=data)
     assert path.exists(), "it is still to be done"
 
 
@@ -41,7 +41,7 @@ def test_a_request_waits_in_a_file_for_the_second_person(data, capsys):
 )
 def test_what_cannot_be_asked_is_one_line(data, options, said):
     with pytest.raises(UserError, match=said):
-        cli_lane.take_up(3, data=data, **options)
+        lane.take_up(3, data=data, **options)
     assert not list((data / "run").glob("take-up*"))
 
 
@@ -55,4 +55,4 @@ def test_what_cannot_be_asked_is_one_line(data, options, said):
 )
 def test_an_acknowledgement_that_cannot_be_asked_is_one_line(data, options, said):
     with pytest.raises(UserError, match=said):
-        cli_lane.acknowledge("strategy:mm", data=data, **options)
+        lane.acknowledge("strategy:mm", data=data, **options)

@@ -11,10 +11,10 @@ import pytest
 from ops.children import Told, good
 from rich.console import Console
 
-from tidegate import cli_live
 from tidegate import config as configuration
 from tidegate.access.audit import AuditTrail
 from tidegate.access.audit_chain import read as read_audit
+from tidegate.cli import live
 from tidegate.errors import UserError
 from tidegate.log import embedded
 from tidegate.log.opening import log_of
@@ -83,7 +83,7 @@ def test_up_from_start_to_end_on_a_pipe(tmp_path):
         console, folder = Console(file=(out := Out())), DataFolder(data)
         world = World.load(DEMO)
         world.__dict__ |= {"universe": Universe([]), "limits": Limits()}  # no lake has to be there
-        running = asyncio.create_task(cli_live._up(topology, data, world, console, server))
+        running = asyncio.create_task(live._up(topology, data, world, console, server))
         async with asyncio.timeout(20):
             await up.wait()
         found = holder(folder)
@@ -119,12 +119,12 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path):
     (tmp_path / "data").write_text("")
     with pytest.raises(UserError, match="cannot write to data folder"):
         asyncio.run(
-            cli_live._up(Topology([]), tmp_path / "data", World.load(DEMO), Console(file=io.StringIO()), None)
+            live._up(Topology([]), tmp_path / "data", World.load(DEMO), Console(file=io.StringIO()), None)
         )
 
 
 def test_the_processes_of_the_demo_in_their_order(tmp_path):
-    topology = cli_live.topology_of(configuration.load(DEMO), DEMO, tmp_path, LogServer(tmp_path, "process"))
+    topology = live.topology_of(configuration.load(DEMO), DEMO, tmp_path, LogServer(tmp_path, "process"))
     names = [process.name for process in topology.processes]
     assert names[0] == "log"
     assert names[-3:] == ["strategy-maker", "strategy-basis", "strategy-trend"]

@@ -9,7 +9,7 @@ from decimal import Decimal as D
 import pytest
 from risk.risk_room import Room
 
-from tidegate.cli_margin import _number, show
+from tidegate.cli.margin import _number, show
 from tidegate.errors import UserError
 from tidegate.risk.margin_compare import VenueMargin, VenuePosition, VenueWallet
 from tidegate.risk.margin_whatif import WhatIfAnswer, WhatIfRequest, WhatIfSide

@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from tests.store.captures import capture, spot_session, usdm_session
-from tidegate.cli_data import app
+from tidegate.cli.data import app
 from tidegate.errors import UserError
 from tidegate.store.lake import Lake
 
@@ -53,11 +53,9 @@ def test_import_ls_describe_verify(raw: Path, tmp_path: Path) -> None:
 def test_a_long_import_shows_both_passes(raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from rich.progress import Progress
 
-    from tidegate import cli_data
-
     shown: dict[str, int] = {}
     add, update = Progress.add_task, Progress.update
-    monkeypatch.setattr(cli_data, "QUIET_S", -1.0)
+    monkeypatch.setattr("tidegate.cli.data.QUIET_S", -1.0)
     monkeypatch.setattr(
         Progress, "add_task", lambda bar, name, **more: shown.setdefault(name, 0) or add(bar, name, **more)
     )
@@ -170,7 +168,7 @@ def test_wrong_definitions_say_what_is_wrong(text: str, match: str, tmp_path: Pa
 
 def test_the_command_line_loads_nothing_heavy() -> None:
     code = """
-import sys, tidegate.cli_data
+import sys, tidegate.cli.data
 print(sorted({"numpy", "numba", "pyarrow", "duckdb", "orjson"} & set(sys.modules)))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

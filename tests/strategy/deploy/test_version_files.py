@@ -9,7 +9,7 @@ import pytest
 
 from tidegate import config as configuration
 from tidegate import versions
-from tidegate.cli_live import topology_of
+from tidegate.cli.live import topology_of
 from tidegate.config_live import processes_of, role_of
 from tidegate.errors import UserError
 from tidegate.log.memory import MemoryServer

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tidegate.cli_live import DEFAULT_DATA, DataOption, _folder
-from tidegate.cli_log import ConfigOption, command_log
-from tidegate.cli_sign import (
+from tidegate.cli.live import DEFAULT_DATA, DataOption, _folder
+from tidegate.cli.log import ConfigOption, command_log
+from tidegate.cli.sign import (
     AndOption,
     ApproveOption,
     AsOption,

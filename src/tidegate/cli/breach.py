@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from tidegate.access import command, local
 from tidegate.access.identity import Role
 from tidegate.access.signer import find, keys_folder
-from tidegate.cli_log import command_log
+from tidegate.cli.log import command_log
 from tidegate.errors import UserError
 from tidegate.log.base import Entry
 from tidegate.ops.folder import DataFolder

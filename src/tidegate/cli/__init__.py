@@ -8,18 +8,7 @@ from typing import Annotated
 import typer
 
 import tidegate
-from tidegate import (
-    cli_access,
-    cli_backtest,
-    cli_control,
-    cli_data,
-    cli_deploy,
-    cli_grants,
-    cli_lane,
-    cli_live,
-    cli_margin,
-    cli_risk,
-)
+from tidegate.cli import access, backtest, control, data, deploy, grants, lane, live, margin, risk
 from tidegate.errors import UserError
 
 app = typer.Typer(
@@ -28,16 +17,16 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Systematic trading from a laptop to a cluster: import market data, backtest, report.",
 )
-app.add_typer(cli_data.app, name="data")
-app.command("backtest")(cli_backtest.backtest)
-cli_live.register(app)
-cli_control.register(app)
-cli_lane.register(app)
-cli_risk.register(app)
-cli_margin.register(app)
-cli_access.register(app)
-cli_grants.register(app)
-cli_deploy.register(app)
+app.add_typer(data.app, name="data")
+app.command("backtest")(backtest.backtest)
+live.register(app)
+control.register(app)
+lane.register(app)
+risk.register(app)
+margin.register(app)
+access.register(app)
+grants.register(app)
+deploy.register(app)
 
 
 def _version(wanted: bool) -> None:
@@ -65,7 +54,3 @@ def main() -> None:
     except KeyboardInterrupt:
         print("tidegate: interrupted", file=sys.stderr)
         sys.exit(130)
-
-
-if __name__ == "__main__":
-    main()

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tidegate.prepare import prepare
-from tidegate.waiting import QUIET_S
+from tidegate.cli.prepare import prepare
+from tidegate.cli.waiting import QUIET_S
 
 if TYPE_CHECKING:
     from tidegate.marketdata.binance_instruments import Directory

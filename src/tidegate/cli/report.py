@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tidegate.cli.waiting import bar
 from tidegate.errors import UserError
-from tidegate.waiting import bar
 
 if TYPE_CHECKING:
     from tidegate.sim.live_run import LiveRun

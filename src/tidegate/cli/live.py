@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tidegate.cli_report import report
+from tidegate.cli.report import report
 from tidegate.errors import UserError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from tidegate.cli_breach import Breach
+    from tidegate.cli.breach import Breach
     from tidegate.config import Config
     from tidegate.ops.folder import DataFolder
     from tidegate.ops.log_server import LogServer
@@ -55,12 +55,12 @@ def up(
     from tidegate import config as configuration
     from tidegate import roles_risk
     from tidegate.access import local
-    from tidegate.cli_breach import Breach
-    from tidegate.cli_grants import shared_lanes
+    from tidegate.cli.breach import Breach
+    from tidegate.cli.grants import shared_lanes
+    from tidegate.cli.prepare import prepare
     from tidegate.ops.folder import DataFolder
     from tidegate.ops.log_server import LogServer
     from tidegate.ops.supervisor import ChildFailed
-    from tidegate.prepare import prepare
     from tidegate.roles import simulated
     from tidegate.world import World
 
@@ -98,7 +98,7 @@ def up(
         print(f"tidegate: ended: {', '.join(dead)}", file=sys.stderr)
         raise typer.Exit(FAILED)
     if length:
-        from tidegate.cli_report import live_report
+        from tidegate.cli.report import live_report
 
         live_report(config, data, out or data / "report", figures)
 
@@ -119,7 +119,7 @@ async def _up(
     """Run it to its end; the processes that were dead by then, and a drill's figures."""
     import asyncio
 
-    from tidegate.cli_cells import Keeper
+    from tidegate.cli.cells import Keeper
     from tidegate.model.clock import SystemClock
     from tidegate.ops.audited import Audited
     from tidegate.ops.child import State
@@ -200,10 +200,10 @@ def run(
     import uvloop
 
     from tidegate import roles as running
+    from tidegate.cli.prepare import prepare
     from tidegate.config_live import role_of
     from tidegate.ops.folder import DataFolder
     from tidegate.ops.topology import process_names
-    from tidegate.prepare import prepare
     from tidegate.world import World
 
     world = World.load(config)
@@ -220,8 +220,8 @@ def topology_of(config: Config, path: Path, data: Path, server: LogServer | None
     """The processes that a configuration asks for, in the order they start: log, venue, feed, …"""
     import dataclasses
 
-    from tidegate.cli_cells import celled, check_cells, hosts_of
-    from tidegate.cli_grants import admitted
+    from tidegate.cli.cells import celled, check_cells, hosts_of
+    from tidegate.cli.grants import admitted
     from tidegate.config_live import processes_of, slots_in
     from tidegate.ops.topology import Topology, process_names, role_process
     from tidegate.risk.scopes import NEXT

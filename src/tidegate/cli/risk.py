@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from tidegate.cli_live import DEFAULT_DATA, NOT_WELL, DataOption, _folder
-from tidegate.cli_log import ConfigOption, command_log
-from tidegate.cli_sign import AsOption, ReasonOption, asked_in
+from tidegate.cli.live import DEFAULT_DATA, NOT_WELL, DataOption, _folder
+from tidegate.cli.log import ConfigOption, command_log
+from tidegate.cli.sign import AsOption, ReasonOption, asked_in
 from tidegate.errors import UserError
 
 if TYPE_CHECKING:

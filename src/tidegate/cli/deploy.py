@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tidegate.cli_live import NOT_WELL, DataOption
+from tidegate.cli.live import NOT_WELL, DataOption
 from tidegate.errors import UserError, nearest
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def deploy(
     elif not version or config is None:
         raise UserError(f"deploy {name}: say --version FILE and --config FILE; or promote, rollback, show")
     else:
-        from tidegate.prepare import prepare
+        from tidegate.cli.prepare import prepare
 
         prepare()
         asyncio.run(_begin(name, version, stage, fraction, reason, (signer, ""), data, config))

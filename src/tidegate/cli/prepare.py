@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 import tidegate
-from tidegate.waiting import bar
+from tidegate.cli.waiting import bar
 
 JOBS = (
     ("kernel.replay",),

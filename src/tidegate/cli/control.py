@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tidegate.cli_live import DEFAULT_DATA as DATA
-from tidegate.cli_live import NOT_WELL, DataOption, _folder
-from tidegate.cli_log import ConfigOption, command_log
-from tidegate.cli_sign import (
+from tidegate.cli.live import DEFAULT_DATA as DATA
+from tidegate.cli.live import NOT_WELL, DataOption, _folder
+from tidegate.cli.log import ConfigOption, command_log
+from tidegate.cli.sign import (
     AndOption,
     ApproveOption,
     AsOption,

@@ -10,9 +10,9 @@ from typing import Annotated, Any
 
 import typer
 
+from tidegate.cli.prepare import prepare
+from tidegate.cli.waiting import bar
 from tidegate.errors import UserError
-from tidegate.prepare import prepare
-from tidegate.waiting import bar
 
 FAILED, INTERRUPTED = 3, 130
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tidegate.cli_live import DEFAULT_DATA, DataOption
+from tidegate.cli.live import DEFAULT_DATA, DataOption
 from tidegate.errors import UserError
 
 if TYPE_CHECKING:
@@ -315,7 +315,7 @@ def _print_json(rows: list[dict[str, str]]) -> None:
 
 def register(app: typer.Typer) -> None:
     """Put the commands on the lead one."""
-    from tidegate import cli_audit
+    from tidegate.cli.audit import audit
 
     app.add_typer(identity, name="identity")
-    app.add_typer(cli_audit.audit, name="audit")
+    app.add_typer(audit, name="audit")

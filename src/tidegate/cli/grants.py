@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tidegate.access.signer import ENVIRONMENT
-from tidegate.cli_live import DEFAULT_DATA, DataOption
+from tidegate.cli.live import DEFAULT_DATA, DataOption
 from tidegate.log import grants
 from tidegate.log.grants import Grant, Trader
 from tidegate.risk.scopes import NEXT
@@ -115,7 +115,7 @@ def nats_config(
     TIDEGATE_LOG_PASSWORD. `admin` sets the streams up: run any command as it once, before the others start.
     """
     from tidegate import config as configuration
-    from tidegate.cli_cells import hosts_of
+    from tidegate.cli.cells import hosts_of
     from tidegate.config_live import processes_of, slots_in
     from tidegate.ops.topology import process_names
     from tidegate.world import World

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from ops import children
 
 from tidegate.access import local
 from tidegate.access.identity import Role
@@ -27,12 +28,8 @@ NEW = ("order.place", "order.modify", "order.cancelReplace")
 
 async def tidegate(system, *args):
     """Exit code and what was said by a command on this system."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tidegate.cli", *map(str, args), "--data", str(system.data),
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-    )  # fmt: skip
-    out, _ = await process.communicate()
-    return process.returncode, out.decode()
+    code, out, err = await children.tidegate(*args, "--data", system.data)
+    return code, out + err
 
 
 async def sent_after(system, when, account=""):

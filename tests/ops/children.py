@@ -62,6 +62,16 @@ def plain(name: str, code: str, *args: str, **more) -> Process:
     return Process(name, [sys.executable, "-c", code, *args], health=False, **more)
 
 
+async def tidegate(*args: object, env: dict[str, str] | None = None) -> tuple[int | None, str, str]:
+    """Exit code, stdout and stderr of a command."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tidegate.cli", *map(str, args), stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE, env=env,
+    )  # fmt: skip
+    out, err = await process.communicate()
+    return process.returncode, out.decode(), err.decode()
+
+
 class Told:
     """What a supervisor told, to be waited for."""
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import stat
-import sys
 
 import pytest
+from ops.children import tidegate
 
 from tidegate.access import local
 from tidegate.access.command import Signed
@@ -15,25 +15,7 @@ from tidegate.access.identity import Role
 from tidegate.access.identity_file import AccessSection
 from tidegate.access.signer import keys_folder
 from tidegate.ops.control import serve
-from tidegate.ops.folder import DataFolder
 from tidegate.ops.gateways import ask_all, gateways
-
-
-async def tidegate(*args):
-    """Exit code, stdout, stderr of a command."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tidegate.cli", *map(str, args), stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    out, err = await process.communicate()
-    return process.returncode, out.decode(), err.decode()
-
-
-@pytest.fixture
-def folder(tmp_path):
-    folder = DataFolder(tmp_path / "data")
-    folder.make()
-    return folder
 
 
 @pytest.fixture

@@ -3,29 +3,8 @@
 import asyncio
 import json
 import re
-import sys
 
-import pytest
-from ops.children import good, supervise
-
-from tidegate.ops.folder import DataFolder
-
-
-async def tidegate(*args):
-    """Exit code, stdout, stderr of a command."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tidegate.cli", *map(str, args), stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    out, err = await process.communicate()
-    return process.returncode, out.decode(), err.decode()
-
-
-@pytest.fixture
-def folder(tmp_path):
-    folder = DataFolder(tmp_path / "data")
-    folder.make()
-    return folder
+from ops.children import good, supervise, tidegate
 
 
 def test_ps_of_a_healthy_a_degraded_and_a_stopped_system(tmp_path):

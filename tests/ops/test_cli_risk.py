@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from decimal import Decimal
 
+from ops.children import tidegate
 from rich.console import Console
 
 from tidegate.access import local
@@ -39,12 +39,7 @@ NOBODY = AccessSection()
 
 
 async def command(*args):
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tidegate.cli", *map(str, args), stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE, env={"PATH": "/usr/bin", "COLUMNS": "100", "HOME": "/tmp"},
-    )  # fmt: skip
-    out, err = await process.communicate()
-    return process.returncode, out.decode(), err.decode()
+    return await tidegate(*args, env={"PATH": "/usr/bin", "COLUMNS": "100", "HOME": "/tmp"})
 
 
 def test_exposure_is_shown_and_limits_are_changed_by_people(tmp_path):

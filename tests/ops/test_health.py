@@ -14,13 +14,6 @@ from tidegate.ops.health import HealthFile, read_health
 from tidegate.ops.proc import figures, lives, started
 
 
-@pytest.fixture
-def folder(tmp_path):
-    folder = DataFolder(tmp_path / "data")
-    folder.make()
-    return folder
-
-
 def test_a_reader_never_sees_a_part_of_it(folder):
     health = HealthFile(folder, "a", ["oms"], {"oms": lambda: {"pad": "x" * 100_000}}, SystemClock())
     health.write()

@@ -12,20 +12,12 @@ import pytest
 from tidegate.errors import UserError
 from tidegate.model.time import SimulatedClock
 from tidegate.ops import logs
-from tidegate.ops.folder import DataFolder
 from tidegate.ops.hops import HOPS, Histogram, HopFile, Hops
 from tidegate.ops.log_reader import Follower, Wanted, read, show
 from tidegate.ops.logs import LogFile
 from tidegate.ops.redact import secrets_of
 
 T0 = 1_700_000_000_000_000_000
-
-
-@pytest.fixture
-def folder(tmp_path):
-    folder = DataFolder(tmp_path / "data")
-    folder.make()
-    return folder
 
 
 def lines_of(folder, name):

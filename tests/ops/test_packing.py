@@ -93,7 +93,7 @@ def test_loads_are_measured_and_kept(tmp_path):
                            "strategy b": {"strategies": {"b": {"busy": 0}}}}}  # fmt: skip
     meter.look("strategy-1", os.getpid(), health, 0.0)
     end = os.times()
-    while sum(os.times()[:2]) - sum(end[:2]) < 0.1:
+    while sum(os.times()[:2]) - sum(end[:2]) < 0.12:
         pass
     health["services"]["strategy a"]["strategies"]["a"]["busy"] = 300
     health["services"]["strategy b"]["strategies"]["b"]["busy"] = 100
@@ -102,7 +102,7 @@ def test_loads_are_measured_and_kept(tmp_path):
     found = read_loads(tmp_path)
     assert found.hosts == [["a", "b"]]
     assert found.loads["a"].cpu == 3 * found.loads["b"].cpu > 0
-    assert sum(load.cpu for load in found.loads.values()) >= 0.099 / 40
+    assert sum(load.cpu for load in found.loads.values()) >= 0.1 / 40
     assert read_loads(tmp_path / "nowhere") == Known()
     (tmp_path / "loads.json").write_text("{}}")
     assert read_loads(tmp_path) == Known()

@@ -10,7 +10,6 @@ from ops.children import good, supervise
 from rich.console import Console
 
 from tidegate.model.time import SECOND, SimulatedClock
-from tidegate.ops.folder import DataFolder
 from tidegate.ops.proc import started
 from tidegate.ops.show import Shown, event_line
 from tidegate.ops.snapshot import Looker
@@ -44,13 +43,6 @@ SERVICES = {
     },
     "recorder-1": {"recorder": {}},
 }
-
-
-@pytest.fixture
-def folder(tmp_path):
-    folder = DataFolder(tmp_path / "data")
-    folder.make()
-    return folder
 
 
 def say(folder, ts, **orders):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tidegate.cli.live import DEFAULT_DATA, DataOption
+from tidegate.cli.options import DEFAULT_DATA, ConfigOption, DataOption, until_of
 from tidegate.errors import UserError
 
 if TYPE_CHECKING:
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from tidegate.log.base import Log
 
 identity = typer.Typer(no_args_is_help=True, help="Who may do what: identities, their roles and keys.")
-ConfigOption = Annotated[
-    Path | None, typer.Option("--config", help="The system's TOML file: its own identities, a log elsewhere.")
-]
 RoleOption = Annotated[str, typer.Option(help="viewer, trader, operator, risk_officer or admin.")]
 PersonOption = Annotated[
     str, typer.Option(help="Who it is; by default the name. Two names of one person are one.")
@@ -80,7 +77,7 @@ def _add(
     from tidegate.access.identity import Role
 
     found = Role.of(role, "--role")
-    made = local.add(data, _section(config), name, found, person or name, expires=_until(expires), **key)
+    made = local.add(data, _section(config), name, found, person or name, expires=until_of(expires), **key)
     _note(data, config, "identity-add", f"{name}: {role}, {made.person}, key {made.key}")
     return made
 
@@ -278,21 +275,6 @@ def _shown(one: Identity) -> dict[str, str]:
     return {
         "name": one.name, "role": Role(one.role).label, "person": one.person, "state": state, "public key": one.key,
     }  # fmt: skip
-
-
-def _until(text: str) -> int:
-    from tidegate.model.time import duration, parse
-
-    if not text:
-        return 0
-    try:
-        return time.time_ns() + duration(text)
-    except ValueError:
-        pass
-    try:
-        return parse(text)
-    except ValueError:
-        raise UserError(f"--expires {text!r}: write 90d, or a time like 2027-01-31T18:00:00") from None
 
 
 def print_table(head: Iterable[str], rows: Iterable[list[str]]) -> None:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tidegate.cli.access import SOURCE, ConfigOption, known_of, log_section_of, print_table, send_waiting
-from tidegate.cli.live import DEFAULT_DATA, DataOption, since_of
+from tidegate.cli.access import SOURCE, known_of, log_section_of, print_table, send_waiting
+from tidegate.cli.options import DEFAULT_DATA, ConfigOption, DataOption, since_of
 from tidegate.errors import UserError
 
 if TYPE_CHECKING:

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tidegate.cli.live import DEFAULT_DATA as DATA
-from tidegate.cli.live import NOT_WELL, DataOption, _folder
-from tidegate.cli.log import ConfigOption, command_log
+from tidegate.cli.log import command_log
+from tidegate.cli.options import DEFAULT_DATA, NOT_WELL, ConfigOption, DataOption, folder_of
 from tidegate.cli.sign import (
     AndOption,
     ApproveOption,
@@ -43,7 +42,7 @@ def halt(
     reason: ReasonOption,
     state: Annotated[str, typer.Option(help="reduce_only, cancel_only or killed.")] = "killed",
     signer: AsOption = "",
-    data: DataOption = DATA,
+    data: DataOption = DEFAULT_DATA,
     config: ConfigOption = None,
 ) -> None:
     """Halt a scope now, and cancel its open orders: by every gateway's own socket and by the log; each works alone.
@@ -60,7 +59,7 @@ def cancel_all(
     scope: Annotated[str, typer.Argument(help="firm, desk:NAME, account:NAME, strategy:NAME …")] = "firm",
     reason: ReasonOption = "asked for on the command line",
     signer: AsOption = "",
-    data: DataOption = DATA,
+    data: DataOption = DEFAULT_DATA,
 ) -> None:
     """Cancel every open order of a scope at the venues, by their gateways; nothing is halted. Works with the log dead.
 
@@ -69,7 +68,7 @@ def cancel_all(
     from tidegate.ops.gateways import command, gateways
 
     made = _signed("cancel-all", scope, reason, data, signer)
-    chosen = gateways(_folder(data))
+    chosen = gateways(folder_of(data))
     if not chosen:
         raise UserError(f"no gateway has a socket in {data}/run; say which system with --data")
     _end(asyncio.run(command(chosen, made)))
@@ -81,7 +80,7 @@ def flatten(
     participation: Annotated[str, typer.Option(help="Most of the touch's quantity in one order.")] = "10%",
     collar: Annotated[str, typer.Option(help="Farthest from the middle that is paid.")] = "0.5%",
     signer: AsOption = "",
-    data: DataOption = DATA,
+    data: DataOption = DEFAULT_DATA,
     config: ConfigOption = None,
 ) -> None:
     """Reduce a scope to nothing: it only reduces from now on, and its positions are closed in steps, hedges together.
@@ -106,7 +105,7 @@ def resume(
     signer: AsOption = "",
     second: AndOption = "",
     out: OutOption = None,
-    data: DataOption = DATA,
+    data: DataOption = DEFAULT_DATA,
     config: ConfigOption = None,
 ) -> None:
     """Let a halted scope up again: RECOVERING with reduced limits, then ACTIVE by time. It takes two risk officers.
@@ -130,7 +129,7 @@ def resume(
 
 
 def halts(
-    data: DataOption = DATA,
+    data: DataOption = DEFAULT_DATA,
     config: ConfigOption = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
@@ -146,7 +145,7 @@ def halts(
         async with command_log(data, config) as log:
             return (await board(log)).scopes
 
-    folder = _folder(data)
+    folder = folder_of(data)
     try:
         found = asyncio.run(ask())
     except (LogError, UserError) as error:
@@ -205,7 +204,7 @@ def _duration(text: str) -> int:
 
 def _signed(do: str, scope: str, reason: str, data: Path, signer: str, **args: str) -> Signed:
     _check_scope(scope)
-    _folder(data)
+    folder_of(data)
     return signed(do, scope, reason, data, signer, **args)
 
 
@@ -214,7 +213,7 @@ def _halt(made: Signed, data: Path, config: Path | None) -> None:
     from tidegate.ops.gateways import gateways
     from tidegate.ops.halting import halt
 
-    chosen = gateways(_folder(data))
+    chosen = gateways(folder_of(data))
     done = asyncio.run(halt(chosen, made, time.time_ns(), lambda: command_log(data, config)))
     if done.epoch:
         print(f"log  halt epoch {done.epoch}")
@@ -270,7 +269,7 @@ def _resume(made: Signed, data: Path, config: Path | None) -> None:
     scope = made.command.scope
 
     async def go() -> Status:
-        if why := await reconciled(gateways(_folder(data)), scope, FRESH_S):
+        if why := await reconciled(gateways(folder_of(data)), scope, FRESH_S):
             raise UserError(f"{scope} may not come up yet: {'; '.join(why)}")
         async with command_log(data, config) as log:
             seq = await post(log, commanded(made.encode(), made.command, time.time_ns()))

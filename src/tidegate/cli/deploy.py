@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tidegate.cli.live import NOT_WELL, DataOption
+from tidegate.cli.options import DEFAULT_DATA, NOT_WELL, DataOption
 from tidegate.errors import UserError, nearest
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from tidegate.strategy.deploy.version import Version
     from tidegate.world import World
 
-DEFAULT_DATA = Path("runs/live")
 WORDS = ("show", "promote", "rollback", "adopt")
 Signers = tuple[str, str]
 """Whose keys sign; the second may be empty."""

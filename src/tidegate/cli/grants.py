@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tidegate.access.signer import ENVIRONMENT
-from tidegate.cli.live import DEFAULT_DATA, DataOption
+from tidegate.cli.options import DEFAULT_DATA, DataOption
 from tidegate.log import grants
 from tidegate.log.grants import Grant, Trader
 from tidegate.risk.scopes import NEXT

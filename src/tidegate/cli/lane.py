@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tidegate.cli.live import DEFAULT_DATA, DataOption, _folder
-from tidegate.cli.log import ConfigOption, command_log
+from tidegate.cli.log import command_log
+from tidegate.cli.options import DEFAULT_DATA, ConfigOption, DataOption, folder_of
 from tidegate.cli.sign import (
     AndOption,
     ApproveOption,
@@ -44,7 +44,7 @@ def take_up(
     """
     from tidegate.execution.take_up import DO, SUBJECT, scope
 
-    name, folder = scope(lane), _folder(data)
+    name, folder = scope(lane), folder_of(data)
     if approve is not None:
         made = approved(approve, DO, name, data, signer)
     else:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tidegate.cli.options import DEFAULT_DATA, FAILED, NOT_WELL, DataOption, folder_of, since_of
 from tidegate.cli.report import report
 from tidegate.errors import UserError
 
@@ -21,10 +22,6 @@ if TYPE_CHECKING:
     from tidegate.ops.log_server import LogServer
     from tidegate.ops.topology import Topology
     from tidegate.world import World
-
-DEFAULT_DATA = Path("runs/live")
-NOT_WELL, FAILED = 1, 3
-DataOption = Annotated[Path, typer.Option("--data", help="The system's data folder.")]
 
 
 def up(
@@ -254,7 +251,7 @@ def ps(
     from tidegate.model.clock import SystemClock
     from tidegate.ops.snapshot import Looker
 
-    looker = Looker(_folder(data), SystemClock())
+    looker = Looker(folder_of(data), SystemClock())
     looker.look()
     time.sleep(0.25)  # CPU time is a difference of two looks
     shot = looker.look()
@@ -295,7 +292,7 @@ def logs(
     from tidegate.ops import log_reader
     from tidegate.ops.logs import level_number
 
-    folder = _folder(data)
+    folder = folder_of(data)
     wanted = log_reader.Wanted(tuple(names or ()), level_number(level), trace, since_of(since))
     width = max(len(name) for name in log_reader.log_names(folder, wanted.names))
     follower = log_reader.Follower(folder, wanted) if follow else None  # from here on, whatever reading takes
@@ -322,30 +319,6 @@ def logs(
             sys.stdout.flush()
     elif trace and not shown:
         raise UserError(f"--trace {trace}: no line of any log has it; is tracing on?")
-
-
-def _folder(data: Path) -> DataFolder:
-    from tidegate.ops.folder import DataFolder
-
-    if not data.is_dir():
-        raise UserError(f"no data folder {data}; start a system with `tidegate up`, or say --data")
-    return DataFolder(data)
-
-
-def since_of(text: str) -> int:
-    """The time of `--since`, ns; 0 for the beginning."""
-    from tidegate.model.time import duration, parse
-
-    if not text:
-        return 0
-    try:
-        return time.time_ns() - duration(text)
-    except ValueError:
-        pass
-    try:
-        return parse(text)
-    except ValueError:
-        raise UserError(f"--since {text!r}: write 5m, 2h, or a time like 2024-08-08T23:55:00") from None
 
 
 def register(app: typer.Typer) -> None:

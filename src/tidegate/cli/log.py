@@ -5,16 +5,10 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tidegate.log.base import Log
-
-ConfigOption = Annotated[
-    Path | None, typer.Option("--config", help="The system's TOML file: needed where the log is elsewhere.")
-]
 
 
 @contextlib.asynccontextmanager

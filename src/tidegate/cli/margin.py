@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tidegate.cli.live import DEFAULT_DATA, DataOption
-from tidegate.cli.log import ConfigOption, command_log
+from tidegate.cli.log import command_log
+from tidegate.cli.options import DEFAULT_DATA, ConfigOption, DataOption
 from tidegate.errors import UserError, nearest
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from tidegate.cli.live import DEFAULT_DATA, NOT_WELL, DataOption, _folder
-from tidegate.cli.log import ConfigOption, command_log
+from tidegate.cli.log import command_log
+from tidegate.cli.options import DEFAULT_DATA, NOT_WELL, ConfigOption, DataOption, folder_of
 from tidegate.cli.sign import AsOption, ReasonOption, asked_in
 from tidegate.errors import UserError
 
@@ -41,7 +41,7 @@ def exposure(
     from tidegate.ops.risk_view import screen
     from tidegate.risk.figures import Report
 
-    _folder(data)
+    folder_of(data)
     answer, fresh = asyncio.run(_with_log(data, config, lambda log: _ask_exposure(log, scope)))
     if not answer:
         raise UserError(SILENT)
@@ -191,7 +191,7 @@ def _ask(request: bytes, data: Path, config: Path | None) -> dict[str, Any]:
 
 
 def _show(data: Path, config: Path | None) -> dict[str, Any]:
-    _folder(data)
+    folder_of(data)
     return _ask(b'{"do":"show"}', data, config)
 
 

@@ -252,7 +252,7 @@ async def _gateways(place: Place, log: Log) -> list[tuple[str, Service]]:
             )
             gateway = GatewayService(
                 name, account, number, venue, world.universe, log, place.clock, [world.lane_of(number)], settings,
-                world.scopes, keyring.verify, trail, place.hops.gateway,
+                world.scopes, keyring.verify, trail.note, place.hops.gateway,
             )  # fmt: skip
             found.append((f"gateway {name}.{account}", gateway))
     if not found:

@@ -104,6 +104,11 @@ def test_unsigned_forged_expired_and_replayed_commands_change_nothing():
         other = signed("halt", "firm", "ann", room.now)
         assert "OTHER_COMMAND" in (await room.ask("risk.limits", other.encode()))["text"]
         assert room.changes(0) == []
+        who = [(note[0], note[3].partition(": ")[2].partition(":")[0]) for note in room.notes]
+        assert who == [
+            ("ann (not verified)", "UNSIGNED"), ("ann (not verified)", "BAD_SIGNATURE"), ("nobody", "MALFORMED"),
+            ("ann (not verified)", "COMMAND_EXPIRED"), ("ann (not verified)", "OTHER_COMMAND"),
+        ], "a name that nobody proved is not noted as somebody's act"  # fmt: skip
         once = signed("limits", "firm", "ann", room.now, **args)
         assert (await room.ask("risk.limits", once.encode()))["ok"]
         again = await room.ask("risk.limits", once.encode())

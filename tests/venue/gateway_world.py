@@ -308,7 +308,7 @@ class Desk:
         chosen = msgspec.structs.replace(settings or self.settings, instance=instance)
         return GatewayService(
             "X", "main", ACCOUNT, self.venue, universe(), self.gw_log, self.clock, range(self.lanes), chosen, SCOPES,
-            VERIFIER.verify, self.trail, self.hops.append,
+            VERIFIER.verify, self.trail.note, self.hops.append,
         )  # fmt: skip
 
     async def start_gateway(self, instance: str = "gateway") -> GatewayService:

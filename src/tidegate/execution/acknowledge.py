@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from tidegate.access.command import LIFE, Command
+from tidegate.access.note import Note
 from tidegate.errors import UserError
-from tidegate.execution.signed_ear import Answer, Note, SignedEar
+from tidegate.execution.signed_ear import Answer, SignedEar
 from tidegate.log.base import Log
 from tidegate.model.clock import Clock
 from tidegate.model.instrument import Universe

@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from tidegate.access.note import Note
 from tidegate.access.replays import Replays
 from tidegate.execution.acknowledge import First, acknowledge
 from tidegate.execution.flood import FLOOD, FloodWatch
@@ -21,7 +22,6 @@ from tidegate.execution.lane_halts import LaneHalts
 from tidegate.execution.lane_log import LaneKind
 from tidegate.execution.lane_view import answer_view
 from tidegate.execution.ownership import Ownership
-from tidegate.execution.signed_ear import Note
 from tidegate.execution.state import LaneBroken
 from tidegate.execution.strategy_view import strategy_view
 from tidegate.execution.take_up import take_up

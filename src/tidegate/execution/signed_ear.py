@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Awaitable, Callable
 
 import msgspec
 
-from tidegate.access.command import Command, Signed
+from tidegate.access.command import Command
+from tidegate.access.note import Note, unbelieved
 from tidegate.access.verify import Denied
 from tidegate.log.base import Log, LogError, Subscription
 from tidegate.model.clock import Clock
 from tidegate.risk.halt import Check
-
-Note = Callable[[str, str, str, str, str, bytes], None]
-"""(who, do, scope, outcome, detail, signed), as `access.audit.AuditTrail.note`."""
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -51,10 +48,7 @@ class SignedEar:
         try:
             command = self._check(data, self._clock.now()).command
         except Denied as error:
-            with contextlib.suppress(ValueError):
-                claimed = Signed.decode(data).command
-                who = f"{claimed.by} (not verified)"
-                self._note(who, claimed.do, claimed.scope, f"refused: {error}", "", data)
+            unbelieved(self._note, data, error, do=self._do)
             return msgspec.json.encode(Answer(str(error)))
         answer = await self._done(command)
         outcome = f"refused: {answer.error}" if answer.error else "done"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from tidegate.access.command import Command
+from tidegate.access.note import Note
 from tidegate.execution.ownership import Ownership
-from tidegate.execution.signed_ear import Answer, Note, SignedEar
+from tidegate.execution.signed_ear import Answer, SignedEar
 from tidegate.log.base import Log
 from tidegate.model.clock import Clock
 from tidegate.risk.halt import Check

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from tidegate.access.command import Command, Signed
+from tidegate.access.note import Note, unbelieved
 from tidegate.access.verify import Denied, Verified
 from tidegate.errors import UserError
 from tidegate.log.base import Conflict, Log, LogError
@@ -34,8 +35,6 @@ FURTHEST = 30 * 86_400 * 1_000_000_000
 
 Verify = Callable[[Signed, int, int], Verified]
 """(signed, now, people) → who; raises `Denied` (`access.verify.Verifier.verify`)."""
-Note = Callable[[str, str, str, str, str, bytes], None]
-"""(who, do, scope, outcome, detail, signed), as `access.audit.AuditTrail.note`."""
 
 
 class Document(msgspec.Struct, frozen=True):
@@ -62,6 +61,10 @@ class Documents(msgspec.Struct, frozen=True):
 
 class Refused(Exception):
     """The change is not made; says why in one line."""
+
+
+class Unbelieved(Refused):
+    """Nor is it known yet who asked for it."""
 
 
 class LimitDesk:
@@ -149,17 +152,20 @@ class LimitDesk:
             signed = Signed.decode(data)
             command = signed.command
         except ValueError as error:
-            self._note("", "limits", "firm", f"refused: MALFORMED: {error}", "", b"")
+            unbelieved(self._note, data, f"MALFORMED: {error}", do="limits")
             raise Refused(f"MALFORMED: {error}") from None
         try:
             return await self._change(signed, command, now)
+        except Unbelieved as error:
+            unbelieved(self._note, data, error, command.reason)
+            raise
         except Refused as error:
             self._note(command.by, "limits", command.scope, f"refused: {error}", command.reason, data)
             raise
 
     async def _change(self, signed: Signed, command: Command, now: int) -> dict[str, Any]:
         if command.do != "limits":
-            raise Refused(f"OTHER_COMMAND: {command.do} is not for the desk of limits")
+            raise Unbelieved(f"OTHER_COMMAND: {command.do} is not for the desk of limits")
         document, wanted, found = self._read(command, now)
         try:
             verified = self._verify(signed, now, people(found))
@@ -168,7 +174,7 @@ class LimitDesk:
             more = (
                 f" (more than doubled, or unlimited: {loosened})" if error.code == "NEEDS_TWO_PEOPLE" else ""
             )
-            raise Refused(f"{error}{more}") from None
+            raise Unbelieved(f"{error}{more}") from None
         if not found:
             raise Refused("UNCHANGED: these are the limits in force")
         wrong = contradictions(wanted, self._universe, self._scopes, found)
@@ -204,18 +210,18 @@ class LimitDesk:
         args, last = command.args, self.documents.last
         version, effective = args.get("version", ""), args.get("effective", "0")
         if version != str(last + 1):
-            raise Refused(
+            raise Unbelieved(
                 f"VERSION: it is version {version!r}, the next is {last + 1}: look at the limits again"
             )
         if not effective.isdecimal() or int(effective) > now + FURTHEST:
-            raise Refused(f"EFFECTIVE: {effective!r} is no time within the next 30 days")
+            raise Unbelieved(f"EFFECTIVE: {effective!r} is no time within the next 30 days")
         try:
             wanted = Limits.from_json(args.get("limits", "").encode())
             check(wanted)
             document = Document(last + 1, wanted.to_json(), int(effective), (), command.reason)
             found = changes(self._limits_before(document), wanted, self._universe, self._scopes)
         except UserError as error:
-            raise Refused(f"LIMITS: {error}") from None
+            raise Unbelieved(f"LIMITS: {error}") from None
         return document, wanted, found
 
     def _limits_before(self, document: Document) -> Limits:

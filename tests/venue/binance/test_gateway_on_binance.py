@@ -87,7 +87,7 @@ class Stack:
             settings,
             self.scopes,
             VERIFIER.verify,
-            trail,
+            trail.note,
         )
 
     @property

@@ -155,7 +155,7 @@ class System:
             lanes = [plant.lane_of(account)]
             return GatewayService(
                 VENUE, name, account, session, plant.universe, log, clock, lanes, settings, plant.scopes,
-                NOBODY, AuditTrail(log, clock, f"gw-{name}"),
+                NOBODY, AuditTrail(log, clock, f"gw-{name}").note,
             )  # fmt: skip
 
         return make

@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from tidegate.access.note import Note
 from tidegate.execution.lane_door import command_subject
 from tidegate.execution.strategy_view import StrategyView
 from tidegate.log.alert import alert
@@ -42,8 +43,6 @@ from tidegate.strategy.deploy.watched import Watched
 TICK, TOLD = 0.1, 2.0
 """Seconds between two looks; between two notes of how things stand."""
 _PAUSE = 0.2
-Note = Callable[[str, str, str, str, str, bytes], None]
-"""(who, do, scope, outcome, detail, signed): `access.audit.AuditTrail.note`."""
 Processes = Callable[[str, bool], Awaitable[bool]]
 """Starts or stops the process of a candidate's slot; whether that is done."""
 

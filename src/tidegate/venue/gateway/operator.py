@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 from tidegate.access.command import Command, Signed
+from tidegate.access.note import Note, unbelieved
 from tidegate.access.replays import Replays
 from tidegate.access.verify import Denied
 from tidegate.errors import UserError
@@ -23,14 +24,6 @@ from tidegate.venue.gateway.sweep import Sweeper
 from tidegate.venue.gateway.target import WHOLE
 
 
-class Trail(Protocol):
-    """Where acts of people are noted (`access.audit.AuditTrail`)."""
-
-    def note(
-        self, who: str, do: str, scope: str, outcome: str, detail: str = "", signed: bytes = b""
-    ) -> None: ...
-
-
 class Operator:
     """Answers `control`'s orders on the socket and on `ctl.<subject>`."""
 
@@ -42,7 +35,7 @@ class Operator:
         sweeper: Sweeper,
         reconciler: Reconciler,
         alerts: Alerts,
-        trail: Trail,
+        note: Note,
         log: Log,
         clock: Clock,
         settings: GatewaySettings,
@@ -50,7 +43,7 @@ class Operator:
     ) -> None:
         self._subject, self._check, self._halts, self._sweeper = subject, check, halts, sweeper
         self._reconciler = reconciler
-        self._alerts, self._trail, self._log, self._clock, self._health = alerts, trail, log, clock, health
+        self._alerts, self._noted, self._log, self._clock, self._health = alerts, note, log, clock, health
         self._path = settings.socket
         self._replays = Replays(self._path.with_suffix(".replays") if self._path else None)
         self._server: asyncio.Server | None = None
@@ -93,7 +86,7 @@ class Operator:
         try:
             command = self._check(signed.encode(), self._clock.now()).command
         except Denied as error:
-            self._refused(signed, str(error))
+            unbelieved(self._noted, signed, error, self._subject)
             raise Refused(str(error)) from None
         try:
             done = await self._follow(command, signed)
@@ -143,7 +136,7 @@ class Operator:
             raise Refused("REPLAYED: this command was followed before")
 
     def _note(self, command: Command, signed: Signed, outcome: str) -> None:
-        self._trail.note(
+        self._noted(
             command.by,
             command.do,
             command.scope,
@@ -151,12 +144,3 @@ class Operator:
             f"{self._subject}: {command.reason}",
             signed.encode(),
         )
-
-    def _refused(self, signed: Signed, why: str) -> None:
-        """Of a command that cannot be believed, what it says of itself."""
-        try:
-            claimed = signed.command
-            who, do, scope = f"{claimed.by} (not verified)", claimed.do, claimed.scope
-        except ValueError:
-            who, do, scope = "nobody", "?", "?"
-        self._trail.note(who, do, scope, f"refused: {why}", self._subject, signed.encode())

@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from tidegate.access.note import Note
 from tidegate.errors import UserError
 from tidegate.log.base import KvEntry, Log, LogError, Subscription
 from tidegate.log.lease import Lease
@@ -34,7 +35,7 @@ from tidegate.venue.gateway.halts import Halts
 from tidegate.venue.gateway.history import History
 from tidegate.venue.gateway.margin import MarginCheck
 from tidegate.venue.gateway.memory import Memory
-from tidegate.venue.gateway.operator import Operator, Trail
+from tidegate.venue.gateway.operator import Operator
 from tidegate.venue.gateway.reconciler import Reconciler
 from tidegate.venue.gateway.reports import Reports
 from tidegate.venue.gateway.session import SEND, Session
@@ -50,7 +51,7 @@ Hop = tuple[int, int, int, int, int]
 class GatewayService:
     """One account at one venue. `account_number` is the run's, `lanes` those that may hold the account's orders.
 
-    `check` verifies what people have signed, `trail` is told of it. `start` raises `UserError` where the venue refuses
+    `check` verifies what people have signed, `note` writes the audit trail. `start` raises `UserError` where the venue refuses
     the key, `LogDown` where there is no log. `on_hop` is told of every new order that was sent.
     """
 
@@ -67,7 +68,7 @@ class GatewayService:
         settings: GatewaySettings,
         scopes: ScopeTable,
         check: Check,
-        trail: Trail,
+        note: Note,
         on_hop: Callable[[Hop], None] | None = None,
     ) -> None:
         self.name = f"{venue_name}.{account_name}"
@@ -101,7 +102,7 @@ class GatewayService:
             self._spawn, self._alive, self._on_recovering,
         )  # fmt: skip
         self.operator = Operator(
-            self._subject, check, self.halts, sweeper, self.reconciler, self.alerts, trail, log, clock, settings,
+            self._subject, check, self.halts, sweeper, self.reconciler, self.alerts, note, log, clock, settings,
             self.health,
         )  # fmt: skip
         self.guard = Guard(

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from tidegate import config
+from tidegate import config, strategy_code
 from tidegate.errors import UserError
 
 DEMO = Path(__file__).parents[1] / "examples" / "demo.toml"
@@ -50,22 +50,22 @@ def test_a_parameter_of_the_wrong_type_says_so():
 
 def test_an_unknown_strategy_type_names_the_nearest():
     with pytest.raises(UserError, match="unknown strategy type 'ema_cros'; did you mean 'ema_cross'"):
-        config.strategy_class("ema_cros", DEMO.parent)
+        strategy_code.strategy_class("ema_cros", DEMO.parent)
 
 
 def test_a_strategy_of_the_users_own_file_is_loaded(tmp_path):
     source = "from tidegate.strategy.strategy import Strategy\nclass Mine(Strategy):\n    pass\n"
     (tmp_path / "mine.py").write_text(source)
-    assert config.strategy_class("mine.py:Mine", tmp_path).__name__ == "Mine"
+    assert strategy_code.strategy_class("mine.py:Mine", tmp_path).__name__ == "Mine"
     with pytest.raises(UserError, match="Other is not a Strategy"):
-        config.strategy_class("mine.py:Other", tmp_path)
+        strategy_code.strategy_class("mine.py:Other", tmp_path)
     with pytest.raises(UserError, match="does not exist"):
-        config.strategy_class("gone.py:Mine", tmp_path)
+        strategy_code.strategy_class("gone.py:Mine", tmp_path)
 
 
 def test_every_library_name_is_a_strategy():
-    for name, class_name in config.LIBRARY.items():
-        assert config.strategy_class(name, DEMO.parent).__name__ == class_name
+    for name, class_name in strategy_code.LIBRARY.items():
+        assert strategy_code.strategy_class(name, DEMO.parent).__name__ == class_name
 
 
 @pytest.mark.parametrize(("text", "ns"), [("2ms", (2_000_000,)), (["1ms", "250us"], (1_000_000, 250_000))])

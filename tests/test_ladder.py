@@ -17,6 +17,7 @@ LADDER = (
 ALIASES = {
     "errors": "model",
     "config_live": "config",
+    "strategy_code": "config",
     "world": "config",
     "versions": "config",
     "roles": "cli",

@@ -7,10 +7,6 @@ Sections: `[run]`, `[data]`, `[rates]`, `[venues.NAME]`, `[accounts.NAME]`, `[st
 
 from __future__ import annotations
 
-import hashlib
-import importlib
-import importlib.util
-import sys
 import tomllib
 from collections.abc import Iterator
 from decimal import Decimal, InvalidOperation
@@ -28,6 +24,7 @@ from tidegate.log.section import LogSection
 from tidegate.model.time import duration, parse
 from tidegate.risk.limits import Limits
 from tidegate.risk.scopes import NEXT, Account, ScopeTable, StrategyScope
+from tidegate.strategy_code import code_of, strategy_class
 
 
 class RunSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -111,18 +108,6 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     access: AccessSection = AccessSection()
 
 
-LIBRARY = {
-    "avellaneda_stoikov": "AvellanedaStoikov",
-    "glft": "GLFT",
-    "basis_arbitrage": "BasisArbitrage",
-    "ema_cross": "EmaCross",
-    "pair_reversion": "PairReversion",
-    "imbalance": "Imbalance",
-    "compiled_maker": "CompiledMaker",
-}
-"""Strategies of `strategy.library`: module, which is also the name in a configuration → class."""
-
-
 def load(path: Path, overrides: dict[str, Any] | None = None) -> Config:
     """Read and check a configuration; `overrides` are dotted keys and values put over the file's."""
     try:
@@ -172,47 +157,6 @@ def check_keys(data: Any, kind: Any, where: str) -> None:
                 check_keys(item, inner[1], f"{where}: {key}.{name}")
         else:
             check_keys(value, fields[key], f"{where}: {key}")
-
-
-def strategy_class(name: str, base: Path) -> Any:
-    """The class behind a strategy's `type`: a library name, `module:Class`, or `file.py:Class` beside the file."""
-    from tidegate.strategy.strategy import Strategy
-
-    if ":" in name:
-        module_name, _, class_name = name.partition(":")
-        module = _user_module(module_name, base)
-    elif name in LIBRARY:
-        module, class_name = importlib.import_module(f"tidegate.strategy.library.{name}"), LIBRARY[name]
-    else:
-        hint = nearest(name, LIBRARY)
-        raise UserError(f"unknown strategy type {name!r}{hint} (or write module:Class, or file.py:Class)")
-    found = getattr(module, class_name, None)
-    if not (isinstance(found, type) and issubclass(found, Strategy)):
-        raise UserError(f"strategy type {name!r}: {class_name} is not a Strategy of that module")
-    return found
-
-
-def _user_module(name: str, base: Path) -> Any:
-    if not name.endswith(".py"):
-        try:
-            return importlib.import_module(name)
-        except ImportError as error:
-            raise UserError(f"strategy module {name!r} cannot be imported: {error}") from None
-    path = (base / name).resolve()
-    # A name of its own, the same in every run: compiled code is cached under it, and no other module is hidden.
-    unique = f"{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
-    spec = importlib.util.spec_from_file_location(unique, path) if path.is_file() else None
-    if spec is None or spec.loader is None:
-        raise UserError(f"strategy file {path} does not exist")
-    if str(path.parent) not in sys.path:
-        sys.path.append(str(path.parent))  # modules beside it can be imported
-    module = sys.modules[unique] = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        line = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
-        raise UserError(f"strategy file {path}{line}: {type(error).__name__}: {error}") from error
-    return module
 
 
 def slots_of(config: Config, where: str = "configuration") -> dict[str, Decimal]:
@@ -350,7 +294,9 @@ def backtest(config: Config, path: Path) -> Any:
         sample=latencies(config.run.sample, f"{where}: run.sample", base)[0],
         seed=config.run.seed,
         name=config.run.name,
-        key=repr((msgspec.to_builtins(plain, str_keys=True), data_key, [_code(type(s)) for s in strategies])),
+        key=repr(
+            (msgspec.to_builtins(plain, str_keys=True), data_key, [code_of(type(s)) for s in strategies])
+        ),
     )
 
 
@@ -375,18 +321,6 @@ def venue_models(config: Config, path: Path, universe: Any) -> tuple[dict[str, A
         )
         extra[name] = latencies(section.extra_feed_latency, f"{at}.extra_feed_latency", base)[0]
     return venues, extra
-
-
-def _code(kind: type) -> str:
-    """A hash of a user's strategy and of what it imports beside it; empty for tidegate's own, which have a version."""
-    from tidegate.kernel.jit import sources
-
-    package = Path(__file__).resolve().parent
-    file = getattr(sys.modules.get(kind.__module__), "__file__", None)
-    if file is None or package in Path(file).resolve().parents:
-        return ""
-    own = [path for path in sources(Path(file).resolve()) if package not in path.parents]
-    return hashlib.sha256(b"".join(path.read_bytes() for path in own)).hexdigest()
 
 
 def _one_of(value: str, known: tuple[str, ...], where: str) -> None:

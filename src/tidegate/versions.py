@@ -15,11 +15,12 @@ import msgspec
 
 import tidegate
 from tidegate import config as configuration
-from tidegate.config import Config, check_keys, strategy_class
+from tidegate.config import Config, check_keys
 from tidegate.errors import UserError
 from tidegate.ops.folder import replace
 from tidegate.risk.scopes import ScopeTable
 from tidegate.strategy.deploy.version import Version, WatchRules
+from tidegate.strategy_code import strategy_class
 
 _PACKAGE = Path(__file__).resolve().parent
 

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from hosting import LINEAR, World
 
-from tidegate.config import strategy_class
 from tidegate.kernel.replay_engine import VenueModel
 from tidegate.model.event import Flag, Kind, empty
 from tidegate.model.instrument import Universe
@@ -17,6 +16,7 @@ from tidegate.risk.reasons import Reason
 from tidegate.risk.scopes import ScopeTable
 from tidegate.sim.backtest import Backtest, Setup
 from tidegate.sim.stream import Source
+from tidegate.strategy_code import strategy_class
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 START = 1_700_000_000 * SECOND

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from hosting import LINEAR, World
 
-from tidegate import config
+from tidegate import strategy_code
 from tidegate.kernel import compiled_api
 from tidegate.model.order import OrdType, TimeInForce
 from tidegate.risk.reasons import Reason
@@ -32,7 +32,9 @@ def actual(params: type[msgspec.Struct]) -> dict[str, str]:
 
 
 def library(name: str):
-    return getattr(importlib.import_module(f"tidegate.strategy.library.{name}"), config.LIBRARY[name]).Params
+    return getattr(
+        importlib.import_module(f"tidegate.strategy.library.{name}"), strategy_code.LIBRARY[name]
+    ).Params
 
 
 @pytest.mark.parametrize(
@@ -51,7 +53,7 @@ def test_every_parameter_and_default_of_the_makers_is_in_the_guide():
 
 def test_every_strategy_of_the_library_has_its_row():
     rows = re.findall(r"^\| `(\w+)` \| [a-z]", GUIDE.split("## The library")[1], re.MULTILINE)
-    assert set(config.LIBRARY) <= set(rows)
+    assert set(strategy_code.LIBRARY) <= set(rows)
 
 
 def test_every_handler_is_in_the_guide():

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hosting import SPOT, World
 
-from tidegate import config
+from tidegate import strategy_code
 from tidegate.errors import UserError
 from tidegate.strategy.strategy import RESERVED, Strategy
 
@@ -38,7 +38,7 @@ def test_a_file_with_such_a_class_is_one_line_at_load(tmp_path: Path):
         "        pass\n"
     )
     with pytest.raises(UserError, match="'submit' is a name of Strategy's own") as told:
-        config.strategy_class(f"{file}:Mine", tmp_path)
+        strategy_code.strategy_class(f"{file}:Mine", tmp_path)
     assert "\n" not in str(told.value)
 
 

@@ -28,7 +28,7 @@ from tidegate.model.wire import decode, pack
 from tidegate.ops.folder import DataFolder
 from tidegate.ops.health import read_health
 from tidegate.ops.proc import figures
-from tidegate.roles import open_log
+from tidegate.roles.place import open_log
 from tidegate.world import World
 
 WINDOW = 1000

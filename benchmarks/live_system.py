@@ -24,7 +24,7 @@ from tidegate.ops.log_server import LogServer
 from tidegate.ops.proc import Figures, figures
 from tidegate.ops.supervisor import Event, Supervisor
 from tidegate.ops.topology import Process, Topology, process_names, role_process
-from tidegate.roles import simulated
+from tidegate.roles.place import simulated
 from tidegate.venue.sim.capture_files import load_capture
 from tidegate.world import World
 

@@ -20,7 +20,7 @@ from tidegate.log.cluster import Cluster
 from tidegate.log.nats import NatsLog
 from tidegate.model.clock import SystemClock
 from tidegate.ops.gateways import command, gateways
-from tidegate.roles import open_log
+from tidegate.roles.place import open_log
 
 PATIENCE = 60.0
 FROZEN = 10.0

@@ -17,7 +17,7 @@ from tidegate.model.clock import SystemClock
 from tidegate.model.messages import CancelOrder, Message, NewOrder, OrderEvent, ReplaceOrder, SendNew
 from tidegate.model.order import ExecType, Side
 from tidegate.risk.ledger import Ledger
-from tidegate.roles import open_log
+from tidegate.roles.place import open_log
 from tidegate.sim.live_run import LiveRun
 from tidegate.venue.binance.symbols import Symbol
 from tidegate.venue.port import cl_ord_id_of

@@ -20,7 +20,7 @@ from tidegate.ops import control
 from tidegate.ops.folder import DataFolder
 from tidegate.ops.proc import lives
 from tidegate.ops.supervisor import read_states
-from tidegate.roles import SimulatedVenue, simulated
+from tidegate.roles.place import SimulatedVenue, simulated
 from tidegate.world import World
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -10,12 +10,12 @@ from decimal import Decimal
 import pytest
 
 from tidegate import config as configuration
-from tidegate import roles_risk
 from tidegate.config_live import TopologySection, processes_of, role_of
 from tidegate.errors import UserError
 from tidegate.model.instrument import Instrument, InstrumentKind, Universe
 from tidegate.ops.folder import DataFolder
-from tidegate.roles import _simulated_key, simulated
+from tidegate.roles import risk as risk_role
+from tidegate.roles.place import simulated, simulated_key
 from tidegate.world import World
 
 BASE = """
@@ -91,11 +91,11 @@ def test_accounts_are_dealt_out_to_lanes_unless_pinned(load):
 def test_a_key_is_made_once_and_only_its_owner_may_read_it(tmp_path):
     folder = DataFolder(tmp_path)
     folder.make()
-    path = _simulated_key(folder, "one")
+    path = simulated_key(folder, "one")
     assert os.stat(path).st_mode & 0o777 == 0o600
     first = path.read_text()
-    assert _simulated_key(folder, "one").read_text() == first
-    assert _simulated_key(folder, "two").read_text() != first
+    assert simulated_key(folder, "one").read_text() == first
+    assert simulated_key(folder, "two").read_text() != first
 
 
 def test_without_a_venue_there_is_none(tmp_path):
@@ -128,7 +128,7 @@ def test_instruments_are_handed_over_to_processes_of_the_same_configuration_only
 
 def test_a_gateway_needs_nothing_compiled(tmp_path):
     code = (
-        "import sys, tidegate.roles, tidegate.venue.gateway, tidegate.venue.binance.venue, tidegate.cli\n"
+        "import sys, tidegate.roles.run, tidegate.venue.gateway, tidegate.venue.binance.venue, tidegate.cli\n"
         "print([name for name in ('numba', 'pyarrow', 'duckdb') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -157,10 +157,10 @@ def test_lanes_that_share_limits_need_somebody_who_lends_them(load, monkeypatch)
     with pytest.raises(
         UserError, match="no process has the role risk, which lends 2 lanes the limits they share"
     ):
-        roles_risk.check(both)
-    roles_risk.check(load('[log]\nlanes = 2\n[topology]\nprocesses = [["feed", "oms", "risk"]]'))
-    roles_risk.check(load('[topology]\nprocesses = [["feed", "oms"]]'))
+        risk_role.check(both)
+    risk_role.check(load('[log]\nlanes = 2\n[topology]\nprocesses = [["feed", "oms", "risk"]]'))
+    risk_role.check(load('[topology]\nprocesses = [["feed", "oms"]]'))
     with pytest.raises(
         UserError, match=r"risk\.breakers\.ordrs: unknown breaker 'ordrs'; did you mean 'orders'"
     ):
-        roles_risk.check(load("[risk.breakers.ordrs]"))
+        risk_role.check(load("[risk.breakers.ordrs]"))

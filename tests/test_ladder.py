@@ -12,7 +12,7 @@ import pytest
 
 LADDER = (
     "model", "kernel", "log", "access", "marketdata", "risk", "execution", "strategy", "venue", "analytics", "store",
-    "report", "sim", "ops", "console", "config", "cli",
+    "report", "sim", "ops", "console", "config", "roles", "cli",
 )  # fmt: skip
 ALIASES = {
     "errors": "model",
@@ -20,9 +20,6 @@ ALIASES = {
     "strategy_code": "config",
     "world": "config",
     "versions": "config",
-    "roles": "cli",
-    "roles_risk": "cli",
-    "roles_deploy": "cli",
 }
 """Modules at the top that belong to a rung."""
 LONGEST = 420

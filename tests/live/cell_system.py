@@ -16,7 +16,7 @@ from rounds_system import ROOT, SIZES, System, toml
 from tidegate.log.base import Log
 from tidegate.model.clock import SystemClock
 from tidegate.ops import log_reader
-from tidegate.roles import open_log
+from tidegate.roles.place import open_log
 from tidegate.world import World
 
 MARKET = "BTCUSDT.BINANCE_USDM"

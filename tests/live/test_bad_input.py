@@ -20,7 +20,6 @@ from live.parity_world import live
 from live.test_parity import MODEL, market
 from venue.gateway_world import Desk
 
-from tidegate import roles
 from tidegate.config_live import ROLES
 from tidegate.errors import UserError
 from tidegate.execution.lane_log import DeadLetter
@@ -31,6 +30,8 @@ from tidegate.model.clock import SystemClock
 from tidegate.model.messages import Tick
 from tidegate.model.wire import VERSION, pack
 from tidegate.ops.log_server import LogServer
+from tidegate.roles.place import waited
+from tidegate.roles.run import _watch_clock
 from tidegate.sim.virtual_time import run
 from tidegate.strategy.strategy import Strategy, StrategyParams
 from tidegate.strategy.views import Quote
@@ -55,11 +56,11 @@ def test_an_unknown_role_names_the_nearest(tmp_path):
 
 
 def test_a_role_without_a_system_says_what_to_do(tmp_path, monkeypatch):
-    monkeypatch.setattr(roles, "WAIT_S", 0.1)
+    monkeypatch.setattr("tidegate.roles.place.WAIT_S", 0.1)
     with pytest.raises(
         UserError, match=r"the log's server on .* did not come up within 0\.1 s; is `tidegate up` running"
     ):
-        asyncio.run(roles.waited(f"the log's server on {tmp_path}", lambda: None))
+        asyncio.run(waited(f"the log's server on {tmp_path}", lambda: None))
 
 
 def test_wrong_credentials_of_the_log_are_one_line(tmp_path):
@@ -110,7 +111,7 @@ def test_a_clock_that_is_stepped_is_an_alert_once_and_time_goes_on(monkeypatch, 
             clock = SystemClock()
             lines = SimpleNamespace(warning=lambda event, text: said.append(text))
             place = SimpleNamespace(clock=clock, lines=lines, name="oms-1")
-            watch = asyncio.create_task(roles._watch_clock(place, [desk.user]))
+            watch = asyncio.create_task(_watch_clock(place, [desk.user]))
             await asyncio.sleep(5)
             moved[0] = step * 10**9
             before = clock.now()

@@ -155,13 +155,13 @@ class Keeper:
     """What runs beside the supervisor for its cells: the guard of strategies' orders, and the meter of their loads."""
 
     def __init__(self, world: World, data: Path, clock: SystemClock) -> None:
-        from tidegate import roles
         from tidegate.ops.cell_guard import Guard
+        from tidegate.roles.place import open_log
 
         self._folder = DataFolder(data)
         self._meter = Meter(data)
         self._tasks: list[asyncio.Task[None]] = []
-        self.guard = Guard(places(world), clock, lambda: roles.open_log(world, data, "up", clock))
+        self.guard = Guard(places(world), clock, lambda: open_log(world, data, "up", clock))
 
     def begin(self, supervisor: Supervisor) -> None:
         """The system is up."""

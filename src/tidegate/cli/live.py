@@ -50,7 +50,6 @@ def up(
     from rich.console import Console
 
     from tidegate import config as configuration
-    from tidegate import roles_risk
     from tidegate.access import local
     from tidegate.cli.breach import Breach
     from tidegate.cli.grants import shared_lanes
@@ -58,7 +57,8 @@ def up(
     from tidegate.ops.folder import DataFolder
     from tidegate.ops.log_server import LogServer
     from tidegate.ops.supervisor import ChildFailed
-    from tidegate.roles import simulated
+    from tidegate.roles import risk as risk_role
+    from tidegate.roles.place import simulated
     from tidegate.world import World
 
     prepare()
@@ -71,7 +71,7 @@ def up(
         print(f"identity {made.name} (admin) made: its key in {data}/access/keys may stop what runs here")
     world = World(config, loaded)
     world.hand_over(folder.instruments)
-    roles_risk.check(world)
+    risk_role.check(world)
     world.strategies()  # a mistake in one is told here, once, and not by a process that dies again and again
     server = None if loaded.log.url else LogServer(data, loaded.log.durability, loaded.log.lanes)
     topology = topology_of(loaded, config, data, server)
@@ -126,7 +126,7 @@ async def _up(
     from tidegate.ops.show import Shown
     from tidegate.ops.snapshot import Looker
     from tidegate.ops.supervisor import Event, Supervisor
-    from tidegate.roles import open_log
+    from tidegate.roles.place import open_log
 
     folder, clock, shown = DataFolder(data), SystemClock(), Shown(console, world.config.run.name)
     folder.make()
@@ -172,7 +172,7 @@ def start_market(folder: DataFolder) -> None:
     """Let a simulated venue's market run, now that everybody listens."""
     import urllib.request
 
-    from tidegate.roles import simulated
+    from tidegate.roles.place import simulated
 
     if (venue := simulated(folder)) is not None:
         request = urllib.request.Request(
@@ -196,11 +196,11 @@ def run(
     """Run some roles of a system in this process until it is told to stop (SIGTERM); `up` runs them all."""
     import uvloop
 
-    from tidegate import roles as running
     from tidegate.cli.prepare import prepare
     from tidegate.config_live import role_of
     from tidegate.ops.folder import DataFolder
     from tidegate.ops.topology import process_names
+    from tidegate.roles.run import run as run_roles
     from tidegate.world import World
 
     world = World.load(config)
@@ -210,7 +210,7 @@ def run(
     if {role for role, _ in wanted} != {"gateway"}:  # it has nothing compiled
         prepare()
     called = name or process_names([roles.split(",")])[0]
-    uvloop.run(running.run(world, wanted, data, called, trace_every, hops))
+    uvloop.run(run_roles(world, wanted, data, called, trace_every, hops))
 
 
 def topology_of(config: Config, path: Path, data: Path, server: LogServer | None = None) -> Topology:

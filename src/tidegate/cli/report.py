@@ -61,7 +61,7 @@ async def _fold(world: World, data: Path) -> LiveRun:
     from tidegate.config import latencies
     from tidegate.log import embedded
     from tidegate.model.clock import SystemClock
-    from tidegate.roles import open_log
+    from tidegate.roles.place import open_log
     from tidegate.sim.live_run import LiveRun
 
     section = world.config.log

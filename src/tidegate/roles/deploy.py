@@ -19,7 +19,7 @@ from tidegate.strategy.deploy.stages import Check, DeployBoard, Stage
 from tidegate.strategy.deploy.version import CONFIGURED, Versions
 
 if TYPE_CHECKING:
-    from tidegate.roles import Place
+    from tidegate.roles.place import Place
     from tidegate.strategy.deploy.service import DeployService
     from tidegate.strategy.strategy import Strategy
     from tidegate.world import World
@@ -38,8 +38,6 @@ def board(world: World, check: Check) -> DeployBoard:
 
 async def deploy(place: Place, log: Log) -> DeployService:
     """The service of the role."""
-    from tidegate.access.audit import AuditTrail
-    from tidegate.access.keyring import Keyring
     from tidegate.strategy.deploy.service import DeployService
 
     world = place.world
@@ -47,8 +45,7 @@ async def deploy(place: Place, log: Log) -> DeployService:
         raise UserError(
             f'{world.path}: role deploy: no strategy has a slot for new versions; set strategies.NAME.canary = "10%"'
         )
-    keyring = await Keyring.open(log, place.folder.path, world.config.access)
-    trail = AuditTrail(log, place.clock, place.name, place.folder.path)
+    keyring, trail = await place.keyring(log), place.trail(log)
 
     async def processes(slot: str, run: bool) -> bool:
         request = {"do": "slot", "name": process_name(slot), "run": run}
@@ -62,10 +59,8 @@ async def deploy(place: Place, log: Log) -> DeployService:
 
 async def slot(place: Place, log: Log, name: str) -> tuple[str, SlotHost]:
     """The host of a slot, `NAME` or `NAME.next`, and what it is called."""
-    from tidegate.access.keyring import Keyring
-
     world, strategy = place.world, name.removesuffix(NEXT)
-    keyring = await Keyring.open(log, place.folder.path, world.config.access)
+    keyring = await place.keyring(log)
     maker = Maker(place, log, world.slots[strategy])
     host = SlotHost(
         strategy, name != strategy, board(world, keyring.verify), log, place.clock, maker.make, maker.end

@@ -10,7 +10,7 @@ from tidegate.world import World
 
 if TYPE_CHECKING:
     from tidegate.risk.service import RiskService, RiskSetup
-    from tidegate.roles import Place
+    from tidegate.roles.place import Place
 
 
 def setup(world: World) -> RiskSetup:
@@ -49,13 +49,10 @@ def check(world: World) -> None:
 
 async def risk(place: Place, log: Log) -> RiskService:
     """The service of this process."""
-    from tidegate.access.audit import AuditTrail
-    from tidegate.access.keyring import Keyring
     from tidegate.access.replays import Replays
     from tidegate.risk.service import RiskService
 
     world = place.world
-    keyring = await Keyring.open(log, place.folder.path, world.config.access)
-    trail = AuditTrail(log, place.clock, place.name, place.folder.path)
+    keyring, trail = await place.keyring(log), place.trail(log)
     replays = Replays(place.folder.run / "risk.replays")
     return RiskService(place.name, setup(world), log, place.clock, keyring.verify, replays.first, trail.note)

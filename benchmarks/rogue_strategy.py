@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tidegate.model.order import OrdStatus
+from tidegate.strategy.orders import StrategyOrder
 from tidegate.strategy.strategy import Strategy, StrategyParams
 from tidegate.strategy.views import Quote
 
@@ -43,14 +45,19 @@ class Rogue(Strategy):
         self.every("50ms", "look")
 
     def on_quote(self, quote: Quote) -> None:
-        """Leave an order behind, once."""
+        """Leave an order behind, once: one that was refused (a gateway that has just started refuses all) is asked for
+        again."""
         if not self._rests and self._market.has_touch and not self.orders:
-            self._rests = True
             self._market.buy(self.params.size, int(self._market.bid * (1 - FAR)), post_only=True)
+
+    def on_order(self, order: StrategyOrder) -> None:
+        """It rests, for the first time."""
+        self._rests = self._rests or order.status is OrdStatus.NEW
 
     def on_timer(self, name: str) -> None:
         """Begin, when told to."""
         if (Path(self.params.folder) / f"go.{self.params.act}").exists():
+            self._rests = True
             ACTS[self.params.act](self)
 
 
@@ -78,6 +85,12 @@ def loop(rogue: Rogue) -> None:
     """No way out of the handler."""
     while True:
         pass
+
+
+def spin(rogue: Rogue) -> None:
+    """The same, and polite to whatever else this machine has to do: its order is what is looked at."""
+    os.nice(19)
+    loop(rogue)
 
 
 def sleep(rogue: Rogue) -> None:
@@ -121,5 +134,5 @@ def throw(rogue: Rogue) -> None:
 
 ACTS: dict[str, Callable[[Rogue], None]] = {
     act.__name__: act
-    for act in (allocate, fork, copy, loop, sleep, flood, write, close, leave, vanish, throw)
+    for act in (allocate, fork, copy, loop, spin, sleep, flood, write, close, leave, vanish, throw)
 }

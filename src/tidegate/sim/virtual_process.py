@@ -18,6 +18,7 @@ from contextvars import Context, ContextVar, copy_context
 from typing import Any
 
 from tidegate.model.clock import SLEW
+from tidegate.sim.virtual_socket import End, Listener, Sockets
 from tidegate.sim.virtual_time import START, Stuck, VirtualLoop
 
 _owner: ContextVar[VirtualProcess | None] = ContextVar("_owner", default=None)
@@ -67,6 +68,7 @@ class VirtualProcess:
         """Let nothing of this process ever run again, for anybody else to see."""
         self.dead = True
         self._held.clear()
+        self._loop.sockets.ended(self)
         for task in list(self._tasks):
             if not task.done():
                 self._bury(task)
@@ -113,6 +115,7 @@ class ProcessLoop(VirtualLoop):
         super().__init__()
         self.steps = 0
         """Callbacks scheduled so far."""
+        self.sockets = Sockets(self)
         self._timers: list[tuple[int, int, _OwnedTimer]] = []
         self.set_task_factory(_make_task)  # type: ignore[arg-type]
 
@@ -149,6 +152,19 @@ class ProcessLoop(VirtualLoop):
         timer.process = context.get(_owner)
         heapq.heappush(self._timers, (ns, self.steps, timer))
         return timer
+
+    async def create_unix_server(  # type: ignore[override]
+        self, protocol_factory: Callable[[], asyncio.BaseProtocol], path: str, **_: Any
+    ) -> Listener:
+        """See `asyncio.loop.create_unix_server`, and `virtual_socket`."""
+        return self.sockets.listen(protocol_factory, path, _owner.get())
+
+    async def create_unix_connection(  # type: ignore[override]
+        self, protocol_factory: Callable[[], asyncio.BaseProtocol], path: str, **_: Any
+    ) -> tuple[End, asyncio.BaseProtocol]:
+        """See `asyncio.loop.create_unix_connection`, and `virtual_socket`."""
+        made = protocol_factory()
+        return self.sockets.connect(lambda: made, path, _owner.get()), made
 
     def _run_once(self) -> None:
         """One round: let time pass where nothing is ready, then run what is ready and what is due."""

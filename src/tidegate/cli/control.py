@@ -87,7 +87,7 @@ def flatten(
 
     It takes a risk officer. No position crosses zero, nothing is done on stale prices; a kill ends it.
     """
-    from tidegate.execution.flatten import Terms
+    from tidegate.execution.closing import Terms
 
     terms = Terms.of({"participation": participation, "collar": collar})
     made = _signed("flatten", scope, reason, data, signer, **terms.args())

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
-from tidegate.execution.flatten import Clear, Close, Leg, Step, Terms, Touch, step
+from tidegate.execution.closing import Clear, Close, Leg, Step, Terms, Touch, step
 from tidegate.execution.ids import HOUSE_IDS
 from tidegate.execution.state import LaneOrder
 from tidegate.execution.writer import Writer
@@ -66,7 +66,7 @@ class Flattener:
         legs = self._legs(status, writer)
         touches = {number: Touch(*mark) for number, mark in s.marks.items()}
         done = step(legs, touches, self._universe, Terms.of(status.flatten.args), self._clock.now())
-        for (account, strategy), why in done.waits.items():
+        for (account, strategy, _), why in done.waits.items():
             name = f"{self._scopes.accounts[account].name}/{self._scopes.strategies[strategy].name}"
             self.waits[f"{status.scope} {name}"] = why
         commands = self._commands(status, done, s.seq)

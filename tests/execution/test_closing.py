@@ -1,4 +1,4 @@
-"""Flattening as a core: never across zero, legs in step, nothing on stale prices."""
+"""Closing positions as a core: never across zero, legs in step, nothing on stale prices."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tidegate.errors import UserError
-from tidegate.execution.flatten import PPM, STALE, Clear, Leg, Terms, Touch, step
+from tidegate.execution.closing import PPM, STALE, Clear, Leg, Terms, Touch, step
 from tidegate.model.instrument import Instrument, InstrumentKind, Universe
 from tidegate.model.order import Side
 
@@ -51,7 +51,7 @@ def test_one_leg_without_a_fresh_price_stops_its_group_and_no_other(touch):
     legs = [Leg(0, 0, 0, 100), Leg(0, 0, 1, 100), Leg(0, 1, 0, 100)]
     done = step(legs, touches, UNIVERSE, Terms(), NOW)
     assert [(c.account, c.strategy) for c in done.closes] == [(0, 1)]
-    assert "no fresh price of C1.X" in done.waits[0, 0]
+    assert "no fresh price of C1.X" in done.waits[0, 0, ""]
 
 
 def test_other_orders_go_first_and_a_step_waits_for_the_last():
@@ -68,7 +68,7 @@ def test_a_rest_below_the_smallest_order_is_taken_along_or_left_and_said():
     assert close.qty == 7
     done = step([Leg(0, 0, 2, 4)], FRESH, UNIVERSE, Terms(), NOW)
     assert not done.closes
-    assert "smallest order" in done.waits[0, 0]
+    assert "smallest order" in done.waits[0, 0, ""]
     (close,) = step([Leg(0, 0, 3, 100)], FRESH, UNIVERSE, Terms(1), NOW).closes
     assert close.qty == 6, "0.006 at 994.9 or more is 5 USDT"
 

@@ -1,10 +1,13 @@
-"""Flattening a scope: a deterministic core. `step` says which orders close the next part of its positions.
+"""Closing positions: a deterministic core, of flattening (`flattener`) and of margin calls (`reduce`). `step` says which
+orders close the next part.
 
 The rules:
 
-1. Only what reduces: every order is reduce-only and no larger than the position, so none crosses zero.
-2. The legs of one strategy on one account go down in step: each step takes the same part of what every leg was at the
-   beginning, a leg that lags holds the others back, and no step begins while an order of the last one is open.
+1. Only what reduces: every order is reduce-only and no larger than the position, so none crosses zero; nor larger than
+   what is to be closed of it (`Leg.most`).
+2. The legs of one group (flattening: of one strategy on one account) go down in step: each step takes the same part of
+   what every leg was at the beginning, a leg that lags holds the others back, and no step begins while an order of the
+   last one is open.
 3. Nothing on stale, crossed or missing prices: of one leg it stops all legs of its group.
 4. No price farther from the middle than the collar: what does not trade there (the orders are immediate) waits.
 5. Other open orders of the group are cancelled first.
@@ -63,9 +66,16 @@ def _part(text: str, name: str) -> int:
     return ppm
 
 
+ALL = -1
+"""As a strategy: an account's position over all of them."""
+Key = tuple[int, int, str]
+"""(account, strategy, group)."""
+
+
 class Leg(NamedTuple):
-    """A position of one strategy on one account. `lots` is signed; `done` what has been closed so far, lots; `working`
-    whether an order of ours on it is open, `other` whether one of somebody else is."""
+    """A position of one strategy on one account (of all of them: `ALL`). `lots` is signed; `done` what has been closed so
+    far, lots; `working` whether an order of ours on it is open, `other` whether one of somebody else is; `group` parts
+    the legs of a strategy further; `most` is how many lots may be closed now, −1 for all."""
 
     account: int
     strategy: int
@@ -74,6 +84,13 @@ class Leg(NamedTuple):
     done: int = 0
     working: bool = False
     other: bool = False
+    group: str = ""
+    most: int = -1
+
+    @property
+    def key(self) -> Key:
+        """The group that it goes down with."""
+        return self.account, self.strategy, self.group
 
 
 class Touch(NamedTuple):
@@ -104,34 +121,35 @@ class Clear(NamedTuple):
 
 
 class Step(NamedTuple):
-    """What to do now, and why nothing is done where that is so, by (account, strategy)."""
+    """What to do now, and why nothing is done where that is so, by group."""
 
     closes: list[Close]
     clears: list[Clear]
-    waits: dict[tuple[int, int], str]
+    waits: dict[Key, str]
 
 
 def step(
     legs: Sequence[Leg], touches: Mapping[int, Touch], universe: Universe, terms: Terms, now: int
 ) -> Step:
     """The next part. The same positions, touches and time give the same orders."""
-    groups: dict[tuple[int, int], list[Leg]] = {}
+    groups: dict[Key, list[Leg]] = {}
     for leg in legs:
         if leg.lots:
-            groups.setdefault((leg.account, leg.strategy), []).append(leg)
+            groups.setdefault(leg.key, []).append(leg)
     out = Step([], [], {})
     for key, group in sorted(groups.items()):
         if any(leg.working for leg in group):
             out.waits[key] = "orders of the last step are open"
         elif any(leg.other for leg in group):
-            out.clears.append(Clear(*key))
+            out.clears.append(Clear(*key[:2]))
             out.waits[key] = "other orders are being cancelled"
         elif stale := [leg.instrument for leg in group if not _fresh(touches.get(leg.instrument), now)]:
             out.waits[key] = f"no fresh price of {universe[stale[0]].id}"
         else:
-            out.closes.extend(closes := _closes(group, touches, universe, terms))
+            closes, why = _closes(group, touches, universe, terms)
+            out.closes.extend(closes)
             if not closes:
-                out.waits[key] = "what is left is below the venue's smallest order"
+                out.waits[key] = why
     return out
 
 
@@ -139,28 +157,31 @@ def _fresh(touch: Touch | None, now: int) -> bool:
     return touch is not None and 0 < touch.bid <= touch.ask and now - touch.ts <= STALE
 
 
-def _least(item: Instrument, ticks: int) -> int:
+def least(item: Instrument, ticks: int) -> int:
     """The smallest order at this price that the venue takes, lots."""
-    least = max(1, item.lots(item.min_qty) if item.min_qty else 1)
+    lots = max(1, item.lots(item.min_qty) if item.min_qty else 1)
     if item.min_notional:
         worth = item.qty(1) * item.multiplier * (1 if item.inverse else item.price(max(1, ticks)))
-        least = max(least, math.ceil(item.min_notional / worth))
-    return least
+        lots = max(lots, math.ceil(item.min_notional / worth))
+    return lots
 
 
 def _closes(
     group: Sequence[Leg], touches: Mapping[int, Touch], universe: Universe, terms: Terms
-) -> list[Close]:
-    """A step that takes every leg down to the same part of what it was."""
-    least = {
-        leg: _least(universe[leg.instrument], touches[leg.instrument].bid * (PPM - terms.collar) // PPM)
+) -> tuple[list[Close], str]:
+    """A step that takes every leg down to the same part of what it was; where there is none, why."""
+    small = {
+        leg: least(universe[leg.instrument], touches[leg.instrument].bid * (PPM - terms.collar) // PPM)
         for leg in group
     }
-    able = [leg for leg in group if abs(leg.lots) >= least[leg]]  # what is too little holds nobody back
+    able = [leg for leg in group if abs(leg.lots) >= small[leg]]  # what is too little holds nobody back
     most = max((abs(leg.lots) * PPM // (abs(leg.lots) + leg.done) for leg in able), default=0)
     keep = max(0, most - terms.participation)
-    found = (_close(leg, least[leg], keep, touches[leg.instrument], terms.collar) for leg in able)
-    return [close for close in found if close is not None]
+    free = [leg for leg in able if leg.most < 0 or leg.most >= small[leg]]
+    if not free:
+        return [], "what is left is below the venue's smallest order"
+    found = [_close(leg, small[leg], keep, touches[leg.instrument], terms.collar) for leg in free]
+    return [close for close in found if close is not None], "it waits for a leg that lags behind"
 
 
 def _close(leg: Leg, least: int, keep: int, touch: Touch, collar: int) -> Close | None:
@@ -172,6 +193,8 @@ def _close(leg: Leg, least: int, keep: int, touch: Touch, collar: int) -> Close 
     qty = min(held, max(qty, least))
     if 0 < held - qty < least:
         qty = held
+    if leg.most >= 0:
+        qty = min(qty, leg.most)
     middle2 = touch.bid + touch.ask
     if leg.lots > 0:
         side, price = Side.SELL, -(-middle2 * (PPM - collar) // (2 * PPM))

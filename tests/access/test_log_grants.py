@@ -18,6 +18,7 @@ from tidegate.log.grants import Trader, User
 from tidegate.log.nats import NatsLog, connect
 from tidegate.log.nats_calls import Forbidden
 from tidegate.log.streams import declared
+from tidegate.risk import quick
 
 DECLARED = declared(2, "process")
 LANES = (0, 1)
@@ -106,6 +107,22 @@ def test_a_strategy_cannot_publish_to_a_gateway(tmp_path):
     run(tmp_path, body)
 
 
+def test_only_the_risk_service_s_halts_go_the_quick_way_to_gateways(tmp_path):
+    async def body(clients: Clients) -> None:
+        heard: list[bytes] = []
+        gateway, risk = await clients("gateway"), await clients("risk")
+        gateway.subscribe(quick.SUBJECT, lambda _, data: heard.append(data))
+        await gateway.last("HALT")
+        for user in ("maker", "oms", "feed", "deploy"):
+            assert await refused(await clients(user), quick.SUBJECT, b"not theirs")
+        risk.publish(quick.SUBJECT, b"a breaker's")
+        while not heard:
+            await asyncio.sleep(0)
+        assert heard[-1] == b"a breaker's"
+
+    run(tmp_path, body)
+
+
 FORBIDDEN = {
     "maker": [
         "gw.BINANCE.main", "ctl.gw.BINANCE.main", "ctl.halts", "lane.0.cmd", "lane.0.cmd.1", "lane.1.cmd.1", "lane.0.rpt",
@@ -116,15 +133,15 @@ FORBIDDEN = {
         "$JS.API.STREAM.MSG.DELETE.AUDIT", "$JS.API.STREAM.CREATE.MINE", "$JS.API.STREAM.UPDATE.EVT_0",
         "$JS.API.CONSUMER.CREATE.EVT_1.x", "$JS.API.CONSUMER.CREATE.LANE_0.x", "$JS.API.CONSUMER.CREATE.KV_STATE.x",
         "$JS.API.CONSUMER.CREATE.KV_LEASE.x", "$JS.API.STREAM.MSG.GET.LANE_0", "$JS.API.STREAM.MSG.GET.EVT_1",
-        "$JS.API.DIRECT.GET.KV_STATE", "$JS.API.CONSUMER.CREATE.AUDIT.x",
+        "$JS.API.DIRECT.GET.KV_STATE", "$JS.API.CONSUMER.CREATE.AUDIT.x", "now.halt",
     ],
-    "feed": ["lane.0.cmd", "gw.BINANCE.main", "halt.event", "$KV.LEASE.lane.0", "audit.record", "evt.0"],
+    "feed": ["now.halt", "lane.0.cmd", "gw.BINANCE.main", "halt.event", "$KV.LEASE.lane.0", "audit.record", "evt.0"],
     "gateway": [
-        "lane.0.cmd", "lane.0.cmd.0", "lane.0.sys", "lane.0.epoch", "evt.0", "gw.BINANCE.other", "md.BINANCE.BTCUSDT",
+        "now.halt", "lane.0.cmd", "lane.0.cmd.0", "lane.0.sys", "lane.0.epoch", "evt.0", "gw.BINANCE.other", "md.BINANCE.BTCUSDT",
         "$KV.LEASE.lane.0", "$KV.ACCESS.revoked.alice", "lease.grant", "$JS.API.STREAM.PURGE.AUDIT",
     ],
     "oms": [
-        "lane.0.cmd.0", "lane.0.rpt", "md.BINANCE.BTCUSDT", "$KV.ACCESS.revoked.alice", "deploy.grid",
+        "now.halt", "lane.0.cmd.0", "lane.0.rpt", "md.BINANCE.BTCUSDT", "$KV.ACCESS.revoked.alice", "deploy.grid",
         "$JS.API.STREAM.PURGE.AUDIT", "$JS.API.STREAM.DELETE.LANE_0", "$JS.API.STREAM.MSG.DELETE.AUDIT",
     ],
     "risk": ["lane.0.cmd", "lane.0.rpt", "lane.0.epoch", "gw.BINANCE.main", "evt.0", "$JS.API.STREAM.PURGE.AUDIT"],

@@ -38,6 +38,8 @@ class User(NamedTuple):
 ANSWERS = Grant(("_INBOX.>",))
 """To answer requests."""
 MARKETS = Grant((), ("md.>", "touch.>", "pulse.>"))
+NOW = "now.halt"
+"""A breaker's halt on its quick way (`risk.quick`): said by the risk service alone, heard by gateways alone."""
 AUDITED = Grant(("audit.record",))
 
 
@@ -101,7 +103,7 @@ def oms(lanes: Sequence[int]) -> Grant:
     publish = [f"lane.{n}.{kind}" for n in lanes for kind in ("sys", "epoch", "cmd")] + [
         f"evt.{n}" for n in lanes
     ]
-    publish += ["gw.>", "dead.>", "lease.>", "halt.event"]
+    publish += ["gw.>", "dead.>", "lease.>", "halt.event", "risk.limits"]
     subscribe = ("oms.>", "ctl.halts")
     streams = read(
         *lanes_of(lanes, "LANE", "EVT"), "HALT", "LEASES", "KV_LEASE", "KV_SNAP", "KV_STATE"
@@ -112,7 +114,7 @@ def oms(lanes: Sequence[int]) -> Grant:
 
 def risk(lanes: Sequence[int]) -> Grant:
     """Lends limits, trips breakers, answers about exposures."""
-    publish = [f"lane.{n}.sys" for n in lanes] + ["lease.>", "halt.event", "risk.>"]
+    publish = [f"lane.{n}.sys" for n in lanes] + ["lease.>", "halt.event", "risk.>", NOW]
     streams = read(*lanes_of(lanes, "EVT"), "HALT", "LEASES", "ALERT", "KV_LEASE", "KV_STATE")
     written = keys("LEASE", "risk", "risk.>") | keys("STATE", "risk", "risk.>", "limits", "limits.>")
     parts = [
@@ -133,7 +135,7 @@ def gateway(lanes: Sequence[int], accounts: Iterable[tuple[str, str]]) -> Grant:
     names = [f"gw.{venue}.{account}" for venue, account in accounts]
     publish = [f"lane.{n}.rpt" for n in lanes] + [f"oms.{n}.orders" for n in lanes] + ["halt.event"]
     publish += [f"margin.{venue}.{account}" for venue, account in accounts]
-    subscribe = [*names, *(f"ctl.{name}" for name in names)]
+    subscribe = [*names, *(f"ctl.{name}" for name in names), NOW]
     written = keys("LEASE", *names) | keys("STATE", *names)
     streams = read("HALT", "KV_LEASE") | get("KV_STATE")
     return all_of([Grant(tuple(publish), tuple(subscribe)), streams, written, ANSWERS, _TRAIL, _ALERTS])

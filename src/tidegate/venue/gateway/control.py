@@ -3,19 +3,23 @@
 `{"do": "state", "scope": …}`: how it stands; with a scope, whether that covers any of its orders, and how long ago and
 how cleanly it was reconciled.
 `{"do": "command", "signed": {"body": …, "signatures": […]}}`: a command that somebody has signed (`access.command`).
+`{"do": "halt", "event": {…}}`: a halt that a component decided (`risk.quick`); by the socket only, from the same user.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import socket
+import struct
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from tidegate.access.command import Signed
+from tidegate.risk.halt import HaltEvent
 
 LONGEST = 1 << 16
 """Bytes of one line."""
@@ -33,6 +37,17 @@ class Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     do: str
     signed: Signed | None = None
     scope: str = ""
+    event: HaltEvent | None = None
+
+
+class Peer(NamedTuple):
+    """The process at the other end of the socket, by the kernel's word; −1 where it does not say."""
+
+    pid: int = -1
+    uid: int = -1
+
+    def __str__(self) -> str:
+        return f"process {self.pid} of user {self.uid}"
 
 
 Doer = Callable[[Order], Awaitable[dict[str, Any]]]
@@ -53,13 +68,24 @@ async def answer(line: bytes, doers: dict[str, Doer]) -> bytes:
     return msgspec.json.encode(said, enc_hook=str)
 
 
-async def listen(path: Path, doers: dict[str, Doer]) -> asyncio.Server:
-    """Answer each line that comes to the socket, which only its owner may open."""
+def _peer(writer: asyncio.StreamWriter) -> Peer:
+    end, option = writer.get_extra_info("socket"), getattr(socket, "SO_PEERCRED", None)
+    if end is None or option is None:
+        return Peer()
+    pid, uid, _ = struct.unpack("3i", end.getsockopt(socket.SOL_SOCKET, option, struct.calcsize("3i")))
+    return Peer(pid, uid)
+
+
+async def listen(
+    path: Path, doers: dict[str, Doer], ours: Callable[[Peer], dict[str, Doer]] = lambda peer: {}
+) -> asyncio.Server:
+    """Answer each line that comes to the socket, which only its owner may open; `ours` does what depends on the peer."""
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        known = doers | ours(_peer(writer))
         try:
             while line := await reader.readline():
-                writer.write(await answer(line, doers) + b"\n")
+                writer.write(await answer(line, known) + b"\n")
                 await writer.drain()
         except (OSError, ValueError):
             pass  # gone, or a line without end

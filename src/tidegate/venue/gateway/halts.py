@@ -1,7 +1,8 @@
 """Halts at the last hop: which orders a gateway lets out, whatever lanes, risk service and log are doing.
 
-The board is folded from HALT. A halt that came another way (a person at the socket, a mismatch found here) is *pending*
-until the log brings it: it holds at once, is in a file, and is posted until it is stored. `docs/halts.md`.
+The board is folded from HALT. A halt that came another way (a person at the socket, a breaker's quick way, a mismatch
+found here) is *pending* until the log brings it: it holds at once, is in a file, and is posted until it is stored.
+`docs/halts.md`.
 """
 
 from __future__ import annotations
@@ -85,6 +86,9 @@ class Halts:
         self._sweeps: dict[str, asyncio.Future[dict[str, Any]]] = {}
         """First sweep of each event that cancels."""
         self._sweeping: set[Target] = set()
+        self._early: OrderedDict[str, None] = OrderedDict()
+        """Events that came the quick way, by id: they are told again until the log has them."""
+        self._keeping: asyncio.TimerHandle | None = None
         self._live = False
         reports.listeners.append(self._hear)
 
@@ -111,6 +115,8 @@ class Halts:
     def close(self) -> None:
         """Follow no longer; what is halted stays so, here and in the file."""
         self._feed.close()
+        if self._keeping is not None:
+            self._keep()
 
     def stop(self) -> None:
         """Post no longer."""
@@ -180,6 +186,28 @@ class Halts:
         self._keep()
         return True
 
+    def early(self, event: HaltEvent, behind: float) -> bool:
+        """A component's halt, before the log has it: it holds when this returns, whatever else holds, until the log has
+        brought it. On the disk `behind` seconds later, so that cancels go first. False where it is known."""
+        key = event.id
+        if key in self._early or key in self.pending or self.board.seen(key):
+            return False
+        self._early[key] = None
+        if len(self._early) > BOUND:
+            self._early.popitem(last=False)
+        self.pending[key] = event
+        self._views.clear()
+        self._act(event.scope, key)
+        self._outbox.put(*entry(event))
+        if self._keeping is None:
+            self._keeping = asyncio.get_running_loop().call_later(behind, self._keep)
+        return True
+
+    async def kept(self) -> None:
+        """What holds is on the disk, as far as it takes it."""
+        while self._keeping is not None:
+            await asyncio.sleep(0.005)
+
     def _told(self, stored: Entry, changes: list[Change]) -> None:
         """An entry of HALT has been applied."""
         try:
@@ -211,6 +239,9 @@ class Halts:
         return self.place.known(scope) and self.place.target(scope) is not None
 
     def _keep(self) -> None:
+        if self._keeping is not None:
+            self._keeping.cancel()
+            self._keeping = None
         try:
             self._file.write([*self._events.values(), *self.pending.values()])
         except OSError as error:

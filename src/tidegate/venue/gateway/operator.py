@@ -18,6 +18,7 @@ from tidegate.risk.scopes import State
 from tidegate.venue.gateway.alerts import Alerts
 from tidegate.venue.gateway.control import Doer, Order, Refused, answer, listen
 from tidegate.venue.gateway.halts import Halts
+from tidegate.venue.gateway.quick import Quick
 from tidegate.venue.gateway.reconciler import Reconciler
 from tidegate.venue.gateway.settings import GatewaySettings
 from tidegate.venue.gateway.sweep import Sweeper
@@ -40,7 +41,9 @@ class Operator:
         clock: Clock,
         settings: GatewaySettings,
         health: Callable[[], dict[str, Any]],
+        quick: Quick,
     ) -> None:
+        self._quick = quick
         self._subject, self._check, self._halts, self._sweeper = subject, check, halts, sweeper
         self._reconciler = reconciler
         self._alerts, self._noted, self._log, self._clock, self._health = alerts, note, log, clock, health
@@ -53,7 +56,7 @@ class Operator:
     async def open(self) -> None:
         """Take orders."""
         if self._path is not None:
-            self._server = await listen(self._path, self.doers)
+            self._server = await listen(self._path, self.doers, self._quick.doers)
         self._served = self._log.serve(f"ctl.{self._subject}", lambda line: answer(line, self.doers))
 
     async def close(self) -> None:

@@ -23,6 +23,7 @@ from tidegate.model.instrument import Universe
 from tidegate.model.messages import Report, SendCancel, SendNew, SendReplace, SendStatus
 from tidegate.model.order import ExecType
 from tidegate.model.wire import Envelope, Newer, Unreadable, decode
+from tidegate.risk import quick
 from tidegate.risk.halt import Check, HaltEvent
 from tidegate.risk.scope_name import Kind, text_of
 from tidegate.risk.scopes import ScopeTable, State
@@ -36,6 +37,7 @@ from tidegate.venue.gateway.history import History
 from tidegate.venue.gateway.margin import MarginCheck
 from tidegate.venue.gateway.memory import Memory
 from tidegate.venue.gateway.operator import Operator
+from tidegate.venue.gateway.quick import Quick
 from tidegate.venue.gateway.reconciler import Reconciler
 from tidegate.venue.gateway.reports import Reports
 from tidegate.venue.gateway.session import SEND, Session
@@ -101,9 +103,10 @@ class GatewayService:
             place, check, venue, self.session, self.reports, sweeper, self.alerts, log, clock, self.counts, file,
             self._spawn, self._alive, self._on_recovering,
         )  # fmt: skip
+        self.quick = Quick(self._subject, self.halts, self.alerts, note, self.counts)
         self.operator = Operator(
             self._subject, check, self.halts, sweeper, self.reconciler, self.alerts, note, log, clock, settings,
-            self.health,
+            self.health, self.quick,
         )  # fmt: skip
         self.guard = Guard(
             venue, sweeper, self.session, self.lease, self.reconciler, self.alerts, self.counts, settings
@@ -209,6 +212,7 @@ class GatewayService:
         await self.halts.open()
         self._subscriptions = [
             bucket.watch(self._on_lane, "lane."),
+            self._log.subscribe(quick.SUBJECT, self.quick.hear),
             self._log.subscribe(self._subject, self._on_request),
         ]
         await self.operator.open()

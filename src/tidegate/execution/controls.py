@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from tidegate.errors import UserError
-from tidegate.execution import leases, timeouts
+from tidegate.execution import factors, gaps, leases, reductions, slots, timeouts
 from tidegate.execution.halting import cancel_halted
 from tidegate.execution.state import State
 from tidegate.model.messages import (
@@ -63,7 +63,7 @@ def scope_state(s: State, m: ScopeState) -> None:
 
 
 def _dynamic_limit(s: State, m: DynamicLimit) -> None:
-    s.gate.set_factor(m.instrument, m.factor)
+    factors.set_factor(s, m)
 
 
 def _market(s: State, m: MarketReference) -> None:
@@ -82,6 +82,9 @@ def _apply_limits(s: State, m: LimitsChange) -> None:
     below = s.gate.set_limits(Limits.from_json(m.limits))
     s.limits_version = m.version
     leases.renew(s)
+    factors.renew(s)
+    slots.share_again(s)
+    gaps.look_at_limits(s)
     if below:
         s.count(Reason.LIMIT_BELOW_USE)
         s.error = f"limits version {m.version}: {'; '.join(map(str, below))}"
@@ -98,6 +101,7 @@ def _limits_change(s: State, m: LimitsChange) -> None:
     if all(due.version != m.version for due in s.limits_due):
         s.limits_due.append(m)
         s.limits_due.sort(key=lambda due: (due.effective, due.version))
+        gaps.look_at_limits(s)
 
 
 dynamic_limit = tolerant(_dynamic_limit)
@@ -110,6 +114,10 @@ acknowledge = tolerant(_acknowledge)
 """A person lets a strategy go on (15)."""
 limits_change = tolerant(_limits_change)
 """The limits from here on, or from a later time on."""
+
+
+margin_step = tolerant(reductions.begin)
+"""A step of a margin call is to be carried out."""
 
 
 def tick(s: State, m: Tick) -> None:

@@ -23,7 +23,17 @@ import hashlib
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from tidegate.execution import commands, contingent, controls, invariants, leases, slots, snapshot
+from tidegate.execution import (
+    adopt,
+    commands,
+    contingent,
+    controls,
+    gaps,
+    invariants,
+    leases,
+    slots,
+    snapshot,
+)
 from tidegate.execution.commands import Refused
 from tidegate.execution.ids import cl_ord_id
 from tidegate.execution.ports import Gate, Ledger
@@ -32,6 +42,7 @@ from tidegate.execution.state import LaneBroken, LaneOrder, Settings, State
 from tidegate.model.instrument import Universe
 from tidegate.model.messages import (
     Acknowledge,
+    Adopt,
     CancelAll,
     CancelOrder,
     DynamicLimit,
@@ -40,6 +51,8 @@ from tidegate.model.messages import (
     LeaseGrant,
     LeaseReturn,
     LimitsChange,
+    LogGap,
+    MarginStep,
     Mark,
     MarketReference,
     Message,
@@ -82,6 +95,9 @@ FACTS: dict[type[Message], Handler] = {
     MarketReference: controls.market,
     VenueEquity: controls.equity,
     Acknowledge: controls.acknowledge,
+    Adopt: adopt.adopt,
+    LogGap: gaps.log_gap,
+    MarginStep: controls.margin_step,
     LeaseGrant: leases.grant,
     LeaseReturn: leases.give_back,
 }

@@ -21,9 +21,9 @@ from tidegate.log.base import Entry, Log, Subscription
 from tidegate.log.outbox import Outbox
 from tidegate.model.clock import Clock
 from tidegate.model.instrument import Universe
-from tidegate.model.messages import Message, ScopeState
+from tidegate.model.messages import LogGap, Message, ScopeState
 from tidegate.model.time import SECOND
-from tidegate.risk.halt import Change, Check, HaltBoard, Status, entry, most_severe
+from tidegate.risk.halt import STREAM, Change, Check, HaltBoard, Status, entry, most_severe
 from tidegate.risk.halt_feed import BOARD, Board, HaltFeed
 from tidegate.risk.reasons import Reason
 from tidegate.risk.scope_name import Kind, ScopeRef, parse, text_of
@@ -61,7 +61,7 @@ class LaneHalts:
         self._log, self._clock, self._changed = log, clock, changed
         self.board = HaltBoard(check, self._known)
         self.flattener = Flattener(self.board, writers, scopes, universe, log, clock)
-        self._feed = HaltFeed(log, self.board, self._told)
+        self._feed = HaltFeed(log, self.board, self._told, self._on_gap)
         self._outbox = Outbox(log, counts=self.counts)
         self._served: Subscription | None = None
         self._refused: dict[str, str] = {}
@@ -93,8 +93,19 @@ class LaneHalts:
     def brief(self, lane: int) -> None:
         """Tell a lane that has just become ours of every scope that was ever halted."""
         messages = [m for status in self.board.scopes.values() for m in self._states(status)]
+        if self._feed.gap or STREAM in self._writers[lane].lane.state.gaps:
+            messages.append(self._gap())
         if messages:
             self._write(lane, messages)
+
+    def _gap(self) -> LogGap:
+        return LogGap(self._clock.now(), STREAM, bool(self._feed.gap), self._feed.gap)
+
+    def _on_gap(self, text: str) -> None:
+        """Something of HALT has not come: until all is known, the lanes let nothing pass but cancels."""
+        self.counts["gaps" if text else "gaps_closed"] += 1
+        for lane in self._writers:
+            self._write(lane, [self._gap()])
 
     def _known(self, scope: str) -> bool:
         with contextlib.suppress(UserError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import zlib
 from collections.abc import Callable
 from typing import NamedTuple
@@ -10,7 +11,7 @@ import msgspec
 
 from tidegate.execution.core import Lane
 from tidegate.execution.lane_door import refusal
-from tidegate.log.base import Bucket, Entry
+from tidegate.log.base import Bucket, Entry, EntryHandler, Log, LogError
 from tidegate.model.messages import LaneEpoch, Message
 from tidegate.model.wire import Envelope, Unreadable, decode
 from tidegate.risk.reasons import Reason
@@ -68,6 +69,19 @@ def fold(lane: Lane, entry: Entry) -> tuple[Envelope, list[Step]]:
         for message in envelope.messages
     ]
     return envelope, steps
+
+
+async def read_again(
+    log: Log, stream: str, after: Callable[[], int], apply: EntryHandler, pause: float
+) -> None:
+    """Read what did not come, up to the stream's end; again after `pause` seconds where the log is away."""
+    while True:
+        try:
+            async for entries in log.read(stream, after()):
+                apply(entries)
+            return
+        except LogError:
+            await asyncio.sleep(pause)
 
 
 async def save(bucket: Bucket, number: int, snapshot: bytes, seq: int, config: str) -> Header:

@@ -97,8 +97,18 @@ class Gate(Protocol):
     def acknowledge(self, strategy: int, instrument: int, side: int, ts: int) -> None:
         """A person has seen the strategy's repeated executions there; `side` 0 is both."""
 
+    def may_adopt(self, account: int, strategy: int, lots: int, price: int) -> None:
+        """Raises `ValueError` where there is no such account, the strategy (−1: nobody) may not use it, or a number is too
+        large."""
+
+    def adopt(self, account: int, strategy: int, instrument: int, lots: int, price: int, ts: int) -> None:
+        """A position (signed lots) that was not traded through the gate is held from now on."""
+
     def tick(self, ts: int) -> None:
         """Time, ticked into the lane."""
+
+    def set_gap(self, gap: bool) -> None:
+        """Something of the risk log is missing, and nothing passes but cancels; or it is whole again."""
 
     def set_factor(self, instrument: int, ppm: int) -> None:
         """Limits of an instrument are held to `ppm` parts per million of what people set."""

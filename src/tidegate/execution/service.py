@@ -18,6 +18,7 @@ from tidegate.access.note import Note
 from tidegate.access.replays import Replays
 from tidegate.execution.acknowledge import First, acknowledge
 from tidegate.execution.flood import FLOOD, FloodWatch
+from tidegate.execution.gap_watch import GapWatch
 from tidegate.execution.lane_halts import LaneHalts
 from tidegate.execution.lane_log import LaneKind
 from tidegate.execution.lane_view import answer_view
@@ -87,6 +88,7 @@ class OmsService:
         """Lanes this instance cannot write, and why."""
         self._ownership = Ownership(name, self.ident, lanes, log.bucket("LEASE"), self._take, self._lose)
         self.halts = LaneHalts(scopes, universe, check, self.writers, log, clock)
+        self._gaps = GapWatch(self.writers, log, clock)
         self._ears = (
             take_up(self._ownership, check, note, log, clock),
             acknowledge(scopes, universe, lanes, check, first or Replays().first, note, log, clock),
@@ -105,6 +107,7 @@ class OmsService:
         await self._ownership.start()
         for ear in self._ears:
             ear.start()
+        self._gaps.start()
         self._write_marks()
 
     async def stop(self) -> None:
@@ -115,6 +118,7 @@ class OmsService:
             subscription.close()
         for ear in self._ears:
             ear.close()
+        self._gaps.close()
         await self._ownership.stop()
         self.halts.close()
         for task in list(self._tasks):
@@ -138,7 +142,7 @@ class OmsService:
         broken = {n: lease.broken for n, (lease, _) in self._ownership.leases.items() if lease.broken}
         why = "another instance has this name" if self._ownership.usurped else ""
         why = why or "; ".join(f"lane {n} is broken: {text}" for n, text in broken.items())
-        why = why or "; ".join(self._unwritten())
+        why = why or "; ".join(self._unwritten()) or self._gaps.why()
         why = why or "; ".join(
             f"lane {n} waits for leases of {w.desk.waiting} limits: is a risk service running?"
             for n, w in sorted(self.writers.items())

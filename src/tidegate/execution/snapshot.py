@@ -11,10 +11,11 @@ import hashlib
 
 import msgspec
 
+from tidegate.execution import reductions
 from tidegate.execution.ports import Gate, Ledger
-from tidegate.execution.state import Group, LaneOrder, Link, Settings, State
+from tidegate.execution.state import Adopted, Group, LaneOrder, Link, Reduction, Settings, State
 from tidegate.model.instrument import Universe
-from tidegate.model.messages import LimitsChange
+from tidegate.model.messages import LimitsChange, SlotShare
 from tidegate.risk.leases import Key, Lease
 
 FORMAT = 1
@@ -44,6 +45,12 @@ class Saved(msgspec.Struct, array_like=True, gc=False):
     halt_epoch: int = 0
     limits_version: int = 0
     limits_due: list[LimitsChange] = []
+    gaps: list[tuple[str, str]] = []
+    adopted: list[Adopted] = []
+    factors: list[tuple[int, tuple[int, int]]] = []
+    withheld: list[tuple[Key, int]] = []
+    slot_shares: list[SlotShare] = []
+    reductions: tuple[int, list[Reduction]] = (0, [])
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -80,6 +87,12 @@ def save(s: State) -> bytes:
             s.halt_epoch,
             s.limits_version,
             s.limits_due,
+            sorted(s.gaps.items()),
+            s.adopted,
+            sorted(s.factors.items()),
+            sorted(s.withheld.items()),
+            [share for _, share in sorted(s.slot_shares.items())],
+            reductions.saved(s),
         )
     )
 
@@ -113,6 +126,10 @@ def load(data: bytes, universe: Universe, gate: Gate, ledger: Ledger) -> State:
     s.counts = dict(saved.counts)
     s.leases = dict(saved.leases)
     s.halt_epoch, s.limits_version, s.limits_due = saved.halt_epoch, saved.limits_version, saved.limits_due
+    s.gaps, s.adopted = dict(saved.gaps), saved.adopted
+    s.factors, s.withheld = dict(saved.factors), dict(saved.withheld)
+    s.slot_shares = {(share.live, share.candidate): share for share in saved.slot_shares}
+    reductions.restore(s, saved.reductions)
     gate.load(saved.gate)
     ledger.load(saved.ledger)
     return s

@@ -9,7 +9,7 @@ import msgspec
 from tidegate.execution.ids import HOUSE_IDS, SEQUENCE_BITS
 from tidegate.execution.ports import Gate, Ledger
 from tidegate.model.instrument import Universe
-from tidegate.model.messages import LimitsChange, Message, NewOrder, Report
+from tidegate.model.messages import LimitsChange, Message, NewOrder, Report, SlotShare
 from tidegate.model.order import Order, OrdStatus
 from tidegate.model.time import MS, SECOND
 from tidegate.risk.leases import Key, Lease
@@ -88,6 +88,54 @@ class Group(msgspec.Struct, array_like=True, gc=False):
     """The member that filled first."""
 
 
+class Adopted(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """A position that people took into the books (`model.messages.Adopt`)."""
+
+    ts: int
+    id: str
+    by: str
+    account: int
+    strategy: int
+    instrument: int
+    lots: int
+    price: int
+
+
+class Cut(msgspec.Struct, array_like=True, gc=False):
+    """What a step of a margin call closes of one position: `lots` against `held`, which was `began` lots once."""
+
+    instrument: int
+    lots: int
+    held: int
+    began: int
+    number: int
+    """Its own in this lane: its orders' ids follow from it."""
+    given: int = 0
+    """Orders that came to the gate so far."""
+    used: int = 0
+    """Lots that have filled, or may."""
+    denied: int = 0
+    """Orders that the gate refused since one passed."""
+    reason: int = 0
+    """Why the last order that came to nothing did."""
+
+
+class Reduction(msgspec.Struct, array_like=True, gc=False):
+    """A step of a margin call (`model.messages.MarginStep`), taken at `ts`."""
+
+    account: int
+    pool: str
+    plan: int
+    ts: int
+    until: int
+    participation: int
+    collar: int
+    cuts: list[Cut]
+    cancel: list[int]
+    ended: str = ""
+    """Why nothing more is to be sent for it."""
+
+
 class Settings(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A lane's parameters, part of its state; times in ns."""
 
@@ -116,9 +164,10 @@ class State:
     """A lane's state but for the gate's and the ledger's own. Changed by the modules of this package only."""
 
     __slots__ = (
-        "by_cmd", "closed", "counts", "error", "forgotten", "gate", "groups", "halt_epoch", "instruments", "leased",
-        "leases", "ledger", "limits_due", "limits_version", "links", "live", "marks", "now",
-        "number", "out", "owed", "prefix", "seq", "settings", "shared", "touched", "universe", "waiting",
+        "adopted", "by_cmd", "closed", "counts", "cuts_made", "error", "factors", "forgotten", "gaps", "gate", "groups",
+        "halt_epoch", "instruments", "leased", "leases", "ledger", "limits_due", "limits_version", "links",
+        "live", "marks", "now", "number", "out", "owed", "prefix", "reductions", "seq", "settings", "shared",
+        "slot_shares", "touched", "universe", "waiting", "withheld",
     )  # fmt: skip
 
     def __init__(
@@ -152,18 +201,32 @@ class State:
         """By strategy: the highest cmd_id among the orders the history has dropped."""
         self.counts: dict[int, int] = {}
         """Refusals and anomalies by reason code."""
+        self.adopted: list[Adopted] = []
+        """Positions that people took into the books, in their order."""
         self.halt_epoch = 0
         """The last halt that the lane knows of: what it lets pass carries it."""
         self.limits_version = 0
         """Of the limits in force; 0 for those of the configuration."""
         self.limits_due: list[LimitsChange] = []
         """Limits that are to come into force at a later time."""
+        self.gaps: dict[str, str] = {}
+        """What of the risk log is missing, by stream, for people: while anything is, nothing passes but cancels."""
         self.leases: dict[Key, Lease] = {}
         """What was lent to this lane of limits over several lanes."""
         self.shared: frozenset[int] = frozenset()
         """Scopes that lie over several lanes; configuration, no part of the state."""
         self.leased: dict[Key, None] = {}
         """Limits of those that are lent now: by what people have set."""
+        self.factors: dict[int, tuple[int, int]] = {}
+        """By instrument: the number of the last word on its factor, and the factor in parts per million."""
+        self.withheld: dict[Key, int] = {}
+        """What of a lease is not to be used, while all lanes together hold more than a factor leaves."""
+        self.slot_shares: dict[tuple[int, int], SlotShare] = {}
+        """By scopes of live slot and candidate: how their limits are shared."""
+        self.reductions: dict[tuple[int, str], Reduction] = {}
+        """The last step of each margin call, by account and pool."""
+        self.cuts_made = 0
+        """Cuts of all steps so far: they are numbered."""
         self.touched: list[LaneOrder] = []
         """Linked orders that changed in this step, for `contingent` to look at; empty between steps."""
         self.out: list[Message] = []

@@ -18,7 +18,17 @@ import msgspec
 from tidegate.execution.core import Lane
 from tidegate.execution.event_pipe import EventPipe
 from tidegate.execution.flood import FloodWatch
-from tidegate.execution.lane_log import DeadLetter, Header, LaneKind, Step, fold, header, load, save
+from tidegate.execution.lane_log import (
+    DeadLetter,
+    Header,
+    LaneKind,
+    Step,
+    fold,
+    header,
+    load,
+    read_again,
+    save,
+)
 from tidegate.execution.lease_desk import LeaseDesk
 from tidegate.execution.state import LaneBroken
 from tidegate.log.base import Conflict, Entry, Log, LogError, Subscription
@@ -69,6 +79,8 @@ class WriterCounts:
     dead: int = 0
     snapshots: int = 0
     folded_at_start: int = 0
+    gaps: int = 0
+    """Holes in what came of the lane's log, each read again."""
 
 
 class Writer:
@@ -115,6 +127,7 @@ class Writer:
         self._saved = 0
         self._saving: asyncio.Task[None] | None = None
         self._following: Subscription | None = None
+        self._mending: asyncio.Task[None] | None = None
         self._envelope = Envelope([])
         self._ticking: asyncio.TimerHandle | None = None
         self._live = False
@@ -229,7 +242,8 @@ class Writer:
                 if entry.seq <= self.seq:
                     continue
                 if entry.seq != self.seq + 1:
-                    raise LaneBroken(f"log: entry {entry.seq} follows {self.seq}")
+                    self._missed(entry.seq)
+                    break
                 trace = self._entry(entry, events)
         except Newer as error:
             self._end("refused", str(error))
@@ -243,6 +257,22 @@ class Writer:
         due = self.seq - self._saved >= self._settings.snapshot_entries
         if due and self._saving is None:
             self._saving = asyncio.get_running_loop().create_task(self._save())
+
+    def _missed(self, found: int) -> None:
+        """Entries did not come: nothing after them is applied before they are read."""
+        if self._mending is not None:
+            raise LaneBroken(f"log: entry {found} follows {self.seq}")
+        self.counts.gaps += 1
+        if self._following is not None:
+            self._following.close()
+        self._mending = asyncio.get_running_loop().create_task(self._mend())
+
+    async def _mend(self) -> None:
+        """Read what is missing, and follow again; a log that lacks it for good breaks the lane."""
+        await read_again(self._log, self._stream, lambda: self.seq, self._entries, self._settings.tick)
+        self._mending = None
+        if self._live:
+            self._following = self._log.follow(self._stream, self._entries, after=self.seq)
 
     def _entry(self, entry: Entry, events: list[Message]) -> int:
         requests: dict[str, list[Message]] = {}
@@ -341,6 +371,8 @@ class Writer:
             self._following.close()
         if self._ticking is not None:
             self._ticking.cancel()
+        if self._mending is not None and self._mending is not asyncio.current_task():
+            self._mending.cancel()
 
     async def stop(self, handover: bool) -> None:
         """Write no more. With `handover`, first see that all is told, and keep a snapshot for the successor."""

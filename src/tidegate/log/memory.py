@@ -38,6 +38,8 @@ class Faults:
     hold: float = 0.05
     lose: float = 0.0
     """Chance that an append or a change in a bucket is lost before it is stored."""
+    skip: float = 0.0
+    """Chance that an entry is kept from a follower for good, which no log should do."""
     lose_ack: float = 0.0
     """Chance that its acknowledgement is lost, although it is stored."""
 

@@ -64,6 +64,9 @@ class Follow:
         self._next = first + len(batch)
         if self._next <= upto:
             self._client.loop.call_soon(self._client.deliver, self._take, upto)
+        if self._client.faults.skip:
+            server, chance = self._client.server, self._client.faults.skip
+            batch = [entry for entry in batch if not server.chance(chance, "kept back")]
         if batch:
             self._handler(batch)
 

@@ -165,13 +165,22 @@ class LimitsChange(Message):
     version: int
     limits: bytes
     effective: int = 0
+    follows: int = 0
+    """The version that holds until then; 0 for the configuration's file. A lane that does not know it lacks something."""
 
 
 class DynamicLimit(Message):
-    """An instrument's limits are held to `factor` parts per million of what people set (`risk.dynamic`)."""
+    """An instrument's limits are held to `factor` parts per million of what people set (`risk.dynamic`).
+
+    `number` rises with every word on it, over all who ever say one; 0 says nothing of leases. `withheld` has
+    (scope, field, amount): so much of every lane's lease of that limit is not to be used, for all lanes together still
+    hold so much more than the factor leaves; 0 of what is not named.
+    """
 
     instrument: int
     factor: int
+    number: int = 0
+    withheld: tuple[tuple[int, int, int], ...] = ()
 
 
 class SlotShare(Message):
@@ -220,6 +229,53 @@ class Acknowledge(Message):
     side: int = 0
     """`Side`; 0 for both."""
     by: str = ""
+
+
+class LogGap(Message):
+    """Something of `stream`, which the lane must follow for risk, has not come (control 29), or all of it is known again."""
+
+    stream: str
+    gap: bool
+    text: str = ""
+
+
+class Adopt(Message):
+    """People took a position into the books that was at the venue before us, or of which the fills are lost: `lots`
+    (signed) at `price`, where the books hold `ours` of the account's instrument; where they hold another number, the
+    position has moved since people looked, and nothing is done. `strategy` −1: nobody's. `id` is their command's.
+
+    `given`: the lots are nobody's in the books already, and become the strategy's.
+    """
+
+    account: int
+    instrument: int
+    lots: int
+    ours: int
+    price: int
+    strategy: int = -1
+    by: str = ""
+    id: str = ""
+    given: bool = False
+
+
+class MarginStep(Message):
+    """The next step of a margin call, to be carried out: of `account` close each of `cuts`, at most, until `until` (ns).
+
+    A cut is (instrument, signed lots, what the account held of it when the step was made, the most that this call has
+    found of it: legs go down by equal parts of that). Orders that could make the account larger, in the instruments of
+    `cuts` and `cancel`, are cancelled first. `plan` is when the step was made (ns, the risk service's): a later one
+    ends an earlier one of the same `pool` (what is margined together); without cuts it only does that.
+    `participation` and `collar` are parts per million, of that most for one order, and of the middle.
+    """
+
+    plan: int
+    account: int
+    pool: str
+    until: int
+    participation: int
+    collar: int
+    cuts: tuple[tuple[int, int, int, int], ...] = ()
+    cancel: tuple[int, ...] = ()
 
 
 class LaneEpoch(Message):

@@ -9,6 +9,7 @@ import msgspec
 
 from tidegate.model.messages import (
     Acknowledge,
+    Adopt,
     CancelAll,
     CancelOrder,
     DynamicLimit,
@@ -19,6 +20,8 @@ from tidegate.model.messages import (
     LeaseReport,
     LeaseReturn,
     LimitsChange,
+    LogGap,
+    MarginStep,
     Mark,
     MarketReference,
     Message,
@@ -42,7 +45,7 @@ VERSION = 1
 Carried = (
     NewOrder | CancelOrder | ReplaceOrder | CancelAll | Report | Mark | Tick | Funding | ScopeState | LaneEpoch
     | LeaseGrant | LeaseReturn | LeaseReport | LimitsChange | DynamicLimit
-    | SlotShare | HandOver | MarketReference | VenueEquity | Acknowledge
+    | SlotShare | HandOver | MarketReference | VenueEquity | Acknowledge | Adopt | LogGap | MarginStep
     | SendNew | SendCancel | SendReplace | SendStatus | OrderEvent
 )  # fmt: skip
 

@@ -170,6 +170,16 @@ class HaltBoard:
         self.scopes[after.scope] = after
         return [Change(before, after)]
 
+    def anew(self, entries: Iterable[tuple[int, int, bytes]]) -> list[Change]:
+        """Fold the whole stream again, (seq, ts, data) each: some had not come in their place. What that changes."""
+        fresh = HaltBoard(self._check, self._known)
+        for entry in entries:
+            fresh.apply(*entry)
+        before, self.scopes = self.scopes, fresh.scopes
+        self.seq, self._seen, self.ignored, self.refused = fresh.seq, fresh._seen, fresh.ignored, ""
+        changed = [name for name in {**before, **self.scopes} if before.get(name) != self.scopes.get(name)]
+        return [Change(before.get(name) or Status(scope=name), self.status(name)) for name in changed]
+
     def status(self, scope: str) -> Status:
         """A scope's own; that of scopes above it counts beside it (`effective`)."""
         return self.scopes.get(scope) or Status(scope=scope)

@@ -8,7 +8,7 @@ limits in the configuration's file count no more: the lanes' logs carry what is 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import msgspec
@@ -25,16 +25,18 @@ from tidegate.model.messages import LimitsChange
 from tidegate.model.time import iso
 from tidegate.model.wire import pack
 from tidegate.risk.contradictions import check
-from tidegate.risk.limit_changes import BelowUse, changes, contradictions, people
+from tidegate.risk.limit_changes import BelowUse, changes, contradictions, people, touched
 from tidegate.risk.limits import Limits
 from tidegate.risk.scopes import ScopeTable
 
 KEY = "risk.limits"
+TELL = b'{"do":"tell"}'
+"""Asked by an order manager whose lane lacks a version."""
 FURTHEST = 30 * 86_400 * 1_000_000_000
 """A change may come into force so much later, ns."""
 
-Verify = Callable[[Signed, int, int], Verified]
-"""(signed, now, people) → who; raises `Denied` (`access.verify.Verifier.verify`)."""
+Verify = Callable[[Signed | bytes, int, int, Collection[str]], Verified]
+"""(signed, now, people, over) → who; raises `Denied` (`access.verify.Verifier.verify`)."""
 
 
 class Document(msgspec.Struct, frozen=True):
@@ -128,7 +130,7 @@ class LimitDesk:
     # Requests.
 
     async def answer(self, data: bytes) -> bytes:
-        """A request on `risk.limits`: `{"do": "show"}`, or a signed command `limits`. JSON with `ok` and `text`."""
+        """A request on `risk.limits`: `{"do": "show"}`, `TELL`, or a signed command `limits`. JSON with `ok` and `text`."""
         async with self._one_at_a_time:
             try:
                 said = await self._answer(data)
@@ -139,6 +141,9 @@ class LimitDesk:
         return msgspec.json.encode(said)
 
     async def _answer(self, data: bytes) -> dict[str, Any]:
+        if data == TELL:  # by the ids of the first time: what was stored is not stored again
+            self.tell()
+            return {"ok": True, "text": ""}
         if data.startswith(b'{"do":"show"}'):
             return {
                 "ok": True, "text": "", "version": self.documents.last,
@@ -168,7 +173,7 @@ class LimitDesk:
             raise Unbelieved(f"OTHER_COMMAND: {command.do} is not for the desk of limits")
         document, wanted, found = self._read(command, now)
         try:
-            verified = self._verify(signed, now, people(found))
+            verified = self._verify(signed, now, people(found), self._touched(document, wanted))
         except Denied as error:
             loosened = "; ".join(str(change) for change in found if change.loosened)
             more = (
@@ -230,6 +235,13 @@ class LimitDesk:
             max((self.documents.now, *self._before(document)), key=lambda d: d.version).limits
         )
 
+    def _touched(self, document: Document, wanted: Limits) -> list[str]:
+        """The scopes whose limits it changes, with those that a version changes which it drops."""
+        before = self._limits_before(document)
+        dropped = [d for d in self.documents.later if d not in self._before(document)]
+        versions = [wanted, *(Limits.from_json(d.limits) for d in dropped)]
+        return list(dict.fromkeys(scope for new in versions for scope in touched(before, new)))
+
     def _before(self, document: Document) -> list[Document]:
         """Those to come before it. What was to come after it is dropped: a newer version is above it."""
         return [d for d in self.documents.later if d.effective < document.effective]
@@ -251,9 +263,16 @@ class LimitDesk:
         self._tell(document)
         return below
 
+    def _follows(self, document: Document) -> int:
+        """The version that holds until a later one does."""
+        earlier = [d for d in self.documents.later if d.effective < document.effective]
+        return max((self.documents.now, *earlier), key=lambda d: d.effective).version
+
     def _tell(self, document: Document) -> None:
         now = self._clock.now()
-        message = LimitsChange(now, document.version, document.limits, document.effective)
+        message = LimitsChange(
+            now, document.version, document.limits, document.effective, self._follows(document)
+        )
         for lane in range(self._lanes):
             data = pack([message], ts=now, lane=lane)
             self._outbox.put(f"lane.{lane}.sys", data, f"limits-{document.version}-{lane}")

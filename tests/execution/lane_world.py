@@ -117,6 +117,13 @@ class CountingGate:
         assert qty == order.leaves_qty
         del self.charges[order.cl_ord_id]
 
+    def may_adopt(self, account: int, strategy: int, lots: int, price: int) -> None:
+        if account < 0 or strategy < -1:
+            raise ValueError(f"account {account}, strategy {strategy}")
+
+    def adopt(self, account, strategy, instrument, lots, price, ts) -> None:
+        self.positions[instrument] = self.positions.get(instrument, 0) + lots
+
     def set_instrument_state(self, instrument: int, state: int, ts: int) -> None:
         self.states[-1 - instrument] = state
 

@@ -9,8 +9,10 @@ import msgspec
 from tidegate.execution.core import Lane
 from tidegate.execution.state import LaneOrder
 from tidegate.model.order import OrdStatus, Side
-from tidegate.risk.ledger import Ledger
+from tidegate.risk.ledger import NOBODY, Ledger
 
+ADOPTED = 64
+"""Adoptions told of: the last ones."""
 CLOSED = 1024
 """Closed orders told of where none are asked for by name: the last ones."""
 
@@ -55,6 +57,10 @@ class LaneView(msgspec.Struct, array_like=True, gc=False):
     closed: list[ViewOrder]
     positions: dict[int, int]
     balances: dict[str, int]
+    nobody: dict[int, int] = {}
+    """Of the positions, what no strategy holds."""
+    adopted: list[str] = []
+    """Commands of people to adopt positions of the account that were followed, by id: the last ones."""
 
 
 def lane_view(lane: Lane, account: int, seq: int = 0, ids: Iterable[int] | None = None) -> LaneView:
@@ -70,9 +76,12 @@ def lane_view(lane: Lane, account: int, seq: int = 0, ids: Iterable[int] | None 
     else:
         remembered = [s.closed[key] for key in ids if key in s.closed]
     positions: dict[int, int] = {}
-    for (owner, _, instrument), position in s.ledger.positions():
+    nobody: dict[int, int] = {}
+    for (owner, strategy, instrument), position in s.ledger.positions():
         if owner == account:
             positions[instrument] = positions.get(instrument, 0) + position.lots
+            if strategy == NOBODY:
+                nobody[instrument] = position.lots
     return LaneView(
         s.number,
         seq,
@@ -81,6 +90,8 @@ def lane_view(lane: Lane, account: int, seq: int = 0, ids: Iterable[int] | None 
         [_shown(order) for order in remembered if order.account == account],
         positions,
         s.ledger.balances(account),
+        nobody,
+        [one.id for one in s.adopted if one.account == account][-ADOPTED:],
     )
 
 

@@ -22,6 +22,7 @@ from tidegate.model.messages import OrderEvent
 from tidegate.model.order import ExecType, OrdStatus, Side
 from tidegate.model.time import DAY
 from tidegate.risk.build import currencies_of
+from tidegate.risk.ledger import NOBODY
 from tidegate.risk.reasons import Reason
 from tidegate.risk.scopes import ScopeTable
 
@@ -29,6 +30,7 @@ _BOUND, _MINOR_BOUND = float(MAX_MONEY), float(2 * MAX_MONEY)
 _NOT_APPLIED = frozenset((Reason.ORPHAN_REPORT, Reason.MALFORMED_REPORT))
 """Reasons of events that tell of a report which the lane could not use."""
 _BUST = ExecType.TRADE_CANCEL
+_OF_NOBODY = (NOBODY, Reason.ADOPTED)
 _FILLS = frozenset((ExecType.TRADE, ExecType.TRADE_CANCEL, ExecType.TRADE_CORRECT))
 
 
@@ -221,21 +223,23 @@ class Exposure:
         key = account, strategy, instrument
         found = self._chains.get(key)
         if found is None:
-            scopes = (*self.scopes.chain(account, strategy).scopes, self.venue_scope(instrument))
+            above = self.scopes.chain(account, max(strategy, 0)).scopes
+            own = above if strategy != NOBODY else above[1:]
+            scopes = (*own, self.venue_scope(instrument))
             found = self._chains[key] = tuple(self.cell(s, instrument) for s in scopes)
         return found
 
     # Folding.
 
     def apply(self, e: OrderEvent, told: int = 0) -> Open | None:
-        """One order event; the order as it was before, where it was open. A fill of no order is a hand-over: a position
-        that goes from one version of a strategy to another. `told` is when the lane told of it, ns: a new order has been
-        sent since then, and not since its command was written."""
+        """One order event; the order as it was before, where it was open. A fill of no order is a hand-over, a position
+        that goes from one version of a strategy to another, or one that people adopted. `told` is when the lane told of
+        it, ns: a new order has been sent since then, and not since its command was written."""
         if (not e.cl_ord_id and e.exec_type not in _FILLS) or e.reason in _NOT_APPLIED:
             return None
         if not (
             0 <= e.account < len(self.scopes.accounts)
-            and 0 <= e.strategy < len(self.scopes.strategies)
+            and (0 <= e.strategy < len(self.scopes.strategies) or (e.strategy, e.reason) == _OF_NOBODY)
             and 0 <= e.instrument < len(self._of)
         ):
             self.counts["unknown_numbers"] += 1
@@ -285,7 +289,8 @@ class Exposure:
         i, qty = e.instrument, sign * e.last_qty
         signed = qty if e.side == Side.BUY else -qty
         cash = self.worth.cash(i, e.last_px, signed, sign * e.fee)
-        traded = sign * self.worth.value(i, e.last_px, qty)
+        adopted = e.reason == Reason.ADOPTED
+        traded = 0 if adopted else sign * self.worth.value(i, e.last_px, qty)
         key = e.account, e.strategy, i
         held = self.positions.setdefault(key, [0, 0])
         held[0] += signed
@@ -297,8 +302,12 @@ class Exposure:
             if not cell.stale:
                 cell.stale = True
                 self._stale.append(cell)
+            before = cell.total.pnl
             self._revalue_pnl(cell)
-            if cell.total.pnl > cell.total.peak:
+            if adopted:  # what it has won or lost before is neither today's loss nor drawdown
+                cell.total.day_pnl += cell.total.pnl - before
+                cell.total.peak += cell.total.pnl - before
+            elif cell.total.pnl > cell.total.peak:
                 cell.total.peak = cell.total.pnl
 
     def funding(self, instrument: int, rate: int, price: int, ts: int, accounts: set[int]) -> None:

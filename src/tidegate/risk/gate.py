@@ -21,7 +21,7 @@ from tidegate.kernel.layout import O_CHARGE
 from tidegate.model.instrument import Universe
 from tidegate.model.order import Order
 from tidegate.model.time import MINUTE
-from tidegate.risk import facts, lease_fields
+from tidegate.risk import adoption, facts, lease_fields
 from tidegate.risk.build import build
 from tidegate.risk.derived import derive
 from tidegate.risk.in_force import BelowUse, InForce, Saved
@@ -236,6 +236,16 @@ class Gate:
     def acknowledge(self, strategy: int, instrument: int, side: int, ts: int) -> None:
         """Control 15: a person has seen the strategy's executions there (`side` 0: both). Raises `ValueError`."""
         facts.acknowledge(self.state, strategy, instrument, side)
+
+    def may_adopt(self, account: int, strategy: int, lots: int, price: int) -> None:
+        """Raises `ValueError` where there is no such account, the strategy (−1: nobody) may not use it, or a number is too
+        large."""
+        adoption.check(self.scopes, account, strategy, lots, price)
+
+    def adopt(self, account: int, strategy: int, instrument: int, lots: int, price: int, ts: int) -> None:
+        """A position (signed lots at `price` ticks) that was not traded here is held from now on: it counts for limits,
+        margin and P&L, and as nothing of today's. Nobody's (strategy −1) is the account's and what is above it."""
+        adoption.hold(self, account, strategy, instrument, lots, price, ts)
 
     def tick(self, ts: int) -> None:
         """Time, ticked into the lane: an order from after it is ahead of time (29)."""

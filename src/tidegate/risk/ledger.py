@@ -25,6 +25,8 @@ Key = tuple[int, int, int]
 Marks = Mapping[int, int] | Sequence[int]
 """Marks in ticks by instrument number."""
 _E8 = 10**8
+NOBODY = -1
+"""The strategy of positions that people adopted for none."""
 
 
 class Ledger:

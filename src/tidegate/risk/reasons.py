@@ -212,6 +212,8 @@ class Reason(IntEnum):
         0,
         "Counted only: an entry whose sender had no right to say it; none of it is applied",
     )
+    ADOPTED = 340, 0, "People took a position that was at the venue into the books; it was not traded here"
+    NOT_ADOPTED = 341, 0, "Counted only: a position had moved since people looked at it; nothing was adopted"
     LANE_FULL = 399, 0, "The lane's tables are full"
 
 

@@ -20,6 +20,7 @@ from tidegate.risk.convert import micro
 from tidegate.risk.exposure import Exposure
 from tidegate.risk.limits import Limits
 from tidegate.risk.marks import Marks
+from tidegate.risk.reasons import Reason
 from tidegate.risk.scope_name import Kind, name_of, text_of
 from tidegate.risk.scopes import ScopeTable
 from tidegate.risk.tables import Tables
@@ -98,6 +99,8 @@ class Panel:
         """An order event, told by its lane at `told` (ns): the exposure first, then whom it concerns."""
         exposure = self.exposure
         before = exposure.apply(e, told)
+        if e.reason == Reason.ADOPTED:
+            return []  # nobody traded
         if not 0 <= e.strategy < len(self._strategies) or not 0 <= e.instrument < len(self._venue_of):
             return []
         found = [self.orders.apply(e), self.rejects.apply(e), self.venue.order(e)]

@@ -33,6 +33,11 @@ def of_field(kind):
         return st.text()
     if kind is bytes:
         return st.binary()
+    if typing.get_origin(kind) is tuple:
+        first, *more = typing.get_args(kind)
+        if more == [...]:
+            return st.lists(of_field(first), max_size=3).map(tuple)
+        return st.tuples(*(of_field(part) for part in (first, *more)))
     if typing.get_args(kind):
         return st.one_of(*(of_field(part) for part in typing.get_args(kind)))
     return st.none() if kind is type(None) else st.sampled_from(kind)

@@ -6,6 +6,8 @@ change before a request is handed out, and each change is told as one `OrderEven
 
 from __future__ import annotations
 
+from tidegate.execution import reductions
+from tidegate.execution.ids import MARGIN_IDS
 from tidegate.execution.state import LaneBroken, LaneOrder, State
 from tidegate.model.messages import OrderEvent, SendCancel, SendNew, SendReplace, SendStatus
 from tidegate.model.order import TRANSITIONS, ExecType, OrdStatus, Side, Trigger
@@ -127,12 +129,14 @@ def close(s: State, order: LaneOrder, trigger: Trigger, ts: int, reason: int = 0
         )
     elif order.pending_qty:
         s.gate.replace_rejected(order, order.pending_qty, order.pending_price, ts)
+    if reason:
+        order.reason = reason
+    if order.cmd_id >= MARGIN_IDS:
+        reductions.closed(s, order)
     order.pending_qty = order.pending_price = 0
     order.leaves_qty = 0
     order.closing = CREATED
     order.doubt = False
-    if reason:
-        order.reason = reason
     move(s, order, trigger, ts)
     s.retire(order)
 

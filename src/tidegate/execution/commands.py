@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 
-from tidegate.execution import contingent
+from tidegate.execution import contingent, reductions
 from tidegate.execution.acts import (
     CANCELED,
     CREATED,
@@ -25,7 +25,7 @@ from tidegate.execution.acts import (
     tell,
     tell_refusal,
 )
-from tidegate.execution.ids import MAX_SEQUENCE
+from tidegate.execution.ids import HOUSE_IDS, MARGIN_IDS, MAX_SEQUENCE
 from tidegate.execution.state import LaneBroken, LaneOrder, State
 from tidegate.model.messages import CancelAll, CancelOrder, Mark, Message, NewOrder, OrderEvent, ReplaceOrder
 from tidegate.model.order import Contingency, ExecType, OrdStatus, OrdType, Side, TimeInForce, Trigger
@@ -59,6 +59,12 @@ def new_order(s: State, m: NewOrder) -> None:
         return
     order, ref = _build(s, m)
     parent = _parent(s, m)
+    if order.cmd_id >= MARGIN_IDS:
+        if parent is not None or (why := reductions.admit(s, order)):
+            raise Refused(Reason.NOT_OF_STEP, why if parent is None else "it has a parent")
+        reductions.sent(s, order, submit(s, order, ref, order.ts_submit))
+        s.seq += 1
+        return
     if parent is None and not order.linked:
         submit(s, order, ref, order.ts_submit)
         s.seq += 1
@@ -215,6 +221,8 @@ def _no_replace(order: LaneOrder, qty: int, price: int) -> Reason:
     status = order.status
     if status >= FILLED or order.closing or status is CREATED:
         return Reason.ORDER_NOT_OPEN
+    if order.cmd_id >= HOUSE_IDS:
+        return Reason.ILLEGAL_REPLACE
     if status is PENDING_REPLACE and (order.pending_qty, order.pending_price) == (qty, price):
         return Reason.DUPLICATE_COMMAND
     if status not in (NEW, PARTIALLY_FILLED) or order.pending_qty or order.target is CANCELED:

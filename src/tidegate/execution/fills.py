@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import struct
 
+from tidegate.execution import reductions
 from tidegate.execution.acts import NEW, adopt, close, move, recharge, resume, settle, tell, touch
+from tidegate.execution.ids import MARGIN_IDS
 from tidegate.execution.state import VOID, Fill, LaneOrder, State
 from tidegate.model.messages import Report
 from tidegate.model.order import ExecType, OrdStatus, Side, Trigger
@@ -78,6 +80,8 @@ def _book(s: State, order: LaneOrder, fill: Fill, cum: int, leaves: int, said: i
     qty, price, _ = fill
     over = order.status >= FILLED
     reason = 0
+    if order.cmd_id >= MARGIN_IDS and qty > order.leaves_qty:
+        reductions.beyond(s, order, qty - order.leaves_qty)
     if not over and qty > order.leaves_qty:
         reason = _make_room(s, order, qty, leaves, ts)
         order.ts_qty = max(order.ts_qty, said)

@@ -6,7 +6,7 @@ is released later. A cancel that the throttle forbids now is owed, and sent on a
 
 from __future__ import annotations
 
-from tidegate.execution import contingent
+from tidegate.execution import contingent, reductions
 from tidegate.execution.acts import FILLED, PENDING_CANCEL, cancel_linked
 from tidegate.execution.state import State
 from tidegate.model.messages import ScopeState
@@ -21,6 +21,8 @@ def cancel_halted(s: State, m: ScopeState) -> None:
     reason = _REASONS.get(Halt(m.state))
     if reason is None:
         return
+    if m.instrument < 0:
+        reductions.stop(s, m.scope, reason.text)
     for order in list(s.live.values()):
         if order.status >= FILLED or order.status is PENDING_CANCEL:
             continue  # over by another's end, or on its way

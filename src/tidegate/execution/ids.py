@@ -8,8 +8,12 @@ An id is a positive int64: the lane's number in the upper 23 bits below the sign
 from __future__ import annotations
 
 HOUSE_IDS = 1 << 62
-"""From here on cmd_ids are the house's own, for orders that it places in a strategy's name (`flattener`): they are no
-part of the strategy's count."""
+"""From here on cmd_ids are the house's own, for orders that it places in a strategy's name (`flattener`, `reducer`): they are
+no part of the strategy's count."""
+MARGIN_IDS = HOUSE_IDS | 1 << 61
+"""From here on they are of margin calls: the number of what is to be closed (`reductions.Cut`), moved up by
+`SLICE_BITS`, and which order of it, from 1."""
+SLICE_BITS = 20
 SEQUENCE_BITS = 40
 MAX_SEQUENCE = (1 << SEQUENCE_BITS) - 1
 MAX_LANE = (1 << (63 - SEQUENCE_BITS)) - 1
@@ -32,3 +36,8 @@ def lane_of(order_id: int) -> int:
 def sequence_of(order_id: int) -> int:
     """The order's number within its lane, from 1."""
     return order_id & MAX_SEQUENCE
+
+
+def origin_of(cmd_id: int) -> str:
+    """Who asked for the order: `strategy`; `flatten`, people by that command; `margin`, a margin call."""
+    return "strategy" if cmd_id < HOUSE_IDS else "margin" if cmd_id >= MARGIN_IDS else "flatten"

@@ -14,13 +14,19 @@ from tidegate.execution.writer import Writer
 from tidegate.log.base import Entry
 from tidegate.model.order import OrdStatus
 from tidegate.model.wire import Unreadable
+from tidegate.risk.gate import Gate
 from tidegate.risk.leases import Lease
 from tidegate.risk.ledger import Ledger
+from tidegate.risk.scope_name import name_of
+from tidegate.risk.scopes import State
+from tidegate.risk.service import RiskService
 from tidegate.sim.faults.exchange import DEPOSIT, Truth
-from tidegate.sim.faults.plant import ACCOUNTS
+from tidegate.sim.faults.halt_fold import HaltFold
+from tidegate.sim.faults.plant import ACCOUNTS, Plant
 from tidegate.sim.faults.system import System
 from tidegate.sim.faults.watch import LaneWatch, Watch
 from tidegate.strategy.service import StrategyService
+from tidegate.venue.gateway import GatewayService
 
 CASH = "USDT"
 
@@ -31,6 +37,8 @@ def audit(system: System, watch: Watch) -> Iterator[str]:
         yield from _lane(system, w)
         yield from _venue(system, w)
     yield from _leases(system, watch)
+    yield from standing(system, watch)
+    yield from watch.halts.forgotten()
     yield from _holdings(system, watch)
     yield from _strategies(system, watch)
 
@@ -130,13 +138,48 @@ def _leases(system: System, watch: Watch) -> Iterator[str]:
     if len(lenders) != 1:
         yield f"{len(lenders)} lend limits"
         return
-    assert lenders[0].allocator is not None
-    for key, pool in lenders[0].allocator.pool.pools.items():
+    for key, pool in lenders[0].pool.pools.items():
         held = {n: w.lane.state.leases.get(key) or Lease() for n, w in watch.lanes.items()}
         if any(pool.holdings[n].outstanding != lease.amount for n, lease in held.items()):
             yield f"lanes hold {held} of {key}, and their lender believes {pool.holdings}"
         if pool.free + sum(lease.amount for lease in held.values()) != pool.limit or pool.free < 0:
             yield f"{pool.free} of {key} are free and {held} lent, which is not {pool.limit}"
+
+
+def standing(system: System, watch: Watch) -> Iterator[str]:
+    """What is halted: the same for all who fold HALT, for the lanes, and nothing of it open at the venue."""
+    halts = watch.halts
+    yield from halts.not_empty()
+    for role in system.roles.values():
+        service = role.service
+        if not role.ready:
+            continue
+        if isinstance(service, OmsService | GatewayService):
+            board = service.halts.board
+        elif isinstance(service, RiskService):
+            board = service.board
+        else:
+            continue
+        yield from halts.disagrees(role.name, {name: (s.state, s.epoch) for name, s in board.scopes.items()})
+        if isinstance(service, GatewayService) and service.halts.pending:
+            yield f"{role.name} still waits for HALT to bring {len(service.halts.pending)} halts"
+    for w in watch.lanes.values():
+        yield from _gate(system.plant, w, halts.log)
+
+
+def _gate(plant: Plant, w: LaneWatch, fold: HaltFold) -> Iterator[str]:
+    """What the lane's gate takes its scopes for. By itself it may have gone down further."""
+    gate = w.lane.state.gate
+    assert isinstance(gate, Gate)
+    for n in range(len(plant.scopes)):
+        name = name_of(n, plant.scopes)
+        want, have = fold.state((name,)), gate.scope_state(n)
+        if have is not want and not (plant.drawdown and want < have <= State.REDUCE_ONLY):
+            yield f"lane {w.number} takes {name} for {have.name}, HALT says {want.name}"
+    for n, item in enumerate(plant.universe.instruments):
+        want = fold.state((f"instrument:{item.id}", f"venue:{item.venue}"))
+        if gate.instrument_state(n) is not want:
+            yield f"lane {w.number} takes {item.id} for {gate.instrument_state(n).name}, HALT says {want.name}"
 
 
 def _holdings(system: System, watch: Watch) -> Iterator[str]:

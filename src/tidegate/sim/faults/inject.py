@@ -12,10 +12,12 @@ from tidegate.execution.service import OmsService
 from tidegate.log.memory import Faults
 from tidegate.model.messages import CancelOrder
 from tidegate.model.wire import Envelope, encode
+from tidegate.sim.faults.control import Control
 from tidegate.sim.faults.plant import ACCOUNTS
 from tidegate.sim.faults.schedule import Fault
 from tidegate.sim.faults.system import CALM, System
 from tidegate.sim.faults.venue import Network
+from tidegate.strategy.service import StrategyService
 
 SLOW = (0.02, 0.25)
 """One way to the log when it is slow, seconds."""
@@ -24,16 +26,17 @@ SLOW = (0.02, 0.25)
 class Injector:
     """Does what a schedule says; `heal` ends all that lasts."""
 
-    def __init__(self, system: System, seed: int) -> None:
+    def __init__(self, system: System, control: Control, seed: int) -> None:
         self.counts: Counter[str] = Counter()
-        self._system = system
+        self._system, self._control = system, control
         self._rng = random.Random(f"{seed} injector")
         self._tasks: dict[asyncio.Task[None], None] = {}
 
     def apply(self, fault: Fault) -> None:
         """Let it happen now."""
         self.counts[fault.kind] += 1
-        getattr(self, "_" + fault.kind.replace(" ", "_"))(fault)
+        name = "_" + fault.kind.replace(" ", "_")
+        getattr(self, "_let_up" if name == "_resume" else name)(fault)
 
     def _later(self, seconds: float, act: Any, *args: Any) -> None:
         self._system.outside.call_later(seconds, act, *args)
@@ -168,6 +171,37 @@ class Injector:
 
     def _unasked_cancel(self, fault: Fault) -> None:
         self._system.exchange.cancel_unasked(self._rng)
+
+    # People, and those they watch over.
+
+    def _person_halts(self, fault: Fault) -> None:
+        self._control.halt(fault)
+
+    def _person_flattens(self, fault: Fault) -> None:
+        self._control.flatten(fault)
+
+    def _person_cancels(self, fault: Fault) -> None:
+        self._control.cancel_all(fault)
+
+    def _late_command(self, fault: Fault) -> None:
+        self._control.late(fault)
+
+    def _let_up(self, fault: Fault) -> None:
+        halted = self._control.halted(0.0)
+        if halted:
+            self._control.resume(halted[fault.args["pick"] % len(halted)])
+
+    def _false_resume(self, fault: Fault) -> None:
+        self._control.false(fault)
+
+    def _rogue(self, fault: Fault) -> None:
+        self._behave(fault.target, fault.args["how"])
+        self._later(fault.seconds, self._behave, fault.target, "")
+
+    def _behave(self, name: str, how: str) -> None:
+        service = self._system.roles[name].service
+        if isinstance(service, StrategyService):
+            service.strategy.rogue = how  # type: ignore[attr-defined]
 
     # The end.
 

@@ -15,14 +15,18 @@ from tidegate.execution.lane_log import LaneKind
 from tidegate.execution.state import Settings
 from tidegate.model.instrument import Instrument, InstrumentKind, Universe
 from tidegate.model.time import SECOND
+from tidegate.risk.breakers.settings import BreakerSettings
 from tidegate.risk.gate import Gate
 from tidegate.risk.leases import lanes_of
 from tidegate.risk.ledger import Ledger
 from tidegate.risk.limits import Limit, Limits, unlimited
 from tidegate.risk.scopes import Account, ScopeTable, StrategyScope
+from tidegate.risk.service import RiskSetup
 
 VENUE = "SIM"
 ACCOUNTS = ("red", "blue")
+DESKS = ("north", "")
+"""Each account's desk."""
 PRICES = (20_000, 5_000)
 """Where the instruments' touch begins, ticks."""
 POSITION = 60
@@ -48,11 +52,14 @@ def universe() -> Universe:
 
 @dataclass(frozen=True)
 class Plant:
-    """`lanes` is 1 or 2; `pace` how often a strategy does something, ms."""
+    """`lanes` is 1 or 2; `risks` how many risk services there are, which several lanes need; `pace` how often a
+    strategy does something, ms; `drawdown` what a strategy may lose from its best, in lots times ticks."""
 
     lanes: int = 2
     strategies: int = 3
     pace: int = 4_000
+    risks: int = 2
+    drawdown: int = 0
 
     @cached_property
     def universe(self) -> Universe:
@@ -61,9 +68,22 @@ class Plant:
     @cached_property
     def scopes(self) -> ScopeTable:
         return ScopeTable(
-            [Account(name=name, capital=Decimal(10**9)) for name in ACCOUNTS],
+            [
+                Account(name=name, capital=Decimal(10**9), desk=desk)
+                for name, desk in zip(ACCOUNTS, DESKS, strict=True)
+            ],
             [StrategyScope(name=name, accounts=(ACCOUNTS[account],)) for name, account in self.traders],
+            [desk for desk in DESKS if desk],
         )
+
+    @property
+    def names(self) -> list[str]:
+        """Every scope that may be halted."""
+        return [
+            "firm", *(f"desk:{desk}" for desk in DESKS if desk), *(f"account:{name}" for name in ACCOUNTS),
+            *(f"strategy:{name}" for name, _ in self.traders),
+            *(f"instrument:{item.id}" for item in self.universe.instruments), f"venue:{VENUE}",
+        ]  # fmt: skip
 
     @property
     def traders(self) -> Sequence[tuple[str, int]]:
@@ -71,9 +91,9 @@ class Plant:
         return STRATEGIES[: self.strategies]
 
     @property
-    def lenders(self) -> tuple[str, ...]:
-        """The processes that lend limits, where lanes share any."""
-        return ("risk-a", "risk-b") if self.lanes > 1 else ()
+    def watchers(self) -> tuple[str, ...]:
+        """The risk services: of two, one acts."""
+        return ("risk-a", "risk-b")[: self.risks]
 
     def lane_of(self, account: int) -> int:
         return account % self.lanes
@@ -85,7 +105,21 @@ class Plant:
         accounts = {"*": msgspec.structs.replace(limits.accounts["*"], position=lots)}
         most = Limit(universe()[0].qty(FIRM_POSITION))
         firm = msgspec.structs.replace(limits.firm, open_orders=Limit(FIRM_ORDERS), position=most)
-        return msgspec.structs.replace(limits, accounts=accounts, firm=firm)
+        strategies = dict(limits.strategies)
+        if self.drawdown:
+            item = self.universe[0]
+            most = Limit(item.qty(self.drawdown) * item.price(1))
+            strategies["*"] = msgspec.structs.replace(strategies["*"], drawdown=most)
+        return msgspec.structs.replace(limits, accounts=accounts, firm=firm, strategies=strategies)
+
+    def risk_setup(self) -> RiskSetup:
+        """What a risk service watches. Few orders are enough for a breaker here: there are few."""
+        rules = {"rejects": {"of": 20}, "fills": {"least": 15}}
+        lanes = [[a for a in range(len(ACCOUNTS)) if self.lane_of(a) == n] for n in range(self.lanes)]
+        return RiskSetup(
+            self.universe, self.scopes, self.limits, lanes, breakers=BreakerSettings.load(rules), shared=self.shared,
+            publish=2.0,
+        )  # fmt: skip
 
     @cached_property
     def shared(self) -> dict[int, tuple[int, ...]]:

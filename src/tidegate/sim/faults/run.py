@@ -6,14 +6,18 @@ import asyncio
 import gc
 import hashlib
 import itertools
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from tidegate.log.base import LogDown
-from tidegate.sim.faults.audit import audit
+from tidegate.sim.faults.audit import audit, standing
+from tidegate.sim.faults.control import LOOK, Control
 from tidegate.sim.faults.inject import Injector
+from tidegate.sim.faults.people import People
 from tidegate.sim.faults.plant import Plant
 from tidegate.sim.faults.schedule import Fault, draw
 from tidegate.sim.faults.system import System
@@ -32,7 +36,13 @@ RECOVERY = 5.0
 ALONE = (25.0, 8.0)
 """A kill with no other fault so long before and after it is timed."""
 CALM = 30.0
-"""So long after the last fault, seconds, all must trade."""
+"""So long after the last fault, seconds, all must trade, and what is halted is known and empty everywhere."""
+UP = 90.0
+"""Seconds within which people let up all that is halted, once the faults have ended."""
+PROOF = 40.0
+"""Seconds within which a strategy that nothing halts sends something."""
+MEMORY = Path("/dev/shm")
+"""Where the machines' disks are, if there is such a place: nothing is really to be kept."""
 
 
 @dataclass
@@ -55,7 +65,17 @@ class Outcome:
 
 def plant_of(seed: int) -> Plant:
     """One lane or two, and how much is going on, by the seed."""
-    return Plant(lanes=1 + seed % 2, pace=(2_000, 4_000, 6_000)[seed // 2 % 3])
+    return Plant(
+        lanes=1 + seed % 2,
+        pace=(2_000, 4_000, 6_000)[seed // 2 % 3],
+        risks=2 if seed % 2 else seed // 2 % 3,
+        drawdown=300 if seed % 5 == 4 else 0,
+    )
+
+
+def leaves(seed: int) -> bool:
+    """Whether what is halted when the faults end is left so, and looked at then; else people let it up first."""
+    return seed // 6 % 3 == 2
 
 
 def run(seed: int, minutes: float, faults: Sequence[Fault] | None = None) -> Outcome:
@@ -68,8 +88,12 @@ def run(seed: int, minutes: float, faults: Sequence[Fault] | None = None) -> Out
     gc.freeze()
     gc.disable()  # it runs at times of its own, and what it finalises would differ from machine to machine
     try:
-        with asyncio.Runner(loop_factory=ProcessLoop) as runner:
-            runner.run(_Run(outcome, plant).main())
+        memory = MEMORY if MEMORY.is_dir() else None
+        with (
+            tempfile.TemporaryDirectory(prefix="tidegate-", dir=memory) as folder,
+            asyncio.Runner(loop_factory=ProcessLoop) as runner,
+        ):
+            runner.run(_Run(outcome, plant, Path(folder)).main())
     finally:
         gc.enable()
         gc.unfreeze()
@@ -79,19 +103,22 @@ def run(seed: int, minutes: float, faults: Sequence[Fault] | None = None) -> Out
 
 
 class _Run:
-    def __init__(self, outcome: Outcome, plant: Plant) -> None:
-        self.outcome, self.plant = outcome, plant
+    def __init__(self, outcome: Outcome, plant: Plant, folder: Path) -> None:
+        self.outcome, self.plant, self.folder = outcome, plant, folder
 
     async def main(self) -> None:
         self.loop = asyncio.get_running_loop()
-        self.system = System(self.outcome.seed, self.plant)
+        seed, people = self.outcome.seed, People(self.outcome.seed)
+        self.system = System(seed, self.plant, self.folder)
         system = self.system
-        self.watch = Watch(system.server, system.exchange, self.plant, self.loop.time)
-        system.server.on_send = self.watch.sent
-        system.wire.on_placed = self.watch.placed
-        self.injector = Injector(system, self.outcome.seed)
+        self.watch = Watch(system.server, system.exchange, self.plant, self.loop.time, people.intents)
+        self._connect()
+        self.control = Control(system, people, self.watch.halts, seed)
+        self.injector = Injector(system, self.control, seed)
+        self.idle = [0] * self.plant.strategies
+        """Seconds of calm in which a strategy might have sent something, while others were halted."""
         self.loop.set_exception_handler(self._nobody_caught)
-        self.quiet = False
+        self.quiet = self.healed = False
         self.disturbed = 0.0
         """When the last fault ends."""
         work = asyncio.create_task(self._story())
@@ -103,6 +130,17 @@ class _Run:
             work.cancel()
         failed.cancel()
         self._conclude()
+
+    def _connect(self) -> None:
+        """Let the checks see what passes."""
+        system, watch = self.system, self.watch
+        system.server.on_send = watch.sent
+        system.server.on_halt = watch.halts.told
+        system.wire.on_placed = watch.placed
+        system.wire.on_sent = watch.halts.sent
+        system.wire.on_arrived = watch.halts.arrived
+        system.on_end = watch.halts.ended
+        system.loop.sockets.heard = lambda name, _, data: watch.halts.heard(name, data, system.clock.now())
 
     def _nobody_caught(self, _: object, context: dict[str, Any]) -> None:
         error = context.get("exception")
@@ -124,6 +162,8 @@ class _Run:
         await self.injector.settle()
         self.injector.heal()
         await asyncio.sleep(10)
+        await self._up()
+        await self._prove()
         self._hush()
         await asyncio.sleep(SETTLE)
         walking.cancel()
@@ -138,8 +178,46 @@ class _Run:
             if not self.quiet:
                 self.system.exchange.walk()
                 self.watch.limits()
-            if step % 5 == 0 and self.loop.time() > self.disturbed + CALM and (why := self.system.trading()):
-                self.watch.fail(f"{CALM:g} s without a fault, and not all trade: {why}")
+            if step % LOOK == 0 and not self.healed:
+                self.control.look()
+            if self.loop.time() > self.disturbed + CALM:
+                self._calm(step)
+
+    def _calm(self, step: int) -> None:
+        """A step of a time in which nothing has happened for long."""
+        watch, began = self.watch, f"{CALM:g} s without a fault, and "
+        if step % 5 == 0 and (why := self.system.trading()):
+            watch.fail(f"{began}not all trade: {why}")
+        if self.loop.time() > max([0.0, *watch.halts.changed.values()]) + CALM:
+            for text in standing(self.system, watch):
+                watch.fail(began + text)
+
+    async def _up(self) -> None:
+        """People let up all that is halted."""
+        self.healed = True
+        if leaves(self.outcome.seed):
+            return
+        end = self.loop.time() + UP
+        while halted := self.control.halted(0.0):
+            if self.loop.time() > end:
+                self.watch.fail(f"{UP:g} s after the last fault {', '.join(halted)} cannot be let up")
+                return
+            for scope in halted:
+                self.control.resume(scope)
+            await asyncio.sleep(5)
+
+    async def _prove(self) -> None:
+        """Whoever is not halted trades."""
+        halts = self.watch.halts
+        before, idle = halts.sent_by.copy(), set(range(self.plant.strategies))
+        end = self.loop.time() + PROOF
+        while idle and self.loop.time() < end:
+            await asyncio.sleep(1)
+            idle = {n for n in idle if halts.free(n) and halts.sent_by[n] == before[n]}
+        for n in sorted(idle):
+            self.watch.fail(
+                f"strategy {self.plant.traders[n][0]} is not halted and sends nothing for {PROOF:g} s"
+            )
 
     def _hush(self) -> None:
         """Nobody trades any more, and the market stands."""
@@ -178,9 +256,10 @@ class _Run:
             "venue fills": system.exchange.fills,
             "steps": steps,
         }
+        more |= {f"fault: {name}": n for name, n in self.injector.counts.items()}
         outcome.counts = {
-            **watch.counts, **watch.leases.counts, **system.counts, **system.server.counts, **system.wire.counts,
-            **{f"fault: {name}": n for name, n in self.injector.counts.items()}, **more,
+            **watch.counts, **watch.leases.counts, **watch.halts.counts, **self.control.counts, **system.counts,
+            **system.server.counts, **system.wire.counts, **more,
         }  # fmt: skip
         text = repr((steps, sorted(outcome.counts.items()), outcome.violations, outcome.recoveries))
         states = [w.lane.state_hash() for w in watch.lanes.values()]

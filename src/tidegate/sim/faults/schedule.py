@@ -30,9 +30,13 @@ class Fault(msgspec.Struct, frozen=True, omit_defaults=True):
 _WEIGHTS = {
     "kill": 10, "pause": 6, "restart": 4, "partition": 4, "outage": 2, "log": 6, "clock": 4, "network": 6, "cut": 4,
     "storm": 2, "halt": 1, "late fill": 2, "bust": 1, "correct": 1, "unasked cancel": 2, "oms joins": 2,
-    "oms leaves": 2, "upgrade": 1, "poison": 2, "feed stops": 1,
+    "oms leaves": 2, "upgrade": 1, "poison": 2, "feed stops": 1, "person halts": 8, "person flattens": 1,
+    "person cancels": 2, "late command": 1, "resume": 2, "false resume": 4, "rogue": 2,
 }  # fmt: skip
 KINDS = tuple(_WEIGHTS)
+FALSE = ("one", "same", "low", "forged", "expired", "other", "replayed", "early", "unsigned")
+"""What must let nothing up: signed by one person, by one under two names, by an operator, by somebody else, too long ago,
+for another halt, once before; the end of a recovery before its time; and by nobody."""
 
 
 def draw(seed: int, seconds: float, plant: Plant) -> list[Fault]:
@@ -41,7 +45,7 @@ def draw(seed: int, seconds: float, plant: Plant) -> list[Fault]:
     gap = rng.choice((3.0, 8.0, 16.0))
     roles = ["feed", "oms-a", "oms-b", *(f"gw-{name}" for name in ACCOUNTS)]
     roles += [f"s-{name}" for name, _ in plant.traders]
-    roles += plant.lenders
+    roles += plant.watchers
     found: list[Fault] = []
     at = 5.0
     while True:
@@ -50,9 +54,36 @@ def draw(seed: int, seconds: float, plant: Plant) -> list[Fault]:
         if at >= seconds:
             return found
         kind = "kill" if calm else rng.choices(KINDS, list(_WEIGHTS.values()))[0]
-        found.append(_one(rng, round(at, 3), kind, roles))
+        found.append(_by_people(rng, round(at, 3), kind, plant) or _one(rng, round(at, 3), kind, roles))
         if calm:
             at += gap
+
+
+def _by_people(rng: random.Random, at: float, kind: str, plant: Plant) -> Fault | None:
+    """What people do; None where the kind is another."""
+    match kind:
+        case "person halts" | "person flattens" | "late command":
+            args: dict[str, Any] = {"ways": rng.choice(("both", "both", "socket", "log"))}
+            if kind == "person halts":
+                args["state"] = rng.choice(("REDUCE_ONLY", "CANCEL_ONLY", "KILLED", "KILLED"))
+                args["by"] = rng.choice(("cat", "cat", "ann", "tom"))
+            if args["ways"] != "log" and rng.random() < 0.2:
+                args["only"] = rng.choice(ACCOUNTS)
+            if rng.random() < 0.3:
+                args["gap"] = round(rng.choice((0.001, 0.2, 3, 20)) * rng.uniform(0.5, 1.5), 3)
+            if rng.random() < 0.1:
+                args["dies"] = round(rng.uniform(0.0001, 0.01), 4)
+            return Fault(at, kind, rng.choice(plant.names), 0, args)
+        case "person cancels":
+            return Fault(at, kind, rng.choice(plant.names))
+        case "resume":
+            return Fault(at, kind, "", 0, {"pick": rng.randrange(8)})
+        case "false resume":
+            return Fault(at, kind, "", 0, {"kind": rng.choice(FALSE), "pick": rng.randrange(8)})
+        case "rogue":
+            name, _ = rng.choice(plant.traders)
+            return Fault(at, kind, f"s-{name}", 5.0, {"how": rng.choice(("refused", "busy"))})
+    return None
 
 
 def _one(rng: random.Random, at: float, kind: str, roles: list[str]) -> Fault:

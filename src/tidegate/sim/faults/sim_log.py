@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+from tidegate.log.base import Entry, EntryHandler, Subscription
 from tidegate.log.memory import Faults, MemoryServer
 from tidegate.log.memory_client import MemoryLog
 from tidegate.log.streams import Declared
 from tidegate.model.clock import Clock
 from tidegate.sim.virtual_process import Outside, ProcessLoop, VirtualProcess
+
+HALT = "HALT"
 
 
 class SimLog(MemoryLog):
@@ -26,6 +29,26 @@ class SimLog(MemoryLog):
         else:
             self.process.run(super().deliver, act, *args)
 
+    def follow(
+        self, stream: str, handler: EntryHandler, *, after: int = 0, since: int | None = None
+    ) -> Subscription:
+        """See `MemoryLog.follow`."""
+        if stream != HALT:
+            return super().follow(stream, handler, after=after, since=since)
+
+        def told(entries: list[Entry]) -> None:
+            self.server.on_halt(self.name, entries[-1].seq)  # type: ignore[attr-defined]
+            handler(entries)
+
+        return super().follow(stream, told, after=after, since=since)
+
+    async def read(self, stream: str, after: int = 0, until: int | None = None) -> AsyncIterator[list[Entry]]:
+        """See `MemoryLog.read`."""
+        async for entries in super().read(stream, after, until):
+            if stream == HALT:
+                self.server.on_halt(self.name, entries[-1].seq)  # type: ignore[attr-defined]
+            yield entries
+
     def send(self, subject: str, data: bytes) -> None:
         """See `MemoryLog.send`."""
         if not self.dead:
@@ -41,6 +64,8 @@ class SimServer(MemoryServer):
         self.loop = Outside(loop)  # type: ignore[assignment]
         self.on_send: Callable[[str, str, bytes], None] = lambda _name, _subject, _data: None
         """Told (client, subject, data) of every point-to-point message that leaves."""
+        self.on_halt: Callable[[str, int], None] = lambda _name, _seq: None
+        """Told (client, sequence) of how far HALT has come to a follower of it."""
 
     def client_of(self, process: VirtualProcess, faults: Faults) -> SimLog:
         """The client of a process that begins, in the place of its earlier life's."""

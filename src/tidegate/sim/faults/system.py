@@ -7,10 +7,11 @@ import random
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from tidegate.access.audit import AuditTrail
-from tidegate.access.identity import Identities
+from tidegate.access.replays import Replays
 from tidegate.access.verify import Verifier
 from tidegate.execution.service import OmsService
 from tidegate.execution.writer import WriterSettings
@@ -18,9 +19,11 @@ from tidegate.log.base import LogError
 from tidegate.log.memory import Faults
 from tidegate.log.streams import declared
 from tidegate.model.clock import Clock
+from tidegate.risk.allocator import Allocator
+from tidegate.risk.service import RiskService
 from tidegate.sim.faults.exchange import Exchange
 from tidegate.sim.faults.feed import TouchFeed
-from tidegate.sim.faults.lender import Lender
+from tidegate.sim.faults.people import identities
 from tidegate.sim.faults.plant import ACCOUNTS, PRICES, VENUE, Plant
 from tidegate.sim.faults.sim_log import SimLog, SimServer
 from tidegate.sim.faults.traders import Trader
@@ -30,8 +33,6 @@ from tidegate.sim.virtual_time import VirtualClock
 from tidegate.strategy.service import StrategyService
 from tidegate.venue.gateway import GatewayService, GatewaySettings
 
-NOBODY = Verifier(Identities()).verify
-"""Nobody gives commands here."""
 BACKOFF = (0.3, 5.0)
 """First and longest pause before what has died is started again, seconds; it doubles while deaths come fast."""
 BOOT = 0.4
@@ -72,9 +73,9 @@ class Role:
 
 
 class System:
-    """Everything, on the running `ProcessLoop`. `on_error` is told of exceptions nobody caught."""
+    """Everything, on the running `ProcessLoop`. `folder` is the machines' disk: what processes keep there outlives them."""
 
-    def __init__(self, seed: int, plant: Plant) -> None:
+    def __init__(self, seed: int, plant: Plant, folder: Path) -> None:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, ProcessLoop)
         self.loop, self.plant = loop, plant
@@ -88,7 +89,10 @@ class System:
         )  # fmt: skip
         self.wire.exchange = self.exchange
         self.roles: dict[str, Role] = {}
-        self._seed = seed
+        self.on_end: Callable[[str], None] = lambda _: None
+        """Told the name of every process that has ended."""
+        self._seed, self._folder = seed, folder
+        self._check = Verifier(identities()).verify
         self._deployed()
 
     def _deployed(self) -> None:
@@ -96,8 +100,8 @@ class System:
         self.add("feed", self._feed)
         for name in ("oms-a", "oms-b"):
             self.add(name, self._oms(name))
-        for name in self.plant.lenders:
-            self.add(name, self._lender(name))
+        for name in self.plant.watchers:
+            self.add(name, self._risk(name))
         for number, _ in enumerate(ACCOUNTS):
             self.add(f"gw-{ACCOUNTS[number]}", self._gateway(number))
         for number, (name, _) in enumerate(self.plant.traders):
@@ -124,15 +128,17 @@ class System:
             plant = self.plant
             return OmsService(
                 name, range(plant.lanes), plant.kind, plant.universe, ACCOUNTS, log, clock, scopes=plant.scopes,
-                check=NOBODY, note=lambda *_: None, sample=5.0,
+                check=self._check, note=lambda *_: None, sample=5.0,
                 settings=WriterSettings(tick=0.2, snapshot_entries=200),
             )  # fmt: skip
 
         return make
 
-    def _lender(self, name: str) -> Maker:
+    def _risk(self, name: str) -> Maker:
         def make(process: VirtualProcess, log: SimLog, clock: Clock) -> Service:
-            return Lender(name, self.plant, log, clock)
+            return RiskService(
+                name, self.plant.risk_setup(), log, clock, self._check, Replays().first, lambda *_: None
+            )
 
         return make
 
@@ -151,14 +157,20 @@ class System:
             plant, name = self.plant, ACCOUNTS[account]
             session = Session(self.wire, account, process, clock)
             self.roles[f"gw-{name}"].session = session
-            settings = GatewaySettings(instance=f"gw-{name}", reconcile_every=20.0, drop_copy=4.0)
+            settings = GatewaySettings(
+                instance=f"gw-{name}", reconcile_every=20.0, drop_copy=4.0, socket=self.socket(name)
+            )
             lanes = [plant.lane_of(account)]
             return GatewayService(
                 VENUE, name, account, session, plant.universe, log, clock, lanes, settings, plant.scopes,
-                NOBODY, AuditTrail(log, clock, f"gw-{name}").note,
+                self._check, AuditTrail(log, clock, f"gw-{name}").note,
             )  # fmt: skip
 
         return make
+
+    def socket(self, account: str) -> Path:
+        """Where an account's gateway listens."""
+        return self._folder / f"gw.{VENUE}.{account}.sock"
 
     # Life and death.
 
@@ -206,6 +218,7 @@ class System:
         process = role.process
         assert process is not None
         process.kill()
+        self.on_end(role.name)
         if role.session is not None:
             role.session.gone()
             role.session = None
@@ -262,10 +275,11 @@ class System:
 
     # How it stands.
 
-    def lenders(self) -> list[Lender]:
+    def lenders(self) -> list[Allocator]:
         """Who lends limits."""
-        found = [role.service for role in self.roles.values() if isinstance(role.service, Lender)]
-        return [lender for lender in found if lender.acting]
+        services = (role.service for role in self.roles.values())
+        found = [service.allocator for service in services if isinstance(service, RiskService)]
+        return [allocator for allocator in found if allocator is not None and not allocator.fenced]
 
     def trading(self) -> str:
         """Empty where every strategy can trade; else what is missing."""
@@ -281,7 +295,7 @@ class System:
         for lane in range(self.plant.lanes):
             if lane not in written:
                 return f"lane {lane} has no writer"
-        if self.plant.lenders and not self.lenders():
+        if self.plant.shared and not self.lenders():
             return "nobody lends limits"
         for role in self.roles.values():
             if not role.wanted or isinstance(role.service, OmsService) or role.name.startswith("oms"):

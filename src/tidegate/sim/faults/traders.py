@@ -14,6 +14,8 @@ from tidegate.strategy.strategy import Strategy, StrategyParams
 from tidegate.strategy.views import Fill, Quote
 
 MOST_OPEN = 6
+BURST = 10
+"""Orders of a rogue at every quote."""
 
 
 class Trader(Strategy):
@@ -40,6 +42,8 @@ class Trader(Strategy):
     seen = 0
     quiet = False
     """Trade no more."""
+    rogue = ""
+    """How it misbehaves now: `refused` asks for far too much, again and again; `busy` takes without end."""
 
     def on_fill(self, fill: Fill) -> None:
         self.seen += 1
@@ -47,10 +51,19 @@ class Trader(Strategy):
     def on_quote(self, quote: Quote) -> None:
         """Pull what the market has run away from."""
         market = quote.market
+        if self.rogue and not self.quiet:
+            self._misbehave(market)
         for order in market.orders:
             away = market.bid - order.price if order.buy else order.price - market.ask
             if order.price and away > 8 and not self.quiet:
                 self.cancel(order)
+
+    def _misbehave(self, market: Market) -> None:
+        for n in range(BURST):
+            if self.rogue == "refused":
+                market.submit(Side.BUY, 20 * POSITION, market.bid - 5)
+            else:
+                market.submit(Side.BUY if n % 2 else Side.SELL, 1)
 
     def on_timer(self, name: str) -> None:
         market = self.rng.choice(self.markets)

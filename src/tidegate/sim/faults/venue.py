@@ -24,6 +24,7 @@ from tidegate.sim.virtual_process import Outside, ProcessLoop, VirtualProcess
 from tidegate.venue.port import VenueDown, VenueFill, VenueOrder, client_id
 
 T = TypeVar("T")
+Request = SendNew | SendCancel | SendReplace
 TIMEOUT = 2.0
 """Seconds after which an unanswered query is given up."""
 YOUNG = 5 * 10**9
@@ -60,6 +61,9 @@ class Wire:
         """Accounts whose sessions are cut off."""
         self.exchange: Exchange
         self.on_placed: Callable[[SendNew], None] = lambda _: None
+        self.on_sent: Callable[[int, Request], None] = lambda _account, _request: None
+        self.on_arrived: Callable[[int, Request], None] = lambda _account, _request: None
+        """Told of every request that a gateway puts on the wire, and when it comes to the venue."""
         self._alarms: dict[int, asyncio.TimerHandle] = {}
 
     def chance(self, probability: float, name: str) -> bool:
@@ -162,9 +166,10 @@ class Session:
 
     # Orders.
 
-    def send(self, request: SendNew | SendCancel | SendReplace) -> None:
+    def send(self, request: Request) -> None:
         """See `Venue.send`."""
         wire = self._wire
+        wire.on_sent(self.account, request)
         if not self.connected:
             new = type(request) is SendNew
             now = self._clock.now()
@@ -182,8 +187,9 @@ class Session:
         elif not wire.chance(wire.network.lose_request, "requests lost"):
             wire.carry(self._arrive, request)
 
-    def _arrive(self, request: SendNew | SendCancel | SendReplace) -> None:
+    def _arrive(self, request: Request) -> None:
         exchange = self._wire.exchange
+        self._wire.on_arrived(self.account, request)
         if type(request) is SendNew:
             self._wire.on_placed(request)
             exchange.place(request)

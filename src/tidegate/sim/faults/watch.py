@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import msgspec
 
@@ -19,12 +19,22 @@ from tidegate.execution.state import LaneBroken
 from tidegate.execution.writer import Request
 from tidegate.log.base import Entry
 from tidegate.log.memory import MemoryServer
-from tidegate.model.messages import LaneEpoch, LeaseReport, Message, OrderEvent, SendNew
+from tidegate.model.messages import (
+    LaneEpoch,
+    LeaseReport,
+    Message,
+    OrderEvent,
+    ScopeState,
+    SendNew,
+    SendReplace,
+)
 from tidegate.model.order import ExecType, OrdStatus
 from tidegate.model.wire import Unreadable, decode
 from tidegate.risk.reasons import Reason
 from tidegate.sim.faults.exchange import Exchange
+from tidegate.sim.faults.halt_watch import HaltWatch, key_of
 from tidegate.sim.faults.lease_watch import LeaseWatch
+from tidegate.sim.faults.people import Intent
 from tidegate.sim.faults.plant import ACCOUNTS, POSITION, Plant
 
 KEPT = 4000
@@ -47,6 +57,8 @@ class LaneWatch:
         self.untold: deque[tuple[int, OrderEvent]] = deque()
         """Events that must still come to EVT_<n>, with their entry."""
         self.intents: dict[int, SendNew] = {}
+        self.judged: dict[object, int] = {}
+        """The entry that each new order or replace follows from (`key_of`)."""
         self.status: dict[int, OrdStatus] = {}
         self.fills: dict[tuple[int, int], tuple[int, int, int]] = {}
         """(quantity, price, fee) by (ClOrdID, ExecID), as events tell them."""
@@ -62,7 +74,12 @@ class Watch:
     """Watches all lanes; `failed` is set with the first thing that does not hold, which `violations` names."""
 
     def __init__(
-        self, server: MemoryServer, exchange: Exchange, plant: Plant, now: Callable[[], float]
+        self,
+        server: MemoryServer,
+        exchange: Exchange,
+        plant: Plant,
+        now: Callable[[], float],
+        intents: Mapping[str, Intent],
     ) -> None:
         self.violations: list[str] = []
         self.failed = asyncio.Event()
@@ -70,6 +87,7 @@ class Watch:
         self.lanes = {n: LaneWatch(n, plant.kind.make(n)) for n in range(plant.lanes)}
         lanes = {n: w.lane for n, w in self.lanes.items()}
         self.leases = LeaseWatch(plant, lanes, exchange.excused, self.fail)
+        self.halts = HaltWatch(plant, intents, exchange, self._judged, self.fail, now)
         self._server, self._exchange, self._now = server, exchange, now
         server.appended.append(self._appended)
 
@@ -93,6 +111,8 @@ class Watch:
             self.lanes[int(letter.stream.partition("_")[2])].buried.add(letter.seq)
         elif stream == "LEASES":
             self.leases.entry(entry)
+        elif stream == "HALT":
+            self.halts.entry(entry)
         else:
             self.counts[entry.subject] += 1
 
@@ -113,6 +133,8 @@ class Watch:
                 if w.epochs and message.epoch <= w.epochs[-1][1]:
                     self.fail(f"lane {w.number}: epoch {message.epoch} was marked after {w.epochs[-1][1]}")
                 w.epochs.append((entry.seq, message.epoch, message.owner))
+            elif type(message) is ScopeState:
+                self.halts.lane(w.number, entry.seq, message)
             for out in outputs:
                 if type(out) is OrderEvent:
                     w.untold.append((entry.seq, out))
@@ -122,6 +144,8 @@ class Watch:
                     if type(out) is SendNew:
                         w.intents[out.cl_ord_id] = out
                         self.counts["orders"] += 1
+                    if type(out) in (SendNew, SendReplace):
+                        w.judged[key_of(out)] = entry.seq  # type: ignore[arg-type]
         if requests:
             w.requests[entry.seq] = requests
             if len(w.requests) > KEPT:
@@ -162,6 +186,11 @@ class Watch:
             self.fail(f"EVT_{w.number} entry {entry.seq}: {said}")
 
     # Requests.
+
+    def _judged(self, m: SendNew | SendReplace) -> int:
+        """The entry of its lane that a request follows from; 0 where there is none."""
+        w = self.lanes.get(m.cl_ord_id >> 40)
+        return w.judged.get(key_of(m), 0) if w is not None else 0
 
     def sent(self, name: str, subject: str, data: bytes) -> None:
         """A request leaves a process for a gateway."""

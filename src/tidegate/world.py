@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from tidegate import config as configuration
+from tidegate.access.reach import Above, known_scopes
 from tidegate.config import Config
 from tidegate.errors import UserError
 from tidegate.execution.core import Lane
@@ -23,6 +24,7 @@ from tidegate.ops.folder import replace
 from tidegate.risk.leases import lanes_of
 from tidegate.risk.ledger import Ledger
 from tidegate.risk.limits import ELSEWHERE, Limits
+from tidegate.risk.scope_name import above
 from tidegate.risk.scopes import NEXT, ScopeTable, Slots
 
 if TYPE_CHECKING:
@@ -79,6 +81,16 @@ class World:
         scopes = configuration.scopes_of(self.config)
         scopes.spread = {scope: len(lanes) for scope, lanes in lanes_of(scopes, self.lane_of).items()}
         return scopes
+
+    @cached_property
+    def above(self) -> Above:
+        """What lies below what, for who may act on some scopes only. Raises `UserError` where the configuration limits
+        somebody to a scope that there is not."""
+        lanes = [self.lane_of(account) for account in range(len(self.accounts))]
+        table = above(self.scopes, self.universe, lanes)
+        for name, section in self.config.access.identities.items():
+            known_scopes(section.scopes, table, f"{self.path}: access.identities.{name}.scopes")
+        return table
 
     @cached_property
     def shared(self) -> dict[int, tuple[int, ...]]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tidegate.access import reach
 from tidegate.access.audit_chain import STREAM, SUBJECT, read
 from tidegate.access.identity_file import path_of
 from tidegate.log.embedded import Embedded
@@ -68,6 +69,30 @@ def test_an_identity_is_made_shown_and_revoked(data):
     table = tidegate(data, "audit", "show")
     assert "identity-revoke" in table
     assert "alice: left" in table
+
+
+def test_a_role_may_be_limited_to_scopes_and_its_admin_makes_no_wider_one(data):
+    reach.keep(data, {"desk:arb": (), "desk:mm": (), "account:a": ("desk:arb",)})
+    said = tidegate(data, "identity", "new", "dora", "--role", "admin", "--scope", "desk:arb")
+    assert said.startswith("dora: admin of desk:arb, dora; public key ")
+    wrong = tidegate(data, "identity", "new", "x", "--role", "trader", "--scope", "desk:abr", code=2)
+    assert "--scope: there is no 'desk:abr'; did you mean 'desk:arb'?" in wrong
+    for words in ((), ("--scope", "desk:mm"), ("--as", "dora")):
+        wrong = tidegate(data, "identity", "new", "x", "--role", "trader", *words, code=2)
+        assert "dora acts on desk:arb only" in wrong
+    assert not (data / "access" / "keys" / "x.key").exists()
+    tidegate(
+        data, "identity", "new", "tom", "--role", "trader", "--scope", "account:a", "--scope", "desk:arb"
+    )
+    rows = json.loads(tidegate(data, "identity", "list", "--json"))
+    assert [(row["name"], row["scopes"]) for row in rows] == [
+        ("dora", "desk:arb"),
+        ("tom", "account:a, desk:arb"),
+    ]
+    assert "scopes: account:a, desk:arb" in tidegate(data, "identity", "show", "tom")
+    record = json.loads(tidegate(data, "audit", "show", "--who", "dora", "--json"))
+    assert (record["do"], record["outcome"]) == ("identity-add", "done")
+    assert record["signed"], "with what dora signed"
 
 
 @pytest.mark.parametrize(

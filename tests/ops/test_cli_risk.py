@@ -91,7 +91,7 @@ async def story(data, log, clock):
     code, out, err = await command("limits", "show", "--data", data)
     assert (code, "# version 0" in out, '[risk.strategies."*"]' in out) == (0, True, True), err
     code, out, err = await command("limits", "diff", "firm.loss=900", "--data", data)
-    assert (code, out) == (0, "firm.loss: 1000 → 900\n"), err
+    assert (code, out) == (0, "firm.loss: 1000 → 900\ntouches firm\n"), err
 
     change = ("limits", "set", "--reason", "calm", "--data", data)
     code, out, err = await command(*change, "firm.loss=900", "--as", "ann")

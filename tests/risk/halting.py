@@ -2,35 +2,39 @@
 
 from __future__ import annotations
 
+from gate_desk import SCOPES, UNIVERSE
+
 from tidegate.access import command
 from tidegate.access.identity import Identities, Identity, Role
 from tidegate.access.signer import Signer
 from tidegate.access.verify import Verifier
 from tidegate.risk.halt import HaltEvent, commanded
+from tidegate.risk.scope_name import above
 from tidegate.risk.scopes import State
 
 SECOND = 1_000_000_000
 T0 = 1_700_000_000 * SECOND
 ROLES = {
     "ann": Role.RISK_OFFICER, "bob": Role.RISK_OFFICER, "oz": Role.OPERATOR, "vic": Role.VIEWER,
-    "ann2": Role.RISK_OFFICER, "gone": Role.RISK_OFFICER,
+    "ann2": Role.RISK_OFFICER, "gone": Role.RISK_OFFICER, "dot": Role.RISK_OFFICER, "don": Role.RISK_OFFICER,
 }  # fmt: skip
 SIGNERS = {name: Signer.new(name) for name in ROLES}
 PERSONS = {"ann2": "ann"}
+LIMITED = {"dot": ("desk:desk",), "don": ("desk:desk",)}
 
 
 def identities() -> Identities:
-    """Ann has two names; `gone` was revoked long ago."""
+    """Ann has two names; `gone` was revoked long ago; `dot` and `don` are of one desk."""
     return Identities(
         Identity(
-            name=name, person=PERSONS.get(name, name), role=role, key=SIGNERS[name].public,
+            name=name, person=PERSONS.get(name, name), role=role, key=SIGNERS[name].public, scopes=LIMITED.get(name, ()),
             revoked=T0 - SECOND if name == "gone" else 0,
         )
         for name, role in ROLES.items()
     )  # fmt: skip
 
 
-VERIFIER = Verifier(identities())
+VERIFIER = Verifier(identities(), above=above(SCOPES, UNIVERSE))
 
 
 def signed(

@@ -37,6 +37,19 @@ def test_a_breach_takes_a_scope_down_and_kill_twice_is_kill_once():
     assert b.epoch(["firm", "strategy:arb", "account:main"]) == 0
 
 
+def test_people_of_a_desk_halt_and_resume_what_is_below_it_alone():
+    b = board()
+    for seq, scope in enumerate(("firm", "account:other", "strategy:arb", "venue:X"), 1):
+        assert b.apply(seq, T0, event("halt", scope, "dot", T0)) == []
+        assert b.refused.endswith(f"OUT_OF_SCOPE: halt of {scope}: dot acts on desk:desk only")
+    assert b.apply(5, T0, event("halt", "strategy:mm", "dot", T0))
+    assert b.apply(6, T0, event("halt", "account:main", "ann", T0))
+    assert up(b, 7, T0, ("dot", "don"), "account:main")
+    assert b.apply(8, T0, event("halt", "firm", "ann", T0))
+    assert up(b, 9, T0, ("ann", "dot"), "firm") == []
+    assert b.effective(["firm", "account:main"]) is S.KILLED
+
+
 def test_a_warning_halts_nothing_and_raises_no_epoch():
     b = board()
     b.apply(5, T0, breach("firm", S.WARN, T0))

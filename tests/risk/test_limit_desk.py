@@ -226,3 +226,36 @@ def test_orders_above_a_lowered_count_are_below_use():
         assert said["below"] == ["strategy:mm: open_orders 2 is below the 3 in use"]
 
     story(main)
+
+
+def test_an_officer_of_a_desk_changes_that_desks_limits_alone():
+    async def main(room, service):
+        for tables, scope in (
+            ({"firm": {"loss": 400_000}}, "firm"),
+            ({"accounts": {"*": {"loss": 400_000}}}, "firm"),
+            ({"accounts": {"other": {"loss": 400_000}}}, "account:other"),
+            ({"accounts": {"main": {"loss": 400_000}, "other": {"loss": 400_000}}}, "account:other"),
+            ({"strategies": {"arb": {"loss": 400_000}}}, "strategy:arb"),
+        ):
+            said = await room.limits(by="dot", **tables)
+            assert said["text"] == f"OUT_OF_SCOPE: limits of {scope}: dot acts on desk:desk only"
+        desk = {"desks": {"desk": {"loss": 300_000}}, "accounts": {"main": {"loss": 300_000}}}
+        assert (await room.limits(by="dot", **desk))["ok"]
+        wide = desk | {"strategies": {"mm": {"cancels_per_second": 2_001}}}
+        assert "NEEDS_TWO_PEOPLE" in (await room.limits(by="dot", version=2, **wide))["text"]
+        assert (await room.limits("don", by="dot", version=2, **wide))["ok"]
+        assert room.notes[0][0] == "dot (not verified)"
+        assert room.notes[-1][:4] == ("dot and don", "limits", "firm", "done")
+
+    story(main)
+
+
+def test_an_officer_of_a_desk_drops_no_change_to_come_of_another_desk():
+    async def main(room, service):
+        soon = room.now + 100 * S
+        assert (await room.limits(effective=soon, accounts={"other": {"loss": 100_000}}))["ok"]
+        said = await room.limits(by="dot", version=2, accounts={"main": {"loss": 100_000}})
+        assert said["text"] == "OUT_OF_SCOPE: limits of account:other: dot acts on desk:desk only"
+        assert (await room.limits(version=2, accounts={"main": {"loss": 100_000}}))["ok"]
+
+    story(main)

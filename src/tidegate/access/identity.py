@@ -10,6 +10,7 @@ from enum import IntEnum
 import msgspec
 
 from tidegate.access import ed25519
+from tidegate.access.reach import FIRM, TEXT
 from tidegate.errors import UserError, nearest
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
@@ -43,7 +44,8 @@ class Role(IntEnum):
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
     """One name that may sign. `key` is the Ed25519 public key, base64. Times in ns since the epoch, 0: none.
 
-    `not_before` and `expires` bound its life; from `revoked` on nothing it signs counts.
+    `not_before` and `expires` bound its life; from `revoked` on nothing it signs counts. `scopes` are those that its
+    commands count for, with all below them (`access.reach`); none: the whole firm.
     """
 
     name: str
@@ -53,6 +55,12 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     not_before: int = 0
     expires: int = 0
     revoked: int = 0
+    scopes: tuple[str, ...] = ()
+
+    @property
+    def reach(self) -> tuple[str, ...]:
+        """What it may act on, as scopes: `firm` where nothing limits it."""
+        return self.scopes or (FIRM,)
 
     @property
     def public(self) -> bytes:
@@ -88,6 +96,11 @@ class Identities:
             raise UserError(f"{where}: person is empty; say who it is")
         if identity.name in self._by_name:
             raise UserError(f"{where} is there already; choose another name, or revoke it first")
+        for scope in identity.scopes:
+            if not TEXT.fullmatch(scope):
+                raise UserError(
+                    f"{where}: scope {scope!r}: write desk:NAME, account:NAME, strategy:NAME or firm"
+                )
         try:
             public = identity.public
         except ValueError as error:

@@ -19,11 +19,15 @@ _TIMES = ("not_before", "expires", "revoked")
 
 
 class IdentitySection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`[access.identities.NAME]`: one who may sign. Times are ISO 8601; `key` is the Ed25519 public key in base64."""
+    """`[access.identities.NAME]`: one who may sign. Times are ISO 8601; `key` is the Ed25519 public key in base64.
+
+    `scopes` are those that its commands count for, with all below them; none: the whole firm.
+    """
 
     key: str
     role: str
     person: str = ""
+    scopes: tuple[str, ...] = ()
     not_before: str = ""
     expires: str = ""
     revoked: str = ""
@@ -43,7 +47,9 @@ def identities_of(sections: Mapping[str, IdentitySection], where: str) -> list[I
         times = {key: _moment(getattr(section, key), f"{at}.{key}") for key in _TIMES}
         role = Role.of(section.role, f"{at}.role")
         person = section.person or name
-        found.append(Identity(name=name, person=person, role=role, key=section.key, **times))
+        found.append(
+            Identity(name=name, person=person, role=role, key=section.key, scopes=section.scopes, **times)
+        )
     return found
 
 
@@ -103,7 +109,7 @@ def save(data: Path, identities: Iterable[Identity]) -> None:
     lines = ["# Who may do what; written by `tidegate identity`. Names are never removed, only revoked.\n"]
     for one in identities:
         lines.append(f"\n[identities.{one.name}]\n")
-        lines += [f"{key} = {json.dumps(text)}\n" for key, text in _fields(one)]
+        lines += [f"{key} = {json.dumps(value)}\n" for key, value in _fields(one)]
     part = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -117,6 +123,7 @@ def save(data: Path, identities: Iterable[Identity]) -> None:
         raise UserError(f"{path}: cannot write the identities: {error.strerror}") from None
 
 
-def _fields(one: Identity) -> list[tuple[str, str]]:
+def _fields(one: Identity) -> list[tuple[str, str | list[str]]]:
     times = [(key, iso(getattr(one, key))) for key in _TIMES if getattr(one, key)]
-    return [("key", one.key), ("role", Role(one.role).label), ("person", one.person), *times]
+    scopes = [("scopes", list(one.scopes))] if one.scopes else []
+    return [("key", one.key), ("role", Role(one.role).label), ("person", one.person), *scopes, *times]

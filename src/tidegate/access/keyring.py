@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
+from collections.abc import Collection
 from pathlib import Path
 
 from tidegate.access.command import Signed
 from tidegate.access.identity import Identities
 from tidegate.access.identity_file import AccessSection, identities_of, load, path_of
+from tidegate.access.reach import Above, kept
 from tidegate.access.verify import Denied, Verified, Verifier
 from tidegate.errors import UserError
 from tidegate.log.base import KvEntry, Log, Subscription
@@ -23,22 +25,27 @@ MOST = 10_000
 
 
 class Keyring:
-    """Made by `open`. `verify` judges a command by it; `verifier` is for who keeps one."""
+    """Made by `open`. `verify` judges a command by it; `verifier` is for who keeps one.
 
-    def __init__(self, data: Path, section: AccessSection) -> None:
+    `above` says what lies below what; by default as the system that ran last on the data folder has it.
+    """
+
+    def __init__(self, data: Path, section: AccessSection, above: Above | None = None) -> None:
         self.counters: Counter[str] = Counter()
         self._data = data
         self._configured = identities_of(section.identities, "access.identities")
         self._orders: list[Signed] = []
         self._seen: tuple[int, int, int] | None = None
         self._watching: Subscription | None = None
-        self._verifier = Verifier(Identities())
+        self._verifier = Verifier(Identities(), above=kept(data) if above is None else above)
         self._read()
 
     @classmethod
-    async def open(cls, log: Log | None, data: Path, section: AccessSection) -> Keyring:
+    async def open(
+        cls, log: Log | None, data: Path, section: AccessSection, above: Above | None = None
+    ) -> Keyring:
         """Know the identities, and hear of revocations from now on; raises `UserError` where they contradict."""
-        ring = cls(data, section)
+        ring = cls(data, section, above)
         if log is not None:
             ring._watching = log.bucket(BUCKET).watch(ring._heard, PREFIX)
         return ring
@@ -60,9 +67,11 @@ class Keyring:
         self._refresh()
         return self._verifier
 
-    def verify(self, signed: Signed | bytes, now: int, people: int = 0) -> Verified:
+    def verify(
+        self, signed: Signed | bytes, now: int, people: int = 0, over: Collection[str] = ()
+    ) -> Verified:
         """See `Verifier.verify`."""
-        return self.verifier.verify(signed, now, people)
+        return self.verifier.verify(signed, now, people, over)
 
     def _refresh(self) -> None:
         """Read the data folder's file again where it is another one than last time. One that cannot be read changes
@@ -106,8 +115,9 @@ class Keyring:
         refused = 0
         for signed in sorted(self._orders, key=lambda one: one.command.issued):
             command = signed.command
+            target = self._verifier.identities.get(command.args.get("name", ""))
             try:
-                self._verifier.verify(signed, command.issued)
+                self._verifier.verify(signed, command.issued, over=target.reach if target is not None else ())
             except Denied:
                 refused += 1
                 continue

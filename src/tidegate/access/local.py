@@ -33,7 +33,7 @@ def own_name() -> str:
 
 def add(
     data: Path, section: AccessSection, name: str, role: Role, person: str, key: Path | None = None, public: str = "",
-    not_before: int = 0, expires: int = 0,
+    not_before: int = 0, expires: int = 0, scopes: tuple[str, ...] = (),
 ) -> Identity:  # fmt: skip
     """Add an identity to a data folder's own: a new key pair, the private one in the file `key`; or the `public` key of
     one made elsewhere. Raises `UserError` where name or key are taken; nothing is written then."""
@@ -42,7 +42,7 @@ def add(
     signer = None if public else Signer.new(name)
     identity = Identity(
         name=name, person=person, role=role, key=public or (signer.public if signer else ""),
-        not_before=not_before, expires=expires,
+        not_before=not_before, expires=expires, scopes=scopes,
     )  # fmt: skip
     known.add(identity)
     if signer is not None:

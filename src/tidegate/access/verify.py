@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from tidegate.access.command import Command, Signed, is_mine
 from tidegate.access.identity import Identities, Identity, Role, person_of
 from tidegate.access.policy import POLICY, Rule
+from tidegate.access.reach import NOTHING, Above, reaches
 
 AHEAD = 5_000_000_000
 """A command may be issued so far in the future, ns: clocks differ."""
@@ -32,18 +33,26 @@ class Verified(NamedTuple):
 
 
 class Verifier:
-    """Judges by these identities (looked up at each call, so revocations count at once) and this policy."""
+    """Judges by these identities (looked up at each call, so revocations count at once), this policy, and what lies below
+    what (`above`)."""
 
-    def __init__(self, identities: Identities, policy: Mapping[str, Rule] = POLICY) -> None:
+    def __init__(
+        self, identities: Identities, policy: Mapping[str, Rule] = POLICY, above: Above = NOTHING
+    ) -> None:
         self.identities = identities
         self.policy = policy
+        self.above = above
 
-    def verify(self, signed: Signed | bytes, now: int, people: int = 0) -> Verified:
+    def verify(
+        self, signed: Signed | bytes, now: int, people: int = 0, over: Collection[str] = ()
+    ) -> Verified:
         """The command, and who signed it; raises `Denied`. `now` in ns: of an entry of the log, the time it was stored.
 
-        `people`: at least so many persons, where the policy asks for fewer. Codes: MALFORMED, UNSIGNED, UNKNOWN_COMMAND,
+        `people`: at least so many persons, where the policy asks for fewer. `over`: the scopes that the command comes to,
+        where they are not the one it names: everyone who signs must reach them all. Codes: MALFORMED, UNSIGNED, UNKNOWN_COMMAND,
         NO_REASON, LIVES_TOO_LONG, COMMAND_EXPIRED, FROM_THE_FUTURE, UNKNOWN_IDENTITY, BAD_SIGNATURE, IDENTITY_REVOKED,
-        IDENTITY_EXPIRED, IDENTITY_NOT_YET_VALID, WRONG_ISSUER, ROLE_TOO_LOW, SAME_PERSON, NEEDS_TWO_PEOPLE.
+        IDENTITY_EXPIRED, IDENTITY_NOT_YET_VALID, WRONG_ISSUER, ROLE_TOO_LOW,
+        OUT_OF_SCOPE, SAME_PERSON, NEEDS_TWO_PEOPLE.
         """
         signed, command = _read(signed)
         if not signed.signatures:
@@ -63,6 +72,12 @@ class Verifier:
                     "ROLE_TOO_LOW",
                     f"{command.do} needs a {rule.role.label}; {identity.name} is a {Role(identity.role).label}",
                 )
+            for scope in over or (command.scope,):
+                if not reaches(identity.scopes, scope, self.above):
+                    own = " and ".join(identity.scopes)
+                    raise Denied(
+                        "OUT_OF_SCOPE", f"{command.do} of {scope}: {identity.name} acts on {own} only"
+                    )
         persons = dict.fromkeys(person_of(identity) for identity in who)
         needed = max(rule.people, people)
         if len(persons) < needed:

@@ -15,6 +15,7 @@ from tidegate.cli.options import DEFAULT_DATA, ConfigOption, DataOption, until_o
 from tidegate.errors import UserError
 
 if TYPE_CHECKING:
+    from tidegate.access.command import Signed
     from tidegate.access.identity import Identities, Identity
     from tidegate.access.identity_file import AccessSection
     from tidegate.config import Config
@@ -26,6 +27,15 @@ PersonOption = Annotated[
     str, typer.Option(help="Who it is; by default the name. Two names of one person are one.")
 ]
 ExpiresOption = Annotated[str, typer.Option(help="Until when: 90d, or a time, ISO 8601 in UTC; for ever.")]
+ScopeOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="What its commands count for, with all below it: desk:arb; may be repeated. The whole firm."
+    ),
+]
+AdminOption = Annotated[
+    str, typer.Option("--as", help="The admin who signs it; by default one whose key is here.")
+]
 SOURCE = "command"
 
 
@@ -37,10 +47,12 @@ def new(
     name: Annotated[str, typer.Argument(help="What it signs as.")],
     role: RoleOption,
     person: PersonOption = "",
+    scope: ScopeOption = None,
     expires: ExpiresOption = "",
     out: Annotated[
         Path | None, typer.Option(help="Where the private key goes; default DATA/access/keys/NAME.key.")
     ] = None,
+    signer: AdminOption = "",
     data: DataOption = DEFAULT_DATA,
     config: ConfigOption = None,
 ) -> None:
@@ -48,8 +60,8 @@ def new(
     from tidegate.access.signer import keys_folder
 
     key = out or keys_folder(data) / f"{name}.key"
-    made = _add(name, role, person, expires, data, config, key=key)
-    print(f"{made.name}: {role}, {made.person}; public key {made.key}")
+    made = _add(name, role, person, scope, expires, signer, data, config, key=key)
+    print(_line(made))
     print(f"private key in {key}: whoever may read it signs as {made.name}")
 
 
@@ -61,25 +73,49 @@ def add(
     ],
     role: RoleOption,
     person: PersonOption = "",
+    scope: ScopeOption = None,
     expires: ExpiresOption = "",
+    signer: AdminOption = "",
     data: DataOption = DEFAULT_DATA,
     config: ConfigOption = None,
 ) -> None:
     """Know somebody whose key was made elsewhere."""
-    made = _add(name, role, person, expires, data, config, public=public)
-    print(f"{made.name}: {role}, {made.person}; public key {made.key}")
+    made = _add(name, role, person, scope, expires, signer, data, config, public=public)
+    print(_line(made))
 
 
 def _add(
-    name: str, role: str, person: str, expires: str, data: Path, config: Path | None, **key: Any
-) -> Identity:
-    from tidegate.access import local
+    name: str, role: str, person: str, scope: list[str] | None, expires: str, signer: str, data: Path,
+    config: Path | None, **key: Any,
+) -> Identity:  # fmt: skip
+    """Where there is an admin, one who reaches the new identity's scopes must sign."""
+    from tidegate.access import admins, local
+    from tidegate.access.identity import Role
+    from tidegate.access.reach import FIRM, kept, known_scopes
+    from tidegate.access.verify import Denied
+
+    found, until, scopes = Role.of(role, "--role"), until_of(expires), tuple(scope or ())
+    known_scopes(scopes, kept(data), "--scope")
+    args = {"name": name, "role": role, "person": person or name, "scopes": " ".join(scopes)}
+    args |= {"public": str(key["public"])} if "public" in key else {}
+    known, now = known_of(data, config), time.time_ns()
+    try:
+        signed = admins.signed(
+            "identity-add", args, scopes or (FIRM,), f"{name} is to sign", known, data, now, signer
+        )
+    except Denied as error:
+        raise UserError(str(error)) from None
+    made = local.add(data, _section(config), name, found, person or name, expires=until, scopes=scopes, **key)
+    _note(data, config, "identity-add", _line(made), signed)
+    return made
+
+
+def _line(one: Identity) -> str:
+    """An identity for people and for the trail."""
     from tidegate.access.identity import Role
 
-    found = Role.of(role, "--role")
-    made = local.add(data, _section(config), name, found, person or name, expires=until_of(expires), **key)
-    _note(data, config, "identity-add", f"{name}: {role}, {made.person}, key {made.key}")
-    return made
+    where = f" of {', '.join(one.scopes)}" if one.scopes else ""
+    return f"{one.name}: {Role(one.role).label}{where}, {one.person}; public key {one.key}"
 
 
 @identity.command("list")
@@ -94,7 +130,7 @@ def list_(
         _print_json(rows)
         return
     print_table(
-        ("name", "role", "person", "state", "public key"),
+        ("name", "role", "scopes", "person", "state", "public key"),
         ([str(cell) for cell in row.values()] for row in rows),
     )
 
@@ -120,9 +156,7 @@ def show(
 def revoke(
     name: Annotated[str, typer.Argument(help="Whose signature counts no more.")],
     reason: Annotated[str, typer.Option(help="Why; goes into the audit trail.")],
-    signer: Annotated[
-        str, typer.Option("--as", help="The admin who signs it, where there are several keys.")
-    ] = "",
+    signer: AdminOption = "",
     data: DataOption = DEFAULT_DATA,
     config: ConfigOption = None,
 ) -> None:
@@ -130,10 +164,9 @@ def revoke(
 
     One that only the configuration knows is revoked by an admin's signature, through the log.
     """
-    from tidegate.access import command, local
+    from tidegate.access import admins, local
     from tidegate.access.keyring import REVOKE
-    from tidegate.access.signer import find
-    from tidegate.access.verify import Denied, Verifier
+    from tidegate.access.verify import Denied
     from tidegate.errors import nearest
     from tidegate.log.base import LogError
 
@@ -143,18 +176,15 @@ def revoke(
         raise UserError(f"nobody is called {name!r}{nearest(name, [one.name for one in known])}")
     if not reason.strip():
         raise UserError("--reason is empty; say why")
-    signed: command.Signed | None = None
-    why = ""
+    signed, why = None, ""
     try:
-        admin = find(data, signer)
-        signed = command.sign(
-            command.new(REVOKE, "firm", reason, admin.name, now, args={"name": name}), admin
-        )
-        Verifier(known).verify(signed, now)
-    except (UserError, Denied) as error:
+        signed = admins.signed(REVOKE, {"name": name}, found.reach, reason, known, data, now, signer)
+    except Denied as error:
+        raise UserError(str(error)) from None
+    except UserError as error:  # the data folder's owner may, as its file is his
         if signer:
-            raise UserError(str(error)) from None
-        signed, why = None, str(error)
+            raise
+        why = str(error)
     written = local.revoke(data, name, now)
     told = False
     if signed is not None:
@@ -166,7 +196,7 @@ def revoke(
         raise UserError(
             f"{name} is not revoked: it is not in {data}'s own identities, and {why or 'no log runs'}"
         )
-    _note(data, config, REVOKE, f"{name}: {reason}", signed.encode() if signed else b"")
+    _note(data, config, REVOKE, f"{name}: {reason}", signed)
     where = "in the data folder" if written else "already in the data folder" if found.revoked else ""
     if told:
         where += f"{' and ' if where else ''}by the log, everywhere"
@@ -196,7 +226,7 @@ def _publish(data: Path, config: Path | None, name: str, signed: bytes) -> bool:
 # What they share.
 
 
-def _note(data: Path, config: Path | None, do: str, detail: str, signed: bytes = b"") -> None:
+def _note(data: Path, config: Path | None, do: str, detail: str, signed: Signed | None) -> None:
     """Put an act of this command on the trail: at once where the log runs, else with the next process that it runs
     for. It is on the disk either way."""
     from tidegate.access.audit import leave
@@ -205,9 +235,10 @@ def _note(data: Path, config: Path | None, do: str, detail: str, signed: bytes =
     from tidegate.log.opening import log_of
     from tidegate.model.clock import SystemClock
 
-    clock, who = SystemClock(), f"user:{own_name()}"
+    clock = SystemClock()
+    who, scope = (signed.command.by, signed.command.scope) if signed else (f"user:{own_name()}", "firm")
     try:
-        leave(data, clock, SOURCE, who, do, "firm", "done", detail, signed)
+        leave(data, clock, SOURCE, who, do, scope, "done", detail, signed.encode() if signed else b"")
     except OSError as error:
         raise UserError(f"{data}: done, but not on the audit trail: {error.strerror}") from None
     section, path = log_section_of(config)
@@ -273,7 +304,8 @@ def _shown(one: Identity) -> dict[str, str]:
     elif one.not_before > now:
         state = f"from {iso(one.not_before)[:19]}"
     return {
-        "name": one.name, "role": Role(one.role).label, "person": one.person, "state": state, "public key": one.key,
+        "name": one.name, "role": Role(one.role).label, "scopes": ", ".join(one.reach), "person": one.person,
+        "state": state, "public key": one.key,
     }  # fmt: skip
 
 

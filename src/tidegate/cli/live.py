@@ -50,7 +50,7 @@ def up(
     from rich.console import Console
 
     from tidegate import config as configuration
-    from tidegate.access import local
+    from tidegate.access import local, reach
     from tidegate.cli.breach import Breach
     from tidegate.cli.grants import shared_lanes
     from tidegate.cli.prepare import prepare
@@ -71,6 +71,7 @@ def up(
         print(f"identity {made.name} (admin) made: its key in {data}/access/keys may stop what runs here")
     world = World(config, loaded)
     world.hand_over(folder.instruments)
+    reach.keep(data, world.above)
     risk_role.check(world)
     world.strategies()  # a mistake in one is told here, once, and not by a process that dies again and again
     server = None if loaded.log.url else LogServer(data, loaded.log.durability, loaded.log.lanes)

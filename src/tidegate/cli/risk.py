@@ -228,8 +228,10 @@ def _wanted(change: list[str], data: Path, config: Path | None) -> tuple[Limits,
 
 
 def _lines(before: Limits, after: Limits) -> list[str]:
-    """What differs, as it is written."""
+    """What differs, as it is written, and the scopes that who signs must reach."""
     import msgspec
+
+    from tidegate.risk.limit_changes import touched
 
     was, now = (_flat(msgspec.json.decode(limits.to_json())) for limits in (before, after))
     lines = [
@@ -237,7 +239,8 @@ def _lines(before: Limits, after: Limits) -> list[str]:
         for key in sorted({*was, *now})
         if was.get(key) != now.get(key)
     ]
-    return lines or ["nothing differs"]
+    over = touched(before, after)
+    return [*lines, f"touches {', '.join(over)}"] if over else ["nothing differs"]
 
 
 def _flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:

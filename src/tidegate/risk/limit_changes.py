@@ -18,7 +18,7 @@ from tidegate.risk.controls import CONTROLS
 from tidegate.risk.convert import lots, micro
 from tidegate.risk.exposure import Exposure
 from tidegate.risk.limits import InstrumentLimits, Limits, ScopeLimits
-from tidegate.risk.scope_name import Kind, name_of, split
+from tidegate.risk.scope_name import Kind, name_of, split, text_of
 from tidegate.risk.scopes import Level, ScopeTable
 from tidegate.risk.tables import Tables, find
 
@@ -181,6 +181,17 @@ def _special(new: Limits, old: Limits, n: int, scopes: ScopeTable) -> bool:
         if any(table.instruments for table in tables):
             return True
     return False
+
+
+def touched(old: Limits, new: Limits) -> list[str]:
+    """The scopes whose tables differ: who signs must reach them all. What is written for `"*"` is the firm's."""
+    tables = [(text_of(Kind.FIRM), old.firm, new.firm)]
+    for kind, level in LEVELS.items():
+        before, after = getattr(old, level), getattr(new, level)
+        for name in sorted({*before, *after}):
+            scope = text_of(Kind.FIRM) if name == "*" else text_of(kind, name)
+            tables.append((scope, before.get(name), after.get(name)))
+    return list(dict.fromkeys(scope for scope, was, now in tables if was != now))
 
 
 def people(found: list[Change]) -> int:

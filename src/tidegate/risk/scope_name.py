@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -81,6 +82,28 @@ def parse(text: str, scopes: ScopeTable, universe: Universe) -> ScopeRef:
 def name_of(scope: int, scopes: ScopeTable) -> str:
     """The text of a scope of the table: the inverse of `parse` for firm, desks, accounts and strategies."""
     return text_of(Kind(scopes.levels[scope].name.lower()), scopes.names[scope])
+
+
+def above(scopes: ScopeTable, universe: Universe, lanes: Sequence[int] = ()) -> dict[str, tuple[str, ...]]:
+    """Every scope's text, with the scopes that it wholly lies below, the firm aside: an account below its desk; a
+    strategy below what all its accounts are below, a candidate's slot below its strategy; an instrument below its venue.
+    `lanes` are those of the accounts, by number: `lane:N` lies below a desk whose accounts alone use it."""
+    desks = {a.name: (text_of(Kind.DESK, a.desk),) if a.desk else () for a in scopes.accounts}
+    found: dict[str, tuple[str, ...]] = {text_of(Kind.DESK, name): () for name in scopes.desks}
+    found |= {text_of(Kind.ACCOUNT, name): over for name, over in desks.items()}
+    for one in scopes.strategies:
+        over = [{text_of(Kind.ACCOUNT, name), *desks[name]} for name in one.accounts]
+        shared = set.intersection(*over) if over else set()
+        slot = [text_of(Kind.STRATEGY, one.slot_of)] if one.slot_of else []
+        found[text_of(Kind.STRATEGY, one.name)] = (*slot, *sorted(shared))
+    found |= {text_of(Kind.INSTRUMENT, i.id): (text_of(Kind.VENUE, i.venue),) for i in universe.instruments}
+    found |= {text_of(Kind.VENUE, item.venue): () for item in universe.instruments}
+    users: dict[int, set[tuple[str, ...]]] = {}
+    for account, lane in zip(scopes.accounts, lanes, strict=False):
+        users.setdefault(lane, set()).add(desks[account.name])
+    for lane, over_all in users.items():
+        found[f"lane:{lane}"] = next(iter(over_all)) if len(over_all) == 1 else ()
+    return found
 
 
 def chain_names(

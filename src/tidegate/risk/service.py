@@ -20,8 +20,7 @@ from typing import Any
 
 import msgspec
 
-from tidegate.access.command import Signed
-from tidegate.access.verify import Verified
+from tidegate.access.note import Note
 from tidegate.log.base import Entry, Log, LogError, Subscription
 from tidegate.log.lease import Lease
 from tidegate.marketdata import pulse as pulses
@@ -48,7 +47,7 @@ from tidegate.risk.lane_facts import LaneFacts
 from tidegate.risk.lease_pool import Short
 from tidegate.risk.leases import leased
 from tidegate.risk.limit_changes import BelowUse, below_use
-from tidegate.risk.limit_desk import LimitDesk
+from tidegate.risk.limit_desk import LimitDesk, Verify
 from tidegate.risk.limits import Limits
 from tidegate.risk.margin_book import MarginBook
 from tidegate.risk.margin_call import MarginCall
@@ -97,7 +96,7 @@ class RiskService:
         setup: RiskSetup,
         log: Log,
         clock: Clock,
-        verify: Callable[[Signed | bytes, int, int], Verified],
+        verify: Verify,
         first: Callable[[str, int, int], bool],
         note: Callable[[str, str, str, str, str, bytes], None],
     ) -> None:
@@ -106,7 +105,7 @@ class RiskService:
         exposure = Exposure(setup.universe, setup.scopes, base_currency=setup.base_currency, fx=setup.fx)
         self.panel = Panel(setup.breakers, exposure, setup.limits, setup.lanes)
         self.fold = EventFold(self.panel, len(setup.lanes))
-        self.board = HaltBoard(lambda data, now: verify(data, now, 0), self._known)
+        self.board = HaltBoard(lambda data, now: verify(data, now, 0, ()), self._known)
         self.figures = Figures(exposure, setup.limits)
         self.announcer = Announcer(log, clock, name, self.board)
         lanes, universe = len(setup.lanes), setup.universe

@@ -50,7 +50,7 @@ class Place(NamedTuple):
 
     async def keyring(self, log: Log) -> Keyring:
         """Who may do what, as this process knows it."""
-        return await Keyring.open(log, self.folder.path, self.world.config.access)
+        return await Keyring.open(log, self.folder.path, self.world.config.access, self.world.above)
 
     def trail(self, log: Log) -> AuditTrail:
         """The audit trail under this process's name."""

@@ -14,15 +14,19 @@ from tidegate.log.base import Entry
 from tidegate.strategy.deploy.stages import DeployBoard, DeployEvent, Stage, commanded, decode
 
 NOW = 1_700_000_000 * 10**9
-PEOPLE = {name: Signer.new(name) for name in ("olga", "rita", "theo")}
-ROLES = {"olga": Role.OPERATOR, "rita": Role.RISK_OFFICER, "theo": Role.TRADER}
+PEOPLE = {name: Signer.new(name) for name in ("olga", "rita", "theo", "dina")}
+ROLES = {"olga": Role.OPERATOR, "rita": Role.RISK_OFFICER, "theo": Role.TRADER, "dina": Role.RISK_OFFICER}
 VERIFIER = Verifier(
     Identities(
-        Identity(name=name, person=name, role=ROLES[name], key=signer.public)
+        Identity(
+            name=name, person=name, role=ROLES[name], key=signer.public,
+            scopes=("desk:mm",) if name == "dina" else (),
+        )
         for name, signer in PEOPLE.items()
-    )
-)
-SLOTS = {"maker": 100_000}
+    ),
+    above={"strategy:maker": ("account:making", "desk:mm"), "strategy:taker": ("desk:arb",)},
+)  # fmt: skip
+SLOTS = {"maker": 100_000, "taker": 100_000}
 
 
 def board():
@@ -54,6 +58,14 @@ class Log:
     @property
     def maker(self):
         return self.board.status("maker")
+
+
+def test_an_officer_of_a_desk_deploys_that_desks_strategies_alone():
+    log = Log()
+    assert log.add(command("live", "v1", "dina", strategy="taker")) is None
+    assert "OUT_OF_SCOPE: live of strategy:taker: dina acts on desk:mm only" in log.board.refused
+    assert log.add(command("live", "v1", "dina"))
+    assert log.maker.live == "v1"
 
 
 def test_from_nothing_to_live_and_back():

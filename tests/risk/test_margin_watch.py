@@ -91,8 +91,29 @@ def test_steps_wait_for_one_another():
     watch = MarginWatch(MarginSettings(pause=5 * SECOND))
     assert watch.step(at(90), 0).plan is not None
     assert watch.step(at(89), 4 * SECOND).plan is None
-    assert watch.step(at(88), 6 * SECOND, busy=True).plan is None
-    assert watch.step(at(87), 7 * SECOND).plan is not None
+    assert watch.step(at(88), 5 * SECOND).plan is not None
+    assert watch.step(at(87), 9 * SECOND).plan is None
+
+
+def test_a_step_that_was_lost_is_followed_by_another_while_the_level_holds():
+    """Whatever else is open: an order of a strategy's own that would close something holds no step up."""
+    watch = MarginWatch(MarginSettings(pause=2 * SECOND))
+    held = hold(BTC, "10", "50000", "50000", orders=(("-1", "60000"),))
+    one = account(Pool("USDT", 4_400 * 10**8, (held,)))
+    assert one.ratio > Fraction(4, 5)
+    plans = [watch.step(one, n * SECOND).plan for n in range(6)]
+    assert [plan is not None for plan in plans] == [True, False] * 3
+    assert plans[0] == plans[2] == plans[4]
+
+
+def test_back_at_the_target_what_is_being_closed_is_to_stop():
+    watch = MarginWatch(MarginSettings())
+    assert watch.step(at(90), 0).plan is not None
+    assert watch.began == {0: 10_000}
+    assert not watch.step(at(60), SECOND).over
+    acts = watch.step(at(49), 3 * SECOND)
+    assert (acts.plan, acts.over, watch.began, watch.plan) == (None, True, {}, None)
+    assert not watch.step(at(48), 4 * SECOND).over
 
 
 def test_settings_that_contradict_one_another_are_one_line():
@@ -104,6 +125,9 @@ def test_settings_that_contradict_one_another_are_one_line():
         ({"part": D(0)}, "0 < part ≤ 1 must hold"),
         ({"below": D("0.5")}, "0 ≤ below < warn"),
         ({"max_age": 0}, "max_age must be above"),
+        ({"slice": D(0)}, "0 < slice ≤ 1"),
+        ({"collar": D(1)}, "0 < collar < 1"),
+        ({"lifetime": SECOND}, "lifetime must be above 0, and not below pause"),
     ):
         with pytest.raises(UserError, match=r"^margin: ") as caught:
             MarginSettings(**fields).check("margin")

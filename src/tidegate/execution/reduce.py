@@ -72,6 +72,8 @@ def look(s: State, reduction: Reduction, shut: Shut, now: int) -> Look:
         return Look("gave up", reduction.ended, parts)
     if now > reduction.until:
         return Look("gave up" if wanted or working else "done", "its time was over", parts)
+    if s.gaps:
+        return Look("waits", "; ".join(f"{name}: {why}" for name, why in sorted(s.gaps.items())), parts)
     raising, blocking = _in_the_way(s, reduction)
     cancels = tuple(CancelOrder(now, order.cmd_id) for order in (*raising, *blocking) if _asks(order))
     if not wanted and not working:

@@ -62,6 +62,11 @@ def net(s: State, account: int, instrument: int) -> int:
     return sum(p.lots for (owner, _, number), p in positions if owner == account and number == instrument)
 
 
+def held(s: State, account: int) -> bool:
+    """Whether the lane holds anything of an account's."""
+    return any(owner == account and p.lots for (owner, _, _), p in cast(Ledger, s.ledger).positions())
+
+
 def holders(s: State, account: int, instrument: int) -> list[tuple[int, int]]:
     """(strategy, signed lots) of an account; what is nobody's is left out."""
     positions = cast(Ledger, s.ledger).positions()
@@ -80,12 +85,12 @@ def open_orders(s: State, account: int, instrument: int) -> Iterator[LaneOrder]:
 
 def left(s: State, reduction: Reduction, cut: Cut) -> int:
     """How many lots may still be sent: of the step, and above what it means to leave, whoever has closed the rest."""
-    held = net(s, reduction.account, cut.instrument)
-    if held * cut.held <= 0:
+    lots = net(s, reduction.account, cut.instrument)
+    if lots * cut.held <= 0:
         return 0
     leaves = abs(cut.held + cut.lots)
     in_flight = sum(order.leaves_qty for order in open_orders(s, reduction.account, cut.instrument))
-    return max(0, min(abs(cut.lots) - cut.used, abs(held) - leaves - in_flight))
+    return max(0, min(abs(cut.lots) - cut.used, abs(lots) - leaves - in_flight))
 
 
 def admit(s: State, order: LaneOrder) -> str:

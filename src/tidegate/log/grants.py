@@ -103,8 +103,8 @@ def oms(lanes: Sequence[int]) -> Grant:
     publish = [f"lane.{n}.{kind}" for n in lanes for kind in ("sys", "epoch", "cmd")] + [
         f"evt.{n}" for n in lanes
     ]
-    publish += ["gw.>", "dead.>", "lease.>", "halt.event", "risk.limits"]
-    subscribe = ("oms.>", "ctl.halts")
+    publish += ["gw.>", "ctl.gw.>", "dead.>", "lease.>", "halt.event", "risk.limits"]
+    subscribe = ("oms.>", "ctl.halts", "risk.margin.reduce")
     streams = read(
         *lanes_of(lanes, "LANE", "EVT"), "HALT", "LEASES", "KV_LEASE", "KV_SNAP", "KV_STATE"
     ) | get("DEAD")

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
@@ -25,16 +25,17 @@ from tidegate.kernel.gate_state import MICRO
 from tidegate.model import money
 from tidegate.model.scale import ScaleError
 from tidegate.risk import margin_whatif
-from tidegate.risk.collateral import Haircuts, counted
+from tidegate.risk.collateral import Haircuts
 from tidegate.risk.exposure import Cell, Exposure
 from tidegate.risk.limits import Limits
-from tidegate.risk.margin import Contract, Holding, Pool, Touch, resting
+from tidegate.risk.margin import Contract, Holding, Pool, Touch, funding_due, resting
 from tidegate.risk.margin_account import MarginAccount
-from tidegate.risk.margin_compare import VenueMargin, holding
+from tidegate.risk.margin_compare import VenueAsset, VenueMargin, holding
 from tidegate.risk.margin_models import tiered
 from tidegate.risk.margin_watch import Acts, MarginSettings, MarginWatch
 from tidegate.risk.margin_whatif import Intent, WhatIfAnswer, WhatIfRequest, what_if
 from tidegate.risk.tables import Tables
+from tidegate.risk.wallet_worth import WalletWorth, stated
 
 Key = tuple[str, str, str]
 """(account, venue, currency) of what is watched; the venue is empty for an account as a whole."""
@@ -54,10 +55,16 @@ class _Known(NamedTuple):
 
     wallets: dict[str, int]
     basis: dict[int, _Basis]
+    assets: dict[str, VenueAsset]
+    """What each counts for, where all stand behind all positions; of spot, and of single wallets, nothing."""
 
 
 class MarginBook:
-    """Reads an exposure; keeps statements and one watch for each account and wallet. `counts` has what was not taken."""
+    """Reads an exposure; keeps statements and one watch for each account and wallet. `counts` has what was not taken.
+
+    `haircuts` hold for an account as a whole, `collateral` for what venues hold; where a venue states what it takes its
+    assets for, that holds of those that neither names. `coins` are worth 1 at most.
+    """
 
     def __init__(
         self,
@@ -66,10 +73,16 @@ class MarginBook:
         settings: MarginSettings | None = None,
         haircuts: Haircuts | None = None,
         source: str = "risk",
+        collateral: Mapping[str, Haircuts] | None = None,
+        coins: Iterable[str] = (),
     ) -> None:
         self.exposure, self.settings, self._haircuts = exposure, settings or MarginSettings(), haircuts
         self.counts: Counter[str] = Counter()
         self.watches: dict[Key, MarginWatch] = {}
+        self.worth = WalletWorth(exposure, coins)
+        self.next_funding: dict[int, tuple[int, int]] = {}
+        """By instrument: the rate (1e-8) of its next funding, and the price (ticks) that it would be paid at now."""
+        self._collateral = dict(collateral or {})
         self._source = source
         self._known: dict[tuple[str, int], _Known] = {}
         self._contracts = [Contract(n, item) for n, item in enumerate(exposure.universe.instruments)]
@@ -108,7 +121,7 @@ class MarginBook:
                 held.isolated if held else None,
             )  # fmt: skip
         wallets = {name: int(wallet.wallet / money.unit(name)) for name, wallet in said.wallets.items()}
-        self._known[venue, number] = _Known(wallets, basis)
+        self._known[venue, number] = _Known(wallets, basis, dict(said.assets))
         self.counts["statements"] += 1
         return True
 
@@ -145,14 +158,14 @@ class MarginBook:
             and (not worth.ts[n] or now - worth.ts[n] > self.settings.max_age)
         )  # fmt: skip
 
-    def _rates(self) -> dict[str, Fraction]:
-        """What a whole unit of each settlement currency is worth in the base currency, where it is known."""
-        worth = self.exposure.worth
-        return {
-            contract.instrument.settle_currency: Fraction(worth.rate[c] * worth.units[c] / MICRO)
-            for contract, c in zip(self._contracts, worth.currency, strict=True)
-            if worth.rate[c]
-        }
+    def _pool(self, currency: str, wallet: int, held: tuple[Holding, ...]) -> Pool:
+        due = funding_due([h for h in held if h.isolated is None], self.next_funding)
+        return Pool(currency, wallet, held, funding=due)
+
+    def _haircuts_at(self, venue: str, known: _Known) -> Haircuts | None:
+        """People's table goes before what the venue states."""
+        ours = self._collateral.get(venue, self._haircuts)
+        return {**stated(known.assets), **(ours or {})} if known.assets else ours
 
     def whole(self, account: int, now: int) -> MarginAccount:
         """An account over all venues, by its capital, in the base currency."""
@@ -165,11 +178,9 @@ class MarginBook:
             cash[currency] += cell.cash
             if worth.ts[n]:
                 held.setdefault(currency, []).append(self._holding(n, cell, None))
-        rates = self._rates()
+        rates = self.worth.rates(now)
         missing = tuple(f"{c} in {base}" for c in cash if c != base and c not in rates)
-        pools = tuple(
-            Pool(c, units, tuple(held.get(c, ()))) for c, units in cash.items() if c == base or c in rates
-        )
+        pools = tuple(self._pool(c, units, tuple(held.get(c, ()))) for c, units in cash.items() if c in rates)
         item = scopes.accounts[account]
         capital = int(item.capital / money.unit(base))
         return MarginAccount(
@@ -177,44 +188,67 @@ class MarginBook:
         )
 
     def at(self, venue: str, account: int, currency: str, now: int) -> MarginAccount | None:
-        """An account's wallet at a venue; None where the venue has said nothing of it."""
+        """An account's wallet at a venue, or in multi-assets mode all of them, whatever `currency` is; None where the
+        venue has said nothing of it, or has no contracts."""
         known = self._known.get((venue, account))
-        if known is None or currency not in known.wallets:
+        if known is None or not known.basis:
             return None
+        if known.assets:
+            return self._together(venue, account, known, now)
+        if currency not in known.wallets:
+            return None
+        held, stale = self._held(account, known, currency, now)
+        name = self.exposure.scopes.accounts[account].name
+        return MarginAccount(
+            name, venue, currency, (self._pool(currency, known.wallets[currency], held),), stale=stale
+        )
+
+    def _held(
+        self, account: int, known: _Known, currency: str, now: int
+    ) -> tuple[tuple[Holding, ...], tuple[str, ...]]:
         cells = [
             (n, cell) for n, cell in self._busy(account)
             if n in known.basis and self._contracts[n].instrument.settle_currency == currency
         ]  # fmt: skip
-        worth = self.exposure.worth
-        held = tuple(self._holding(n, cell, known.basis[n]) for n, cell in cells if worth.ts[n])
-        pool = Pool(currency, known.wallets[currency], held)
-        name = self.exposure.scopes.accounts[account].name
-        return MarginAccount(name, venue, currency, (pool,), stale=self._stale(cells, now))
+        marks = self.exposure.worth.ts
+        held = tuple(self._holding(n, cell, known.basis[n]) for n, cell in cells if marks[n])
+        return held, self._stale(cells, now)
+
+    def _together(self, venue: str, account: int, known: _Known, now: int) -> MarginAccount:
+        """All wallets behind all positions, each asset at its mark, else at the venue's own rate, after haircuts."""
+        base, name = self.exposure.base_currency, self.exposure.scopes.accounts[account].name
+        rates, haircuts = self.worth.rates(now), self._haircuts_at(venue, known)
+        unit = known.assets[base].worth if base in known.assets else Decimal(0)
+        for asset, value in known.assets.items():
+            if unit > 0:
+                rates.setdefault(asset, Fraction(value.worth) / Fraction(unit))
+        pools: list[Pool] = []
+        stale: list[str] = []
+        for currency, units in known.wallets.items():
+            held, old = self._held(account, known, currency, now)
+            if units or held:
+                pools.append(self._pool(currency, units, held))
+                stale += old
+        valued = tuple(pool for pool in pools if pool.currency in rates)
+        stale += [f"{p.currency} in {base}" for p in pools if p.currency not in rates and p.holdings]
+        return MarginAccount(name, venue, base, valued, rates, haircuts=haircuts or {}, stale=tuple(stale))
 
     def equity(self, venue: str, now: int) -> int | None:
         """All accounts' wallets and unrealised profit at a venue, micro-units of the base currency, after haircuts; None
-        while no account's is known, or a rate is missing. What no contract settles in counts for nothing."""
-        base, rates = self.exposure.base_currency, self._rates()
-        settled = {contract.instrument.settle_currency for contract in self._contracts}
-        total, told = Fraction(0), False
+        while no account's is known, or a mark is waited for. What has none then counts for nothing (`worth.missing`)."""
+        rates, total, told = self.worth.rates(now), Fraction(0), False
         for (at, account), known in self._known.items():
             if at != venue:
                 continue
-            told = True
-            for currency in known.wallets.keys() & (settled | {base}):
-                judged = self.at(venue, account, currency, now)
-                assert judged is not None
-                pool = judged.pools[0]
+            told, haircuts = True, self._haircuts_at(venue, known)
+            for currency, units in known.wallets.items():
+                held, _ = self._held(account, known, currency, now)
+                pool = self._pool(currency, units, held)
                 units = pool.figures().equity
                 units += sum(pool.alone(h).equity for h in pool.holdings if h.isolated is not None)
-                rate = Fraction(1) if currency == base else rates.get(currency)
-                if rate is None:
-                    if units:
-                        return None
-                    continue
-                worth = units * Fraction(money.unit(currency)) * rate
-                if worth > 0 and self._haircuts is not None and currency != base:
-                    worth = counted(worth, self._haircuts.get(currency, ()))
+                worth = self.worth.value(venue, currency, units, rates, haircuts, now)
+                if worth is None:
+                    return None
                 total += worth
         return math.floor(total * MICRO) if told else None
 
@@ -227,7 +261,9 @@ class MarginBook:
             for n, _ in self._busy(account):
                 item = self._contracts[n].instrument
                 known = self._known.get((item.venue, account))
-                if known is not None and item.settle_currency in known.wallets:
+                if known is not None and known.assets:
+                    wallets.add((item.venue, self.exposure.base_currency))
+                elif known is not None and known.basis and item.settle_currency in known.wallets:
                     wallets.add((item.venue, item.settle_currency))
                 elif tiered(item):
                     unknown = True
@@ -247,8 +283,8 @@ class MarginBook:
             watch = self.watches.get(key)
             if watch is None:
                 watch = self.watches[key] = MarginWatch(self.settings, self._source)
-            acts = watch.step(account, now, _closing(account))
-            if acts.said or acts.halts or acts.plan is not None:
+            acts = watch.step(account, now)
+            if acts.said or acts.halts or acts.plan is not None or acts.over:
                 made.append((key, account, acts))
         return made
 
@@ -285,6 +321,8 @@ class MarginBook:
         price = item.ticks(asked.price) if asked.price is not None else 0
         judged = self.at(item.venue, account, item.settle_currency, now)
         basis = f"the {item.settle_currency} wallet at {item.venue}"
+        if judged is not None and judged.haircuts is not None:
+            basis = f"all wallets at {item.venue}"
         if judged is None:
             judged, basis = self.whole(account, now), f"the capital of {asked.account}, over all venues"
         worth = self.exposure.worth
@@ -302,12 +340,3 @@ def _lots(lots: int, side: str, quantity: Decimal) -> int:
     if lots <= 0:
         raise ScaleError(f"quantity {quantity} is not above 0")
     return lots if side == "buy" else -lots
-
-
-def _closing(account: MarginAccount) -> bool:
-    """Whether an order is open that closes something: the last step is not done."""
-    return any(
-        (h.lots > 0 and h.sells.lots) or (h.lots < 0 and h.buys.lots)
-        for p in account.pools
-        for h in p.holdings
-    )

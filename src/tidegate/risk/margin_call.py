@@ -1,7 +1,8 @@
 """Margin within the risk service: statements in, requests answered, and every second each account judged.
 
 Subjects: `margin.<VENUE>.<account>` (a gateway's `margin_compare.VenueMargin`, for whoever listens), `risk.whatif`
-(`margin_whatif`), `risk.margin.reduce` (the next step of a plan, JSON of `Reduction`, for whoever carries it out).
+(`margin_whatif`), `risk.margin` (where each account stands, for `tidegate margin`), `risk.margin.reduce` (the next step
+of a plan, `margin_step`: order managers carry it out).
 Only the service that acts halts, warns and plans; one that takes over judges every account afresh.
 """
 
@@ -10,27 +11,38 @@ from __future__ import annotations
 import msgspec
 
 from tidegate.log.base import Log, Subscription
+from tidegate.model import money
 from tidegate.model.clock import Clock
 from tidegate.risk.announce import Announcer
 from tidegate.risk.equity_desk import EquityDesk
 from tidegate.risk.limits import Limits
-from tidegate.risk.margin_book import MarginBook
+from tidegate.risk.margin import NO_EQUITY
+from tidegate.risk.margin_account import MarginAccount
+from tidegate.risk.margin_book import Key, MarginBook
 from tidegate.risk.margin_compare import decode
 from tidegate.risk.margin_plan import Plan
+from tidegate.risk.margin_step import REDUCE, Published
+from tidegate.risk.margin_watch import Level
 from tidegate.risk.scope_name import Kind, text_of
 
-STATEMENTS, WHAT_IF, REDUCE = "margin.>", "risk.whatif", "risk.margin.reduce"
+PPM = 1_000_000
+STATEMENTS, WHAT_IF, STANDING = "margin.>", "risk.whatif", "risk.margin"
 
 
-class Reduction(msgspec.Struct, frozen=True):
-    """A step: orders by instrument id, signed lots, reduce-only; `cancel` first. Worth nothing some seconds after `ts`."""
+class Margin(msgspec.Struct, frozen=True):
+    """Where an account stands: `level` as in `margin_watch.Level`, amounts as shown, the cuts of the last step while
+    positions are reduced."""
 
-    ts: int
     account: str
     venue: str
-    cuts: list[tuple[str, int]]
-    cancel: list[str]
-    enough: bool
+    currency: str
+    level: str
+    ratio: float
+    equity: str
+    maintenance: str
+    stale: list[str] = []
+    cuts: list[tuple[str, int]] = []
+    carry_out: bool = True
 
 
 class MarginCall:
@@ -42,7 +54,7 @@ class MarginCall:
         self.book, self.equity = book, equity
         self._log, self._clock, self._announcer = log, clock, announcer
         self._following: Subscription | None = None
-        self._served: Subscription | None = None
+        self._served: list[Subscription] = []
 
     def start(self) -> None:
         """Listen to what venues say."""
@@ -60,7 +72,10 @@ class MarginCall:
         """Act from here on."""
         self.book.watches.clear()
         self.equity.begin()
-        self._served = self._log.serve(WHAT_IF, lambda data: self.book.what_if(data, self._clock.now()))
+        self._served = [
+            self._log.serve(WHAT_IF, lambda data: self.book.what_if(data, self._clock.now())),
+            self._log.serve(STANDING, lambda data: self._standing()),
+        ]
 
     def set_limits(self, limits: Limits) -> None:
         """Limits have changed."""
@@ -69,32 +84,55 @@ class MarginCall:
 
     def end(self) -> None:
         """Another acts, or nobody."""
-        if self._served is not None:
-            self._served.close()
-            self._served = None
+        for served in self._served:
+            served.close()
+        self._served = []
 
     def tick(self, now: int) -> None:
         """Judge every account, if this service acts."""
-        if self._served is None:
+        if not self._served:
             return
         self.equity.tick(now)
-        for (name, venue, _), _, acts in self.book.step(now):
+        for venue, text in self.equity.unpriced(now):
+            self._announcer.alert("wallet_unpriced", "high", text_of(Kind.VENUE, venue), text)
+        for key, account, acts in self.book.step(now):
+            name = key[0]
             scope = text_of(Kind.ACCOUNT, name)
             for said in acts.said:
                 self._announcer.alert(said.kind, said.severity, scope, said.text, **said.figures)
             for event in acts.halts:
                 self._announcer.halt(event)
             if acts.plan is not None:
-                self._log.publish(REDUCE, self._reduction(name, venue, acts.plan, now))
+                self._log.publish(REDUCE, self._step(key, account, acts.plan, now))
+            elif acts.over:
+                over = Published(now, *key[:2], [], [], True, key[2], now + self.book.settings.lifetime)
+                self._log.publish(REDUCE, over.encode())
 
-    def _reduction(self, account: str, venue: str, plan: Plan, now: int) -> bytes:
-        names = self.book.exposure.universe
-        return msgspec.json.encode(
-            Reduction(
-                now, account, venue, [(names[cut.instrument].id, cut.lots) for cut in plan.cuts],
-                [names[n].id for n in plan.cancel], plan.enough,
-            )
-        )  # fmt: skip
+    def _step(self, key: Key, account: MarginAccount, plan: Plan, now: int) -> bytes:
+        names, settings, watch = self.book.exposure.universe, self.book.settings, self.book.watches[key]
+        found = {cut.instrument: account.find(cut.instrument) for cut in plan.cuts}
+        return Published(
+            now, *key[:2], [(names[cut.instrument].id, cut.lots) for cut in plan.cuts],
+            [names[n].id for n in plan.cancel], plan.enough, key[2], now + settings.lifetime,
+            {names[n].id: pair[1].lots for n, pair in found.items() if pair},
+            {names[n].id: watch.began[n] for n in found},
+            int(settings.slice * PPM), int(settings.collar * PPM), settings.carry_out,
+        ).encode()  # fmt: skip
+
+    def _standing(self) -> bytes:
+        names, now, found = self.book.exposure.universe, self._clock.now(), list[Margin]()
+        for key, account in self.book.accounts(now):
+            watch = self.book.watches.get(key)
+            cuts = watch.plan.cuts if watch is not None and watch.plan is not None else ()
+            found.append(
+                Margin(
+                    *key, (watch.level if watch else Level.FINE).name, float(min(account.ratio, NO_EQUITY)),
+                    money.show(account.equity, account.currency, 2), money.show(account.maintenance, account.currency, 2),
+                    list(account.stale), [(names[cut.instrument].id, cut.lots) for cut in cuts],
+                    self.book.settings.carry_out,
+                )
+            )  # fmt: skip
+        return msgspec.json.encode(found)
 
     def _on_statement(self, subject: str, data: bytes) -> None:
         venue, _, account = subject.partition(".")[2].partition(".")

@@ -53,6 +53,14 @@ class MarginSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Between two steps."""
     max_age: Duration = Duration(5 * SECOND)
     """Marks older than this decide nothing."""
+    carry_out: bool = True
+    """Whether the lanes carry steps out; else they are published and told to people."""
+    slice: Percent = Percent("0.1")
+    """The most of a position that one order closes."""
+    collar: Percent = Percent("0.005")
+    """How far from the middle an order may trade."""
+    lifetime: Duration = Duration(6 * SECOND)
+    """A step is worth nothing after so long."""
 
     @classmethod
     def load(cls, data: Any, where: str = "risk.margin") -> MarginSettings:
@@ -78,6 +86,14 @@ class MarginSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             )
         if self.pause < 0 or self.max_age <= 0:
             raise UserError(f"{where}: pause must not be below 0, and max_age must be above")
+        if not 0 < self.slice <= 1 or not 0 < self.collar < 1:
+            raise UserError(
+                f"{where}: slice is {self.slice} and collar {self.collar}: 0 < slice ≤ 1, 0 < collar < 1 must hold"
+            )
+        if self.lifetime < self.pause or self.lifetime <= 0:
+            raise UserError(
+                f"{where}: lifetime must be above 0, and not below pause: the next step would come too late"
+            )
 
 
 class Said(NamedTuple):
@@ -90,11 +106,13 @@ class Said(NamedTuple):
 
 
 class Acts(NamedTuple):
-    """What is to be done now. A plan is the next step only; the one after follows from what this one did."""
+    """What is to be done now. A plan is the next step only; the one after follows from what this one did. `over`: the
+    account is back at the target, and what is being closed is to stop."""
 
     said: tuple[Said, ...] = ()
     halts: tuple[HaltEvent, ...] = ()
     plan: Plan | None = None
+    over: bool = False
 
 
 NOTHING = Acts()
@@ -109,6 +127,10 @@ class MarginWatch:
         self.ratio = Fraction(0)
         self.stale = False
         self._begins = [Fraction(v) for v in (0, settings.warn, settings.reduce_only, settings.reduce)]
+        self.plan: Plan | None = None
+        """The last step, while positions are reduced."""
+        self.began: dict[int, int] = {}
+        """The most lots of each instrument held since reducing began: legs go down by equal parts of that."""
         self._halted = Level.FINE
         self._next_step = 0
 
@@ -116,8 +138,9 @@ class MarginWatch:
         """People have lifted a halt of the account: if it is still where it was, it is halted again."""
         self._halted = Level.FINE
 
-    def step(self, account: MarginAccount, now: int, busy: bool = False) -> Acts:
-        """Judge the account at `now` (ns). `busy`: orders of the last step are still open, so no other is made."""
+    def step(self, account: MarginAccount, now: int) -> Acts:
+        """Judge the account at `now` (ns). While it is to be reduced there is a step every `pause`, from what it holds
+        then: so one that was lost, or given up, is followed by another."""
         if account.stale:
             if self.stale:
                 return NOTHING
@@ -128,14 +151,18 @@ class MarginWatch:
         self.stale = False
         self.ratio = account.ratio
         said: list[Said] = []
-        level = self._level(self.ratio)
-        if level is not self.level:
+        level, before = self._level(self.ratio), self.level
+        if level is not before:
             said.append(self._told(account, level))
         self.level = level
         halts = self._halts(account, now)
-        step = self._reduce(account, now) if level is Level.REDUCE and not busy else None
+        if level is not Level.REDUCE:
+            self.plan = None
+            self.began.clear()
+            return Acts(tuple(said), halts, over=before is Level.REDUCE)
+        step = self._reduce(account, now)
         if step is not None:
-            said.append(_planned(account, step))
+            said.append(_planned(account, step, self.settings.carry_out))
         return Acts(tuple(said), halts, step)
 
     def _level(self, ratio: Fraction) -> Level:
@@ -170,6 +197,11 @@ class MarginWatch:
         if not made.cuts and not made.cancel:
             return None
         self._next_step = now + self.settings.pause
+        self.plan = made
+        for pool in account.pools:
+            for holding in pool.holdings:
+                number = holding.contract.number
+                self.began[number] = max(self.began.get(number, 0), abs(holding.lots))
         return made
 
     def _told(self, account: MarginAccount, level: Level) -> Said:
@@ -182,14 +214,16 @@ class MarginWatch:
         if level < self.level:
             text = f"margin ratio of {_who(account)} is back at {percent(self.ratio)}"
             return Said("margin_back", "info", text, figures)
-        does = ("", "it is near its margin", "it only reduces", "positions are reduced")[level]
+        last = "positions are reduced" if self.settings.carry_out else "positions are to be reduced"
+        does = ("", "it is near its margin", "it only reduces", last)[level]
         text = f"margin ratio of {_who(account)} is {percent(self.ratio)}: {does}"
         return Said("margin_call", "high" if level is Level.WARN else "critical", text, figures)
 
 
-def _planned(account: MarginAccount, step: Plan) -> Said:
+def _planned(account: MarginAccount, step: Plan, carried_out: bool) -> Said:
+    are = "are" if carried_out else "should be (nothing here does it: risk.margin.carry_out is false)"
     text = (
-        f"{_who(account)}: {len(step.cuts)} positions are cut, margin ratio {percent(step.ratio)} → "
+        f"{_who(account)}: {len(step.cuts)} positions {are} cut, margin ratio {percent(step.ratio)} → "
         f"{percent(step.after)}{'' if step.enough else ', more steps follow'}"
     )
     return Said("margin_reduce", "critical", text, {"cuts": [list(cut) for cut in step.cuts]})

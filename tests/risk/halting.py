@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gate_desk import SCOPES, UNIVERSE
+from risk.gate_desk import SCOPES, UNIVERSE
 
 from tidegate.access import command
 from tidegate.access.identity import Identities, Identity, Role

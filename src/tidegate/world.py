@@ -21,6 +21,7 @@ from tidegate.execution.lane_log import LaneKind
 from tidegate.execution.state import Settings
 from tidegate.model.instrument import Instrument, Universe
 from tidegate.ops.folder import replace
+from tidegate.risk import margin_file
 from tidegate.risk.leases import lanes_of
 from tidegate.risk.ledger import Ledger
 from tidegate.risk.limits import ELSEWHERE, Limits
@@ -91,6 +92,12 @@ class World:
         for name, section in self.config.access.identities.items():
             known_scopes(section.scopes, table, f"{self.path}: access.identities.{name}.scopes")
         return table
+
+    @cached_property
+    def collateral(self) -> dict[str, Any]:
+        """What assets count for as collateral, by venue (`risk.collateral.Haircuts`)."""
+        files = {name: section.margin_tiers for name, section in self.config.venues.items()}
+        return dict(margin_file.haircuts(files, self.path.parent))
 
     @cached_property
     def shared(self) -> dict[int, tuple[int, ...]]:

@@ -1,8 +1,8 @@
 """Control 26's figures as the risk service keeps them: the equity at each venue, from its statements, told to every lane.
 
 Told once every venue of the run has stated its wallets: until then nobody knows what all equity is, and the control does
-not speak. So it does not where one of them states none (a spot venue). Then a venue is told when its equity has moved by
-a hundredth, and only while a limit compares with it.
+not speak. Then a venue is told when its equity has moved by a hundredth, and only while a limit compares with it. A
+wallet of an asset that has no mark counts for nothing, and is said once.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ class EquityDesk:
         self._book, self._facts = book, facts
         self._venues = list(dict.fromkeys(item.venue for item in book.exposure.universe.instruments))
         self._told: dict[int, int] = {}
+        self._said: set[tuple[str, str]] = set()
         self._wanted = False
         self.set_limits(limits)
 
@@ -49,6 +50,15 @@ class EquityDesk:
         if said:
             self._told |= {m.venue: m.equity for m in said if isinstance(m, VenueEquity)}
             self._facts.tell(said)
+
+    def unpriced(self, now: int) -> list[tuple[str, str]]:
+        """(venue, line for people) of wallets that count for nothing since the last call."""
+        missing = set(self._book.worth.missing(now))
+        fresh, self._said = missing - self._said, missing
+        return [
+            (venue, f"what is held of {asset} at {venue} counts for nothing: no mark says what it is worth")
+            for venue, asset in sorted(fresh)
+        ]
 
     def close(self) -> None:
         """Tell nothing more."""

@@ -53,14 +53,25 @@ class VenueWallet(msgspec.Struct, frozen=True):
     maintenance: Decimal
 
 
+class VenueAsset(msgspec.Struct, frozen=True):
+    """What a venue takes one unit of an asset for, in the currency in which it reckons all of them together."""
+
+    worth: Decimal
+    counts: Decimal
+    """As collateral, of what is held."""
+
+
 class VenueMargin(msgspec.Struct, frozen=True):
-    """One account's margin by its venue's own account, at `ts` (venue's time, ns)."""
+    """One account's wallets and margin by its venue's own account, at `ts` (venue's time, ns). Of spot, every asset held
+    is a wallet, free and locked together."""
 
     ts: int
     wallets: dict[str, VenueWallet]
     positions: list[VenuePosition]
     tiers: dict[str, Margins] = {}
     """The venue's tiers by symbol, where it was asked for them."""
+    assets: dict[str, VenueAsset] = {}
+    """What assets count for, where the account is in multi-assets mode: all its wallets stand behind all its positions."""
 
     def encode(self) -> bytes:
         """For the wire: what a gateway publishes on `margin.<VENUE>.<account>`."""

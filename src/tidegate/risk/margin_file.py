@@ -125,6 +125,15 @@ def with_tiers(
     return made
 
 
+def haircuts(chosen: Mapping[str, str], base: Path) -> dict[str, Mapping[str, tuple[HaircutTier, ...]]]:
+    """What assets count for as collateral, by venue, where its file has a table of that; raises `UserError`."""
+    made: dict[str, Mapping[str, tuple[HaircutTier, ...]]] = {}
+    for venue, name in chosen.items():
+        if name and name != NONE and (found := load(base / name).collateral):
+            made[venue] = found
+    return made
+
+
 def brackets(rows: Sequence[Any], where: str) -> dict[str, Margins]:
     """The answer of `GET leverageBracket`, of USDⓈ-M or COIN-M (v1 by pair, v2 by symbol); raises `UserError`.
 

@@ -28,12 +28,14 @@ from tidegate.model.clock import Clock
 from tidegate.model.instrument import Universe
 from tidegate.model.messages import Mark
 from tidegate.model.wire import Newer, Unreadable, decode
+from tidegate.risk.acting import TTL, Acting
 from tidegate.risk.allocator import Allocator
 from tidegate.risk.announce import RECENT, Announcer
 from tidegate.risk.breakers.panel import Panel
 from tidegate.risk.breakers.settings import BreakerSettings
 from tidegate.risk.breakers.told import Alert
 from tidegate.risk.breakers.trip import Trip
+from tidegate.risk.collateral import Haircuts
 from tidegate.risk.dynamic import DynamicSettings
 from tidegate.risk.dynamic_desk import DynamicDesk
 from tidegate.risk.equity_desk import EquityDesk
@@ -53,11 +55,10 @@ from tidegate.risk.margin_book import MarginBook
 from tidegate.risk.margin_call import MarginCall
 from tidegate.risk.margin_watch import MarginSettings
 from tidegate.risk.market_desk import MarketDesk
+from tidegate.risk.quick import ACTING, Sockets
 from tidegate.risk.scope_name import name_of, parse
 from tidegate.risk.scopes import ScopeTable, State
 
-TTL = 2.0
-"""Seconds without a renewal after which another risk service acts."""
 FOLD = "risk.fold"
 """The key in STATE of the fold that a successor goes on from."""
 BELOW_USE = "limit_below_use"
@@ -79,6 +80,7 @@ class RiskSetup:
     shared: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
     dynamic: DynamicSettings = field(default_factory=DynamicSettings)
     margin: MarginSettings = field(default_factory=MarginSettings)
+    collateral: Mapping[str, Haircuts] = field(default_factory=dict)
     publish: float = 1.0
     """Seconds between two reports; the fold is kept every tenth of them."""
 
@@ -98,7 +100,8 @@ class RiskService:
         clock: Clock,
         verify: Verify,
         first: Callable[[str, int, int], bool],
-        note: Callable[[str, str, str, str, str, bytes], None],
+        note: Note,
+        sockets: Sockets | None = None,
     ) -> None:
         self.name = name
         self._setup, self._log, self._clock = setup, log, clock
@@ -107,17 +110,22 @@ class RiskService:
         self.fold = EventFold(self.panel, len(setup.lanes))
         self.board = HaltBoard(lambda data, now: verify(data, now, 0, ()), self._known)
         self.figures = Figures(exposure, setup.limits)
-        self.announcer = Announcer(log, clock, name, self.board)
+        self.announcer = Announcer(log, clock, name, self.board, sockets)
         lanes, universe = len(setup.lanes), setup.universe
         self.desk = LimitDesk(
             setup.limits, universe, setup.scopes, lanes, log, clock, verify, first, note, self._limits
         )  # fmt: skip
-        self.dynamic = DynamicDesk(setup.dynamic, exposure, lanes, log, clock, name)
         self.market = MarketDesk(setup.limits, universe, lanes, log, clock, name)
-        book = MarginBook(exposure, setup.limits, setup.margin, source=name)
+        book = MarginBook(
+            exposure, setup.limits, setup.margin, source=name, collateral=setup.collateral,
+            coins=setup.breakers.depeg.coins,
+        )  # fmt: skip
+        facts = LaneFacts("dynamic", lanes, log, clock, name)
+        self.dynamic = DynamicDesk(setup.dynamic, book, facts, log, clock)
         equity = EquityDesk(book, LaneFacts("equity", lanes, log, clock, name), setup.limits)
         self.margin = MarginCall(book, equity, log, clock, self.announcer)
-        self.lease = Lease(log.bucket("LEASE"), "risk", name, clock.now(), TTL)
+        self.lease = Lease(log.bucket("LEASE"), ACTING, name, clock.now(), TTL)
+        self._turns = Acting(self.lease, self._act, self._rest, self.fold.counts)
         self.allocator: Allocator | None = None
         self._halts = HaltFeed(log, self.board, self._on_halt)
         self._following: list[Subscription] = []
@@ -143,9 +151,8 @@ class RiskService:
             self._following.append(log.subscribe(f"pulse.{venue}", self._on_pulse))
         self._following.append(log.follow("ALERT", self._on_alerts, since=self._clock.now()))
         self.margin.start()
-        await self._step()
-        loop = asyncio.get_running_loop()
-        self._tasks = [loop.create_task(self._keep_lease()), loop.create_task(self._tell())]
+        await self._turns.start()
+        self._tasks = [asyncio.get_running_loop().create_task(self._tell())]
 
     async def stop(self) -> None:
         """Say what is left, keep the fold, and let another act."""
@@ -157,16 +164,18 @@ class RiskService:
         self._halts.close()
         self.margin.close()
         acting = self._acting
-        await self._rest()
-        await self.announcer.drained(2.0)
-        with contextlib.suppress(LogError, TimeoutError):
-            if acting:
-                await asyncio.wait_for(self._keep(), 2.0)
-            await self.lease.release()
+        await self._turns.leave(partial(self._last, acting))
         self.announcer.close()
         self.desk.close()
         self.dynamic.close()
         self.market.close()
+
+    async def _last(self, acting: bool) -> None:
+        """What the log must have before another acts."""
+        await self.announcer.drained(2.0)
+        with contextlib.suppress(LogError, TimeoutError):
+            if acting:
+                await asyncio.wait_for(self._keep(), 2.0)
 
     async def _restore(self) -> None:
         await self.desk.load()
@@ -187,22 +196,6 @@ class RiskService:
                     else:
                         self.panel.tripped.pop((trip.scope, trip.trigger), None)
 
-    async def _keep_lease(self) -> None:
-        while True:
-            await asyncio.sleep(TTL / 4)
-            await self._step()
-
-    async def _step(self) -> None:
-        """Take or renew the lease, and begin or end to act."""
-        try:
-            held = await self.lease.step()
-            if held and not self._acting:
-                await self._act()
-            elif self._acting and not held:
-                await self._rest()
-        except LogError:
-            self.fold.counts["lease_unanswered"] += 1
-
     async def _act(self) -> None:
         """Begin: the limits as they are kept, then what waits to be said."""
         await self.desk.load()
@@ -215,13 +208,16 @@ class RiskService:
                 self._lent(self.desk.limits),
                 name=self.name,
                 on_short=self._short,
+                factors=self.dynamic.told(),
+                on_even=self.dynamic.say,
             )
             await self.allocator.start()
+            self.dynamic.lender = self.allocator
         self._acting = True
         self.announcer.begin()
         self.margin.begin()
         self.desk.tell()
-        self.dynamic.tell_all()
+        self.dynamic.begin(self.lease.epoch)
         self.market.begin()
         self._served = [
             self._log.serve("risk.query", self._query),
@@ -238,7 +234,7 @@ class RiskService:
         self._served = []
         if self.allocator is not None:
             await self.allocator.stop()
-            self.allocator = None
+            self.allocator = self.dynamic.lender = None
 
     def _lent(self, limits: Limits) -> Mapping[Any, int]:
         return leased(self._setup.gate(limits), self._setup.shared, len(self._setup.universe))
@@ -294,6 +290,7 @@ class RiskService:
         self.market.set_limits(limits)
         if self.allocator is not None:
             self.allocator.set_limits(self._lent(limits))
+            self.dynamic.say_again()
         below = below_use(limits, self.panel.exposure)
         if self._acting:
             for one in below:
@@ -332,8 +329,9 @@ class RiskService:
                 self.announcer.alert("loss_near", "high", "firm", text)
             if self._acting:
                 self._log.publish("risk.exposure", self._report(self.figures.all(self.board)))
-                if n % 10 == 0:
-                    with contextlib.suppress(LogError):  # the next is as good
+                with contextlib.suppress(LogError):  # the next is as good
+                    await self.dynamic.keep()
+                    if n % 10 == 0:
                         await self._keep()
 
     async def _keep(self) -> None:

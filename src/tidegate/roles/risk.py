@@ -32,7 +32,7 @@ def setup(world: World) -> RiskSetup:
     return RiskSetup(
         world.universe, world.scopes, world.limits, lanes, world.config.run.base_currency, world.rates, breakers,
         world.shared, DynamicSettings.load(world.config.risk.get("dynamic", {}), f"{world.path}: risk.dynamic"),
-        MarginSettings.load(world.config.risk.get("margin", {}), f"{world.path}: risk.margin"),
+        MarginSettings.load(world.config.risk.get("margin", {}), f"{world.path}: risk.margin"), world.collateral,
     )  # fmt: skip
 
 
@@ -50,9 +50,13 @@ def check(world: World) -> None:
 async def risk(place: Place, log: Log) -> RiskService:
     """The service of this process."""
     from tidegate.access.replays import Replays
+    from tidegate.ops.quick_sockets import QuickSockets
     from tidegate.risk.service import RiskService
 
     world = place.world
     keyring, trail = await place.keyring(log), place.trail(log)
     replays = Replays(place.folder.run / "risk.replays")
-    return RiskService(place.name, setup(world), log, place.clock, keyring.verify, replays.first, trail.note)
+    return RiskService(
+        place.name, setup(world), log, place.clock, keyring.verify, replays.first, trail.note,
+        QuickSockets(place.folder),
+    )  # fmt: skip

@@ -71,11 +71,22 @@ class VenueFill(msgspec.Struct, frozen=True, gc=False):
 
 @runtime_checkable
 class MarginVenue(Protocol):
-    """A venue that also says what margin it asks for."""
+    """A venue that also says what an account's wallets hold, and what margin it asks for."""
 
     async def margin(self, with_tiers: bool = False) -> VenueMargin | None:
         """The account's margin by the venue's own sums, with its tiers if wanted (they change rarely); None where it
-        has no margin. Raises `VenueDown`, and `UserError` for tiers that make no table."""
+        has no wallets to tell of. Raises `VenueDown`, and `UserError` for tiers that make no table."""
+
+    def on_money(self, told: Callable[[], None]) -> None:
+        """Have `told` called when what a wallet holds has changed otherwise than by a fill of contracts."""
+
+
+@runtime_checkable
+class HoldingVenue(Protocol):
+    """A venue that also says at what price a position was entered."""
+
+    async def entries(self) -> dict[int, Decimal]:
+        """The average entry price by instrument, of what is held, in the quote currency. Raises `VenueDown`."""
 
 
 class Venue(Protocol):

@@ -97,18 +97,48 @@ def test_other_tiers_are_told_once_a_minute(tmp_path):
     run(work)
 
 
-def test_spot_is_asked_once_and_instruments_without_tiers_are_not_compared(tmp_path):
+def test_instruments_without_tiers_are_not_compared(tmp_path):
     async def work():
-        async with server(tmp_path, CONFIG) as at:
-            async with Session(at, "BINANCE") as session:
-                desk = Desk(session, TIERED)
-                await asyncio.wait_for(desk.check.run(), 5)
-                assert desk.counts["margin_looks"] == 0
-            async with Session(at, "BINANCE_USDM") as session:
-                await buy(session)
-                desk = Desk(session, UNIVERSE)
-                assert await desk.check.once()
-                assert await desk.told() == []
+        async with server(tmp_path, CONFIG) as at, Session(at, "BINANCE_USDM") as session:
+            await buy(session)
+            desk = Desk(session, UNIVERSE)
+            assert await desk.check.once()
+            assert await desk.told() == []
+
+    run(work)
+
+
+def test_spot_states_what_is_held_and_again_when_that_has_changed_but_not_for_an_order_that_rests(tmp_path):
+    async def work():
+        async with server(tmp_path, CONFIG) as at, Session(at, "BINANCE") as session:
+            desk = Desk(session, TIERED)
+            desk.check._every = 30.0
+            running = asyncio.create_task(desk.check.run())
+
+            async def heard() -> dict[str, Decimal]:
+                _, data = await asyncio.wait_for(desk.heard.get(), 5)
+                said = decode(data)
+                assert said.positions == []
+                return {name: wallet.wallet for name, wallet in said.wallets.items()}
+
+            assert await heard() == {"USDT": Decimal(100_000), "BTC": Decimal(1000)}
+            asked = at.record.size[0]
+            session.new(Side.BUY, 1, -1.0)
+            await session.told(ExecType.NEW)
+            session.new(Side.BUY, 1, 1.0)
+            await session.told(ExecType.NEW, ExecType.TRADE)
+            held = await heard()
+            assert held["USDT"] == Decimal("100000") - Decimal("100.01")
+            assert Decimal(1000) < held["BTC"] < Decimal(1001), (
+                "less the fee, which is taken in what is bought"
+            )
+            assert at.record.size[0] == asked + 2, "two orders, and no question about the account"
+            assert desk.check.last is not None
+            session.venue._money("balanceUpdate", {"a": "USDT", "d": "5", "T": 1})
+            assert (await heard())["USDT"] == held["USDT"], "a difference alone has the account asked again"
+            assert at.record.size[0] == asked + 3
+            assert await desk.told() == []
+            running.cancel()
 
     run(work)
 

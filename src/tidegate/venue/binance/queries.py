@@ -16,6 +16,7 @@ from tidegate.venue.binance.orders import Known, Orders, generation_id, generati
 from tidegate.venue.binance.products import Product
 from tidegate.venue.binance.rest import Rest
 from tidegate.venue.binance.symbols import Symbol, Symbols
+from tidegate.venue.binance.wallets import SpotWallets
 from tidegate.venue.port import VenueDown, VenueFill, VenueOrder, cl_ord_id_of
 
 Json = dict[str, Any]
@@ -35,6 +36,8 @@ class Queries:
     ) -> None:
         self._product, self._rest, self._symbols = product, rest, symbols
         self._orders, self._events, self._clock = orders, events, clock
+        self.wallets = SpotWallets()
+        """Of a spot account."""
 
     async def status(self, request: SendStatus) -> list[Report]:
         """See `Venue.status`."""
@@ -250,15 +253,35 @@ class Queries:
         if not self._product.positions:
             return {}
         held = dict.fromkeys(self._symbols.by_number, 0)
-        try:
-            rows = await self._rest.signed("GET", self._product.positions, {}, self._product.account_weight)
-        except VenueError as error:
-            raise VenueDown(f"{self._product.venue}: positions: {error}") from None
-        for row in rows:
+        for row in await self._positions():
             symbol = self._symbols.by_name.get(row["symbol"])
             if symbol is not None:
                 held[symbol.number] += symbol.qty.steps(row["positionAmt"])
         return held
+
+    async def entries(self) -> dict[int, Decimal]:
+        """See `HoldingVenue.entries`."""
+        if not self._product.positions:
+            return {}
+        lots: dict[int, Decimal] = {}
+        worth: dict[int, Decimal] = {}
+        for row in await self._positions():
+            symbol, amount = self._symbols.by_name.get(row["symbol"]), Decimal(row["positionAmt"])
+            if symbol is not None:
+                lots[symbol.number] = lots.get(symbol.number, Decimal(0)) + amount
+                worth[symbol.number] = worth.get(symbol.number, Decimal(0)) + amount * Decimal(
+                    row["entryPrice"]
+                )
+        return {n: worth[n] / held for n, held in lots.items() if held}
+
+    async def _positions(self) -> list[Json]:
+        try:
+            rows: list[Json] = await self._rest.signed(
+                "GET", self._product.positions, {}, self._product.account_weight
+            )
+        except VenueError as error:
+            raise VenueDown(f"{self._product.venue}: positions: {error}") from None
+        return rows
 
     async def balances(self) -> dict[str, Decimal]:
         """See `Venue.balances`."""
@@ -268,7 +291,7 @@ class Queries:
             raise VenueDown(f"{self._product.venue}: balances: {error}") from None
         if self._product.positions:
             return {row["asset"]: Decimal(row["balance"]) for row in answer}
-        return {row["asset"]: Decimal(row["free"]) + Decimal(row["locked"]) for row in answer["balances"]}
+        return self.wallets.answer(answer)
 
     async def cancel_all(self, instrument: int | None) -> None:
         """See `Venue.cancel_all`."""

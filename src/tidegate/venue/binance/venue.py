@@ -20,7 +20,7 @@ from tidegate.model.clock import Clock
 from tidegate.model.instrument import Universe
 from tidegate.model.messages import Report, SendCancel, SendNew, SendReplace, SendStatus
 from tidegate.model.time import SECOND
-from tidegate.risk.margin_compare import VenueMargin
+from tidegate.risk.margin_compare import VenueMargin, VenueWallet
 from tidegate.venue.binance.answers import Answers
 from tidegate.venue.binance.errors import VenueError
 from tidegate.venue.binance.events import Events
@@ -40,8 +40,9 @@ log = logging.getLogger("tidegate.venue.binance")
 SYNC_EVERY = 600.0
 """Seconds between measurements of the venue's clock."""
 _PACE = Pace()
-_MONEY = frozenset({"outboundAccountPosition", "balanceUpdate", "ACCOUNT_UPDATE", "TRADE_LITE", "listStatus"})
-"""Events that say again, of money or of lists, what orders and queries say already."""
+_MONEY = frozenset({"outboundAccountPosition", "balanceUpdate", "ACCOUNT_UPDATE"})
+_AGAIN = frozenset({"TRADE_LITE", "listStatus"})
+"""Events that say again what orders say already."""
 
 
 class BinanceVenue:
@@ -79,6 +80,7 @@ class BinanceVenue:
         self._closing = False
         self._on_reports: Callable[[list[Report]], None] = lambda reports: None
         self._on_change: Callable[[bool], None] = lambda up: None
+        self._on_money: Callable[[], None] = lambda: None
         self._tasks: set[asyncio.Task[None]] = set()
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._ws_api = self._entry.socket = Socket(
@@ -168,9 +170,25 @@ class BinanceVenue:
             self._user.expired()
         elif kind == "serverShutdown":
             self._ws_api.drop("the venue's server shuts down")
-        elif kind not in _MONEY:
+        elif kind in _MONEY:
+            self._money(kind, event)
+        elif kind not in _AGAIN:
             self.counts[f"events ignored: {kind or 'without a type'}"] += 1
         return []
+
+    def _money(self, kind: str, event: dict[str, Any]) -> None:
+        """What is held has changed. A futures wallet's changes by fills are told by their orders."""
+        wallets = self._queries.wallets
+        if kind == "outboundAccountPosition":
+            told = wallets.event(event)
+        elif kind == "balanceUpdate":
+            wallets.lost()
+            told = True
+        else:
+            told = event["a"]["m"] != "ORDER"
+        if told:
+            self.counts["changes of money"] += 1
+            self._on_money()
 
     def _hand_on(self, reports: list[Report]) -> None:
         if reports and not self._closing:
@@ -194,15 +212,27 @@ class BinanceVenue:
         """See `Venue.positions`."""
         return await self._queries.positions()
 
+    async def entries(self) -> dict[int, Decimal]:
+        """See `HoldingVenue.entries`."""
+        return await self._queries.entries()
+
     async def balances(self) -> dict[str, Decimal]:
         """See `Venue.balances`."""
         return await self._queries.balances()
 
     async def margin(self, with_tiers: bool = False) -> VenueMargin | None:
-        """See `MarginVenue.margin`."""
+        """See `MarginVenue.margin`. Of a spot account it is what is held; no request is made while events tell of it."""
         if not self._product.margin_account:
-            return None
+            wallets, nothing = self._queries.wallets, Decimal(0)
+            if not wallets.known:
+                await self._queries.balances()
+            held = {name: VenueWallet(total, nothing, nothing) for name, total in wallets.totals().items()}
+            return VenueMargin(self._rest.venue_now(), held, [])
         return await self._margin.margin(with_tiers)
+
+    def on_money(self, told: Callable[[], None]) -> None:
+        """See `MarginVenue.on_money`."""
+        self._on_money = told
 
     async def cancel_all(self, instrument: int | None = None) -> None:
         """See `Venue.cancel_all`."""
@@ -245,6 +275,7 @@ class BinanceVenue:
     def _update(self) -> None:
         if self.connected != self._was and not self._closing:
             self._was = self.connected
+            self._queries.wallets.lost()
             self._on_change(self._was)
 
     def _sync(self) -> None:

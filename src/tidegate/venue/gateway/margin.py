@@ -1,13 +1,15 @@
-"""The venue's margin figures: fetched, compared with ours, and told to whoever watches margin.
+"""The venue's wallets and margin: fetched, compared with ours, and told to whoever watches over them.
 
-Every `margin_every` seconds the account's margin is asked for, and once an hour its tiers. What differs from our own sum
-over the same positions is an alert, at most once a minute for each figure. The statement is published as it came, on
-`margin.<VENUE>.<account>`. A venue that has no margin is not asked.
+Every `margin_every` seconds, and within a second of a change of money that no fill explains, the account's wallets and
+margin are asked for, and once an hour its tiers. What differs from our own sum over the same positions is an alert, at
+most once a minute for each figure. The statement is published as it came, on `margin.<VENUE>.<account>`. Of spot it is
+what is held.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import Counter
 
 import msgspec
@@ -23,7 +25,7 @@ from tidegate.venue.port import MarginVenue, Venue, VenueDown, VenueRefused
 
 TIERS_EVERY = HOUR
 FIRST = 1.0
-"""Seconds between tries until the venue has answered once."""
+"""Seconds between tries until the venue has answered once; the least between two looks."""
 
 
 class MarginCheck:
@@ -41,9 +43,16 @@ class MarginCheck:
         self._tiers_due = 0
 
     async def run(self) -> None:
-        """Look again and again, as long as the venue has margin."""
+        """Look again and again, as long as the venue has wallets, and soon after they have changed."""
+        changed = asyncio.Event()
+        if isinstance(self._venue, MarginVenue):
+            self._venue.on_money(changed.set)
         while self._every and await self.once():
-            await asyncio.sleep(self._every if self.last is not None else min(self._every, FIRST))
+            await asyncio.sleep(min(self._every, FIRST))
+            if self.last is not None:
+                with contextlib.suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(changed.wait(), max(0.0, self._every - FIRST))
+            changed.clear()
 
     async def once(self) -> bool:
         """One look; False where there is no margin to look at."""

@@ -268,7 +268,7 @@ def test_a_rate_is_divided_among_the_lanes_of_its_scope():
     firm = msgspec.structs.replace(plant.limits.firm, orders_per_second=Limit(100))
     limits = msgspec.structs.replace(plant.limits, firm=firm)
     whole = Gate(plant.universe, plant.scopes, limits)
-    scopes = ScopeTable(plant.scopes.accounts, plant.scopes.strategies)
+    scopes = ScopeTable(plant.scopes.accounts, plant.scopes.strategies, plant.scopes.desks)
     scopes.spread = {0: 2}
     half = Gate(plant.universe, scopes, limits)
     assert half.state.scope[0, P_NEW_GAP] == 2 * whole.state.scope[0, P_NEW_GAP] == 20_000_000

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from tidegate.kernel.gate_state import PPM
 from tidegate.model.messages import LeaseReport
 from tidegate.risk.lease_fields import Field
 from tidegate.risk.lease_pool import LeasePool, PoolPolicy
-from tidegate.risk.leases import Key, Lease
+from tidegate.risk.leases import Key, Lease, held
 
-FIRM, DESK = Key(0, int(Field.GROSS)), Key(1, int(Field.GROSS))
+FIRM, DESK = Key(0, int(Field.LONG), 0), Key(1, int(Field.LONG), 0)
 LANES = {0: (0, 1, 2), 1: (0, 1)}
 """The firm lies over all lanes, the desk over two."""
 
@@ -31,6 +32,9 @@ class Fold:
     leases: dict[Key, Lease] = field(default_factory=dict)
     used: dict[Key, int] = field(default_factory=dict)
     refused: int = 0
+    word: int = 0
+    """The number of the last word on the factor."""
+    withheld: dict[Key, int] = field(default_factory=dict)
 
     def __post_init__(self):
         self.leases = {key: Lease() for key in keys_of(self.lane)}
@@ -42,7 +46,7 @@ class Fold:
         what, *more = entry
         if what == "order":
             (need,) = more
-            if all(self.used[key] + need <= self.leases[key].amount for key in self.leases):
+            if all(self.used[key] + need <= self.most(key) for key in self.leases):
                 for key in self.leases:
                     self.used[key] += need
             else:
@@ -52,12 +56,21 @@ class Fold:
             for key in self.leases:
                 self.used[key] -= min(more[0], self.used[key])
             return []
+        if what == "word":
+            number, withheld = more
+            if number > self.word:
+                self.word, self.withheld = number, withheld
+            return []
         key, number = more
         if what == "grant":
             self.leases[key].grant(number)
         else:
             self.leases[key].give_back(number, self.used[key])
         return [self.report(key, 0)]
+
+    def most(self, key):
+        """What it may use."""
+        return max(0, self.leases[key].amount - self.withheld.get(key, 0))
 
     def report(self, key, wanted, refused=0):
         """(report, entry it speaks of)."""
@@ -108,15 +121,28 @@ class Leases:
 class Alloc:
     """An allocator: folds LEASES, and decides."""
 
-    def __init__(self, leases, limits):
+    def __init__(self, leases, limits, ppm=PPM, epoch=1):
         self.leases, self.pool, self.at, self.now = leases, LeasePool(LANES, PoolPolicy()), 0, 0
+        self.number, self.limits, self.ppm, self.owing = epoch << 40, dict(limits), ppm, set()
         self.read()
         taken = leases.grant(
             [], leases.last_grant
         )  # its epoch: what its predecessor decided stands before it
         assert taken is not None
         self.last = taken
+        self.pool.set_factor(0, ppm)
         self.pool.set_limits(limits)
+
+    def say(self):
+        """A word on the factor: its number, what lanes withhold, and what is in force by it."""
+        self.number += 1
+        beyond = dict(self.pool.beyond(0))
+        self.owing = set(beyond)
+        return self.number, beyond, {key: held(limit, self.ppm) for key, limit in self.limits.items()}
+
+    def even(self):
+        """Whether lanes have given back what they held beyond some limit, and are to be told."""
+        return bool(self.owing - dict(self.pool.beyond(0)).keys())
 
     def read(self):
         for kind, *more in self.leases.entries[self.at :]:

@@ -1,4 +1,5 @@
-"""Leases under loss, duplication, reordering, crashes and zombies, while limits rise and fall: never more than allowed."""
+"""Leases under loss, duplication, reordering, crashes and zombies, while limits and an instrument's factor rise and fall:
+never more than allowed, and nothing new passes beyond a factor that a lane has read, whatever the others use."""
 
 from __future__ import annotations
 
@@ -7,7 +8,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from lease_world import DESK, FIRM, LANES, Alloc, LaneLog, Leases, keys_of
 
+from tidegate.kernel.gate_state import PPM
 from tidegate.risk.lease_pool import UNDER_WAY
+from tidegate.risk.leases import held
 
 lanes = st.sampled_from(LANES[0])
 amounts = st.integers(1, 40)
@@ -22,8 +25,13 @@ class LeaseMachine(RuleBasedStateMachine):
         self.ceiling = dict(self.limits)
         self.leases = Leases()
         self.lanes = {n: LaneLog(n) for n in LANES[0]}
+        self.ppm, self.epoch = PPM, 1
         self.alloc = Alloc(self.leases, self.limits)
         self.zombies = []
+        self.bounds = {0: dict(self.limits)}
+        """What is in force by each word on the factor."""
+        self.words = {n: {} for n in self.lanes}
+        """Words on their way to a lane: in order from each service, and none is lost."""
         self.stale = {n: [] for n in self.lanes}
         self.net = []
         for lane in self.lanes:
@@ -36,8 +44,14 @@ class LeaseMachine(RuleBasedStateMachine):
 
     @rule(lane=lanes, needs=st.lists(amounts, min_size=1, max_size=6))
     def order(self, lane, needs):
+        log = self.lanes[lane]
         for need in needs:
-            self.lanes[lane].append(("order", need))
+            refused = log.truth.refused
+            log.append(("order", need))
+            if log.truth.refused == refused:
+                for key in keys_of(lane):
+                    most = max(b[key] for number, b in self.bounds.items() if number >= log.truth.word)
+                    assert self.used(key) <= most, "nothing new beyond a factor that the lane has read"
 
     @rule(lane=lanes, amount=amounts)
     def release(self, lane, amount):
@@ -59,7 +73,7 @@ class LeaseMachine(RuleBasedStateMachine):
         """A successor knows what its predecessor knew, by the log alone, and says so."""
         log = self.lanes[lane]
         successor = log.fold()
-        assert (successor.leases, successor.used) == (log.truth.leases, log.truth.used)
+        assert successor == log.truth
         self.stale[lane].append(log.fold(len(log.entries)))
         for key in keys_of(lane):
             self.net.append(("report", *successor.report(key, 0)))
@@ -112,6 +126,8 @@ class LeaseMachine(RuleBasedStateMachine):
     @rule()
     def allocate(self):
         self.alloc.read()
+        if self.alloc.even():
+            self.say(self.alloc)
         self.send(self.alloc)
 
     def send(self, alloc):
@@ -129,8 +145,10 @@ class LeaseMachine(RuleBasedStateMachine):
     def replace_allocator(self):
         """A crash, or a pause so long that another has begun."""
         self.zombies.append(self.alloc)
-        self.alloc = Alloc(self.leases, self.limits)
+        self.epoch += 1
+        self.alloc = Alloc(self.leases, self.limits, self.ppm, self.epoch)
         self.note_ceiling()
+        self.say(self.alloc)
 
     @rule(data=st.data())
     def zombie_allocates(self, data):
@@ -146,15 +164,67 @@ class LeaseMachine(RuleBasedStateMachine):
 
     @rule(key=st.sampled_from((FIRM, DESK)), limit=st.integers(0, 300))
     def set_limit(self, key, limit):
-        self.limits[key] = limit
+        self.limits[key] = self.alloc.limits[key] = limit
         self.alloc.read()
         self.alloc.pool.set_limits(self.limits)
         self.note_ceiling()
+        self.say(self.alloc)
+
+    @rule(ppm=st.sampled_from((PPM, PPM, 900_000, 500_001, 333_333, 200_000)))
+    def set_factor(self, ppm):
+        """The market tightens, or lets go."""
+        self.ppm = self.alloc.ppm = ppm
+        self.alloc.pool.set_factor(0, ppm)
+        self.note_ceiling()
+        self.say(self.alloc)
+
+    @rule(data=st.data(), ppm=st.sampled_from((PPM, 700_000, 100_000)))
+    def zombie_says(self, data, ppm):
+        """A service that was replaced, and has not noticed, says another factor."""
+        if self.zombies:
+            zombie = data.draw(st.sampled_from(self.zombies))
+            zombie.ppm = ppm
+            zombie.pool.set_factor(0, ppm)
+            self.say(zombie)
+
+    def say(self, alloc):
+        number, withheld, bound = alloc.say()
+        self.bounds[number] = bound
+        for words in self.words.values():
+            words.setdefault(id(alloc), []).append(("word", number, withheld))
+
+    @precondition(lambda self: any(any(each.values()) for each in self.words.values()))
+    @rule(data=st.data(), count=st.integers(1, 3))
+    def hear(self, data, count):
+        """A lane reads what some service said next."""
+        lane, who = data.draw(
+            st.sampled_from(
+                [(lane, who) for lane, each in self.words.items() for who, words in each.items() if words]
+            )
+        )
+        for _ in range(min(count, len(self.words[lane][who]))):
+            self.lanes[lane].append(self.words[lane][who].pop(0))
+
+    @rule(
+        ppm=st.sampled_from((700_000, 400_000, 200_000)), hear=st.sets(lanes, min_size=1),
+        needs=st.lists(amounts, min_size=3, max_size=9),
+    )  # fmt: skip
+    def tighten_and_try(self, ppm, hear, needs):
+        """Some lanes hear it at once, and their strategies go on as if nothing had happened."""
+        self.set_factor(ppm)
+        for lane in sorted(hear):
+            for words in self.words[lane].values():
+                while words:
+                    self.lanes[lane].append(words.pop(0))
+            self.order(lane, needs)
+
+    def in_force(self, key):
+        return held(self.limits[key], self.ppm)
 
     def note_ceiling(self):
         """Less is in force as far as it has come back; more at once."""
-        for key, limit in self.limits.items():
-            self.ceiling[key] = max(limit, self.outstanding(key))
+        for key in self.limits:
+            self.ceiling[key] = max(self.in_force(key), self.outstanding(key))
 
     def outstanding(self, key):
         """By LEASES alone: what was granted, less what was reported returned."""
@@ -162,7 +232,7 @@ class LeaseMachine(RuleBasedStateMachine):
         for kind, *more in self.leases.entries:
             if kind == "report":
                 report = more[0]
-                if (report.scope, report.field) == (key.scope, key.field):
+                if report.scope == key.scope:
                     returned[report.lane] = max(returned.get(report.lane, 0), report.returned)
             else:
                 for lane, where, total in more[0]:
@@ -184,8 +254,8 @@ class LeaseMachine(RuleBasedStateMachine):
             assert sum(fold.leases[key].amount for fold in folds) <= lent
             assert lent <= self.ceiling[key], "I1"
             assert sum(fold.used[key] for fold in folds) <= self.ceiling[key]
-            if lent <= self.limits[key]:
-                self.ceiling[key] = self.limits[key]
+            if lent <= self.in_force(key):
+                self.ceiling[key] = self.in_force(key)
 
     def teardown(self):
         """When all arrives, the books agree to the last unit, and one lane can have all that nobody uses."""
@@ -193,13 +263,13 @@ class LeaseMachine(RuleBasedStateMachine):
             return
         self.settle(lambda key: 0)
         self.books_agree()
-        self.settle(lambda key: self.limits[key] - self.used(key))
+        self.settle(lambda key: self.in_force(key) - self.used(key))
         self.books_agree()
         for key in (FIRM, DESK):
-            spare = self.limits[key] - self.used(key)
+            spare = self.in_force(key) - self.used(key)
             fold = self.lanes[0].truth
             if spare > 0:
-                assert fold.leases[key].amount - fold.used[key] == spare
+                assert fold.most(key) - fold.used[key] == spare
             else:
                 assert self.alloc.pool.pools[key].free == spare, "all that is not used has come back"
 
@@ -214,6 +284,10 @@ class LeaseMachine(RuleBasedStateMachine):
             while self.net:
                 self.deliver(self.net.pop(0))
             self.allocate()
+            for lane, each in self.words.items():
+                for words in each.values():
+                    while words:
+                        self.lanes[lane].append(words.pop(0))
         while self.net:
             self.deliver(self.net.pop(0))
         self.alloc.read()
@@ -228,7 +302,7 @@ class LeaseMachine(RuleBasedStateMachine):
             }
             pool = self.alloc.pool.pools[key]
             assert {n: h.outstanding for n, h in pool.holdings.items()} == amounts
-            assert pool.free + sum(amounts.values()) == self.limits[key]
+            assert pool.free + sum(amounts.values()) == self.in_force(key)
 
 
 LeaseMachine.TestCase.settings = settings(

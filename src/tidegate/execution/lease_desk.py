@@ -27,7 +27,10 @@ from tidegate.risk.leases import Key, Lease
 from tidegate.risk.reasons import Reason
 
 EVERY = 2 * MS
-"""Least time between two looks, but for a refused order."""
+"""Least time between two looks, but for a refused order: so much for each `MANY` limits that are lent."""
+MANY = 1_000
+BATCH = 4_000
+"""Reports in an entry, at most."""
 _FIELDS = {
     Reason.OPEN_ORDERS: (Field.ORDERS, Field.ORDERS),
     Reason.OPEN_VALUE: (Field.OPEN_VALUE, Field.OPEN_VALUE),
@@ -90,7 +93,7 @@ class LeaseDesk:
         now = self._clock.now()
         if now < self._next and not self._urgent:
             return
-        self._next, self._urgent = now + EVERY, False
+        self._next, self._urgent = now + EVERY * (1 + len(self._leased) // MANY), False
         state = self._lane.state
         if state.leased is not self._leased or state.gate.state is not self._reader.state:  # type: ignore[attr-defined]
             self._begin()
@@ -98,11 +101,15 @@ class LeaseDesk:
         keys = self._holder.keys
         if wishes:
             reports = [report(state, keys[wish.number], wish.wanted, wish.refused) for wish in wishes]
-            self._report(reports, [wish.number for wish in wishes])
+            numbers = [wish.number for wish in wishes]
+            for at in range(0, len(reports), BATCH):
+                self._report(reports[at : at + BATCH], numbers[at : at + BATCH])
         if surplus:
             messages: list[Message] = [LeaseReturn(now, *keys[some.number], some.amount) for some in surplus]
-            data = pack(messages, ts=now, lane=state.number)
-            self._append(f"lane.{state.number}.sys", data, [some.number for some in surplus])
+            for at in range(0, len(messages), BATCH):
+                data = pack(messages[at : at + BATCH], ts=now, lane=state.number)
+                numbers = [some.number for some in surplus[at : at + BATCH]]
+                self._append(f"lane.{state.number}.sys", data, numbers)
 
     def _report(self, reports: list[LeaseReport], numbers: list[int]) -> None:
         self.reports += 1

@@ -18,15 +18,18 @@ def renew(s: State) -> None:
     shared begins with what the lane was ever lent of it, which may be nothing."""
     before, s.leased = s.leased, dict.fromkeys(leased(s.gate, s.shared, s.instruments))
     for key in s.leased:
-        s.gate.set_limit(*key, _amount(s, key))
+        bring(s, key)
     for key in before:
         if key not in s.leased:
             s.gate.set_limit(*key, UNLIMITED)
 
 
-def _amount(s: State, key: Key) -> int:
+def bring(s: State, key: Key) -> None:
+    """Bring the gate to what the lane may use of one limit: its lease, less what it withholds of it
+    (`execution.factors`)."""
     lease = s.leases.get(key)
-    return min(lease.amount, UNLIMITED) if lease else 0
+    amount = lease.amount - s.withheld.get(key, 0) if lease else 0
+    s.gate.set_limit(*key, min(max(0, amount), UNLIMITED))
 
 
 def _lease(s: State, m: LeaseGrant | LeaseReturn) -> tuple[Key, Lease]:
@@ -38,19 +41,19 @@ def grant(s: State, m: LeaseGrant) -> None:
     """The lane may use this much in all, less what it gave back. Told again, or late, it changes nothing."""
     key, lease = _lease(s, m)
     lease.grant(m.granted)
-    _apply(s, key, lease)
+    _changed(s, key)
 
 
 def give_back(s: State, m: LeaseReturn) -> None:
     """What is not used goes back, as much as is asked for."""
     key, lease = _lease(s, m)
     lease.give_back(m.amount, used(s, key))
-    _apply(s, key, lease)
+    _changed(s, key)
 
 
-def _apply(s: State, key: Key, lease: Lease) -> None:
+def _changed(s: State, key: Key) -> None:
     if key in s.leased:
-        s.gate.set_limit(*key, min(lease.amount, UNLIMITED))
+        bring(s, key)
     s.out.append(report(s, key))
 
 

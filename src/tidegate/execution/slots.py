@@ -21,10 +21,23 @@ class Books(Protocol):
 
 
 def share(s: State, m: SlotShare) -> None:
-    """Share the limits of a strategy between its two slots."""
+    """Share the limits of a strategy between its two slots, from here on."""
+    _share(s, m)
+    s.slot_shares[m.live, m.candidate] = m
+
+
+def share_again(s: State, instrument: int | None = None) -> None:
+    """What is shared has changed, of one instrument or all: every share is a part of what is in force now."""
+    for m in s.slot_shares.values():
+        _share(s, m, instrument)
+
+
+def _share(s: State, m: SlotShare, instrument: int | None = None) -> None:
     from tidegate.risk import slots  # not with the lane: it has compiled code behind it
 
-    slots.share(cast(slots.Shared, s.gate), s.instruments, m.live, m.candidate, m.live_ppm, m.candidate_ppm)
+    factors = {number: factor for number, (_, factor) in s.factors.items()}
+    gate = cast(slots.Shared, s.gate)
+    slots.share(gate, s.instruments, m.live, m.candidate, m.live_ppm, m.candidate_ppm, factors, instrument)
 
 
 def hand_over(s: State, m: HandOver) -> None:

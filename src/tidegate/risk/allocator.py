@@ -1,9 +1,10 @@
 """The allocator of leases: follows what lanes say, grants and recalls, and keeps it all in the stream LEASES.
 
 `lease.report` lanes' reports, by any writer of the lane; `lease.grant` what the allocator decided. Its state is a fold
-of both. A grant counts once it is in LEASES, appended with the sequence of the grant before it, one at a time; only then
-it is written into the lane's log, and again until the lane has said that it knows of it. An allocator begins with the
-whole table under an epoch of its own, so the appends of one that it replaces are refused, and nobody reads further back.
+of both. A grant counts once it is in LEASES, appended with the sequence of the grant before it, one entry at a time;
+only then it is written into the lane's log, and again until the lane has said that it knows of it. An allocator begins
+with an entry under an epoch of its own, so the appends of one that it replaces are refused. Each entry carries some of
+the table of all that is known (`risk.lease_table`), and says after which entry a successor is to begin to read.
 
 When no allocator acts, lanes go on within their leases, run dry, and then refuse what does not reduce risk.
 """
@@ -21,6 +22,7 @@ from tidegate.model.clock import Clock
 from tidegate.model.messages import LeaseGrant, LeaseReport, LeaseReturn, Message
 from tidegate.model.wire import Envelope, Unreadable, decode, pack
 from tidegate.risk.lease_pool import UNDER_WAY, Grant, LeasePool, PoolPolicy, Recall, Short
+from tidegate.risk.lease_table import LeaseTable
 from tidegate.risk.leases import Key
 
 STREAM, GRANTS = "LEASES", "lease.grant"
@@ -28,8 +30,10 @@ BEAT = 0.05
 """Seconds between two looks at what waits for time to pass."""
 REPEAT = (1.0, 30.0)
 """A grant that its lane has not confirmed is told again after so many seconds, doubling."""
-TABLE = 2_000
-"""Grants after which the whole table is written: a successor reads at most so far back, about."""
+BATCH = 4_000
+"""Grants in an entry, at most."""
+BACK = 100_000
+"""Entries that a successor would have to read, at which rows of the table are written though nothing is granted."""
 _PAUSE = 0.1
 _ANSWER = 1.0
 
@@ -40,7 +44,8 @@ class Allocator:
     `lanes` are the scopes over several lanes and their lanes (`leases.lanes_of`), `limits` what people set of those
     scopes (`leases.leased` of a gate built from the configuration); later ones by `set_limits`. `on_short` is called when
     a limit was lowered below what is in use, once for each: the service lets the scope only reduce. With one lane there
-    is nothing to lend: it starts, and does nothing.
+    is nothing to lend: it starts, and does nothing. `factors` are by instrument, in parts per million (`hold`); `on_even`
+    is told an instrument when lanes have given back what they held beyond one of its limits.
     """
 
     def __init__(
@@ -53,6 +58,8 @@ class Allocator:
         name: str = "risk",
         policy: PoolPolicy | None = None,
         on_short: Callable[[Short], None] = lambda short: None,
+        factors: Mapping[int, int] | None = None,
+        on_even: Callable[[int], None] = lambda instrument: None,
     ) -> None:
         self.ident = f"{clock.now():020d}-{name}"
         self.epoch = 0
@@ -63,13 +70,14 @@ class Allocator:
         self._lanes = {scope: tuple(over) for scope, over in lanes.items()}
         self._limits, self._policy = dict(limits), policy
         self.pool = LeasePool(self._lanes, policy)
+        self._factors, self._on_even = dict(factors or {}), on_even
+        self._owing: dict[int, set[Key]] = {}
+        """By instrument, the limits of which lanes were told to withhold something."""
         self._acting = False
         self._last = 0
         """The last entry on `lease.grant`."""
-        self._from = 0
-        """Entries up to this one are in the last table."""
         self._read = 0
-        self._since = 0
+        self._table = LeaseTable(self.pool, 0)
         self._told: set[Short] = set()
         self._again: dict[tuple[int, Key], tuple[int, float, float]] = {}
         """Of an unconfirmed grant: its total, when to tell it again, and the pause after that."""
@@ -80,11 +88,13 @@ class Allocator:
     # Beginning and ending.
 
     async def start(self) -> None:
-        """Take over: read the log, and put the table under an epoch of our own. Raises `LogError`."""
+        """Take over: read the log, and begin an epoch of our own. Raises `LogError`."""
         if not self._lanes:
             return
         while not await self._take_over():
             pass
+        for instrument, ppm in self._factors.items():
+            self.pool.set_factor(instrument, ppm)
         self.pool.set_limits(self._limits)
         self._acting = True
         self._following = self._log.follow(STREAM, self._entries, after=self._read)
@@ -105,6 +115,28 @@ class Allocator:
         if self._acting:
             self.pool.set_limits(self._limits)
             self._stir()
+
+    def hold(self, instrument: int, ppm: int) -> tuple[tuple[int, int, int], ...] | None:
+        """Lend no more than so many parts per million of an instrument's limits from here on.
+
+        Gives what every lane is to withhold of its leases for that, (scope, field, amount): as much as lanes may hold
+        beyond it in all. When they have given it back, `on_even` says so. None where another allocator acts.
+        """
+        if not self._lanes:
+            return ()
+        if not self._acting:
+            return None
+        self.pool.set_factor(instrument, ppm)
+        self._stir()
+        beyond = self.pool.beyond(instrument)
+        self._owing.pop(instrument, None)
+        if beyond:
+            self._owing[instrument] = {key for key, _ in beyond}
+        return tuple((key.scope, key.field, amount) for key, amount in beyond)
+
+    def over(self) -> set[int]:
+        """The instruments of whose limits lanes may hold more than is lent."""
+        return self.pool.over()
 
     def health(self) -> dict[str, Any]:
         """What people want to know of it."""
@@ -128,10 +160,10 @@ class Allocator:
         self._read = head.seq
         async for entries in self._log.read(STREAM, head.seq):
             self._fold(entries)
-        self.epoch, self._from = head.epoch + 1, self._read
+        self.epoch, self._table = head.epoch + 1, LeaseTable(self.pool, head.seq)
         self._last = last.seq if last else 0
         try:
-            await self._append(self._table(), f"t{self.ident}-{self.epoch}")
+            await self._append([], f"t{self.ident}-{self.epoch}")
         except Conflict:
             return False
         return True
@@ -151,7 +183,17 @@ class Allocator:
 
     def _entries(self, entries: list[Entry]) -> None:
         self._fold(entries)
+        self._look_who_owes()
         self._stir()
+
+    def _look_who_owes(self) -> None:
+        even = [
+            i
+            for i, keys in self._owing.items()
+            if self._acting and not keys <= dict(self.pool.beyond(i)).keys()
+        ]
+        for instrument in even:
+            self._on_even(instrument)
 
     def _fold(self, entries: list[Entry]) -> None:
         for entry in entries:
@@ -172,19 +214,6 @@ class Allocator:
                 self.pool.granted(m.lane, Key(m.scope, m.field, m.instrument), m.granted)
             elif type(m) is LeaseReport:
                 self.pool.report(m, seq)
-
-    def _table(self) -> list[Message]:
-        """All that is known, as an allocator and its lanes would have said it."""
-        now = self._clock.now()
-        found: list[Message] = []
-        for key, pool in self.pool.pools.items():
-            for lane, h in pool.holdings.items():
-                if h.granted or h.wanted:
-                    found.append(LeaseGrant(now, *key, h.granted, lane))
-                    found.append(
-                        LeaseReport(now, lane, *key, h.confirmed, h.returned, h.used, h.wanted, h.refused)
-                    )
-        return found
 
     # Acting.
 
@@ -211,6 +240,10 @@ class Allocator:
                 if not found.grants:
                     break
                 await self._grant(found.grants)
+            if self._acting and self._read - self._table.since > BACK:
+                await self._append(
+                    self._table.rows(self._read, self._clock.now()), f"g{self.ident}-{self._last}"
+                )
             self._repeat()
         except Conflict:
             self._fence()
@@ -220,12 +253,18 @@ class Allocator:
             self._work = None
 
     async def _grant(self, grants: list[Grant]) -> None:
+        self.pool.deciding(grants)
+        try:
+            for at in range(0, len(grants), BATCH):
+                await self._grant_some(grants[at : at + BATCH])
+        finally:
+            self.pool.decided()
+        self._look_who_owes()
+
+    async def _grant_some(self, grants: list[Grant]) -> None:
         now = self._clock.now()
-        messages: list[Message] = [LeaseGrant(now, *g.key, g.total, g.lane) for g in grants]
-        self._since += 1
-        if self._since >= TABLE:
-            self._since, self._from = 0, self._read
-            messages = [*self._table(), *messages]
+        messages = self._table.rows(self._read, now)
+        messages += [LeaseGrant(now, *g.key, g.total, g.lane) for g in grants]
         await self._append(messages, f"g{self.ident}-{self._last}")
         self.counts["grants"] += len(grants)
         for grant in grants:
@@ -234,7 +273,7 @@ class Allocator:
 
     async def _append(self, messages: list[Message], msg_id: str) -> None:
         """Store what was decided; raises `Conflict` where another has decided something."""
-        data = pack(messages, ts=self._clock.now(), epoch=self.epoch, seq=self._from)
+        data = pack(messages, ts=self._clock.now(), epoch=self.epoch, seq=self._table.since)
         while True:
             try:
                 self._last = await self._log.append(
@@ -260,7 +299,9 @@ class Allocator:
             pause = min(2 * known[2], REPEAT[1]) if known and known[0] == grant.total else REPEAT[0]
             self._again[grant.lane, grant.key] = (grant.total, due - REPEAT[0] + pause, pause)
         for lane, messages in by_lane.items():
-            self._log.append(f"lane.{lane}.sys", pack(messages, ts=now, lane=lane)).add_done_callback(_heard)
+            for at in range(0, len(messages), BATCH):
+                data = pack(messages[at : at + BATCH], ts=now, lane=lane)
+                self._log.append(f"lane.{lane}.sys", data).add_done_callback(_heard)
 
     def _repeat(self) -> None:
         """Tell again what is not confirmed: what was lost, or what a predecessor decided and did not tell."""

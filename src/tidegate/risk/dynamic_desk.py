@@ -2,11 +2,17 @@
 
 At most once a second, and only when it moves by a step. What was told last is kept, so that a service that takes over
 does not loosen at once what its predecessor had tightened.
+
+Each word has a number above all before it, whoever said them: lanes pass over one that comes late, or from a service
+that was replaced. With a factor goes what lanes are to withhold of their leases for it (`Allocator.hold`); when they
+have given back what they held beyond it, the word is said again, with nothing to withhold.
 """
 
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Collection
+from typing import Protocol
 
 import msgspec
 
@@ -14,29 +20,44 @@ from tidegate.log.base import Log, LogError
 from tidegate.marketdata.pulse import Pulse
 from tidegate.model.clock import Clock
 from tidegate.model.messages import DynamicLimit, Message
+from tidegate.model.time import SECOND
 from tidegate.risk.dynamic import WHOLE, DynamicSettings, Look, Tightening
-from tidegate.risk.exposure import Exposure
 from tidegate.risk.lane_facts import LaneFacts
+from tidegate.risk.margin_account import MarginAccount
+from tidegate.risk.margin_book import MarginBook
 
 KEY = "risk.dynamic"
+NUMBERS = 40
+"""Bits of a word's number below the epoch of the service that says it."""
+FRESH = SECOND // 2
+"""Uses of margin are worked out anew after so long, ns."""
+MOST = 500
+"""Words in an entry, at most."""
+Withheld = tuple[tuple[int, int, int], ...]
+
+
+class Lender(Protocol):
+    """Lends the limits that lanes share (`risk.allocator.Allocator`)."""
+
+    def hold(self, instrument: int, ppm: int) -> Withheld | None: ...
+    def over(self) -> Collection[int]: ...
 
 
 class DynamicDesk:
-    """Of every instrument of the exposure's universe; `lanes` is how many there are."""
+    """Of every instrument of the book's universe. `lender` is who lends limits, while this service acts."""
 
     def __init__(
-        self, settings: DynamicSettings, exposure: Exposure, lanes: int, log: Log, clock: Clock, name: str
+        self, settings: DynamicSettings, book: MarginBook, facts: LaneFacts, log: Log, clock: Clock
     ) -> None:
-        self.each = [Tightening(settings) for _ in range(len(exposure.universe))]
-        self._exposure, self._log, self._clock = exposure, log, clock
-        self._facts = LaneFacts("dynamic", lanes, log, clock, name)
+        self._items = book.exposure.universe.instruments
+        self.each = [Tightening(settings) for _ in self._items]
+        self.lender: Lender | None = None
+        self._settings, self._book, self._facts, self._log, self._clock = settings, book, facts, log, clock
         self._changed = False
-        self._margins = [float(item.initial_margin) for item in exposure.universe.instruments]
-        scopes = exposure.scopes
-        self._accounts = [
-            (scopes.account_scope(n), float(account.capital) * 1e6)
-            for n, account in enumerate(scopes.accounts)
-        ]
+        self._number = 0
+        self._uses: dict[int, float] = {}
+        """The largest use of margin among the accounts that hold an instrument."""
+        self._used_at = -FRESH
 
     async def load(self) -> None:
         """Go on from what was told last; raises `LogError`."""
@@ -45,31 +66,40 @@ class DynamicDesk:
             return
         with contextlib.suppress(msgspec.MsgspecError):
             told = msgspec.json.decode(entry.value, type=dict[str, int])
-            for item, one in zip(self._exposure.universe.instruments, self.each, strict=True):
+            for item, one in zip(self._items, self.each, strict=True):
                 if item.id in told:
                     one.resume(told[item.id])
 
     def pulse(self, pulse: Pulse, now: int, acting: bool) -> None:
         """A market has been looked at."""
         depth = min(pulse.bid_lots, pulse.ask_lots)
-        look = Look(now, pulse.bid, pulse.ask, depth, pulse.traded, self._margin(pulse.instrument))
+        look = Look(now, pulse.bid, pulse.ask, depth, pulse.traded, self._margin(pulse.instrument, now))
         factor = self.each[pulse.instrument].look(look)
         if factor is not None and acting:
-            self._tell([DynamicLimit(now, pulse.instrument, factor)])
+            self._changed = True
+            self.say(pulse.instrument)
 
-    def tell_all(self) -> None:
-        """Tell the lanes what holds now: a service that begins to act."""
-        now = self._clock.now()
-        held = [DynamicLimit(now, i, one.told) for i, one in enumerate(self.each) if one.told != WHOLE]
-        if held:
-            self._tell(list(held))
+    def begin(self, epoch: int) -> None:
+        """Act from here on, in an epoch above all before it: tell the lanes what holds now. Where another has acted
+        before, of every instrument: so nothing that it still says counts."""
+        self._number = epoch << NUMBERS
+        others = epoch > 1 and self._settings.floor < 1
+        self._say([i for i, one in enumerate(self.each) if others or one.told != WHOLE])
+
+    def say(self, instrument: int) -> None:
+        """Tell the lanes an instrument's factor, and what they are to withhold for it."""
+        self._say([instrument])
+
+    def say_again(self) -> None:
+        """People's limits have changed, and with them what a factor leaves, or what lanes hold beyond them."""
+        over = self.lender.over() if self.lender is not None else ()
+        self._say([i for i, one in enumerate(self.each) if one.told != WHOLE or i in over])
 
     async def keep(self) -> None:
         """Keep what was told, where it has changed; raises `LogError`."""
         if self._changed:
             self._changed = False
-            names = (item.id for item in self._exposure.universe.instruments)
-            told = {name: one.told for name, one in zip(names, self.each, strict=True)}
+            told = {item.id: one.told for item, one in zip(self._items, self.each, strict=True)}
             try:
                 await self._log.bucket("STATE").put(KEY, msgspec.json.encode(told))
             except LogError:
@@ -82,27 +112,42 @@ class DynamicDesk:
 
     def factors(self) -> dict[str, str]:
         """What is held down now, and by what, for people."""
-        items = self._exposure.universe.instruments
         return {
             item.id: f"{one.told / WHOLE:.0%} {one.why}".rstrip()
-            for item, one in zip(items, self.each, strict=True)
+            for item, one in zip(self._items, self.each, strict=True)
             if one.told != WHOLE
         }
 
-    def _tell(self, messages: list[Message]) -> None:
-        self._changed = True
-        self._facts.tell(messages)
+    def told(self) -> dict[int, int]:
+        """What is held down now: parts per million, by instrument."""
+        return {i: one.told for i, one in enumerate(self.each) if one.told != WHOLE}
 
-    def _margin(self, instrument: int) -> float:
-        """The largest use of margin among the accounts that hold the instrument: initial margin at worst ÷ equity."""
-        self._exposure.value()
-        cells, most = self._exposure.cells, 0.0
-        for scope, capital in self._accounts:
-            held = cells.get((scope, instrument))
-            if held is None or not held.gross:
-                continue
-            mine = (cells.get((scope, i)) for i in range(len(self._margins)))
-            needed = sum(c.gross * self._margins[c.instrument] for c in mine if c is not None)
-            equity = capital + self._exposure.totals[scope].pnl
-            most = max(most, needed / equity if equity > 0 else 1.0)
-        return most
+    def _say(self, instruments: list[int]) -> None:
+        now, words = self._clock.now(), list[Message]()
+        for i in instruments:
+            factor = self.each[i].told
+            withheld = self.lender.hold(i, factor) if self.lender is not None else ()
+            if withheld is None:
+                return  # another lends now, and says what holds
+            self._number += 1
+            words.append(DynamicLimit(now, i, factor, self._number, withheld))
+        for at in range(0, len(words), MOST):
+            self._facts.tell(words[at : at + MOST])
+
+    def _margin(self, instrument: int, now: int) -> float:
+        """The largest use of margin among the accounts that hold the instrument: initial margin at worst ÷ equity, by
+        the tiers in force at their size."""
+        if now - self._used_at >= FRESH:
+            self._used_at, self._uses = now, {}
+            for _, account in self._book.accounts(now):
+                self._look_at(account)
+        return self._uses.get(instrument, 0.0)
+
+    def _look_at(self, account: MarginAccount) -> None:
+        needed, equity = account.initial, account.equity
+        use = needed / equity if equity > 0 else 1.0 if needed else 0.0
+        for pool in account.pools:
+            for holding in pool.holdings:
+                if holding.worst_value:
+                    n = holding.contract.number
+                    self._uses[n] = max(use, self._uses.get(n, 0.0))

@@ -17,6 +17,7 @@ from tidegate.kernel import gate_state as g
 from tidegate.model.instrument import Universe
 from tidegate.risk import contradictions
 from tidegate.risk.lease_fields import NO_INSTRUMENT, PLACES, Field, limit, row_of, use
+from tidegate.risk.leases import held
 from tidegate.risk.limits import Limits
 from tidegate.risk.market_shares import tell, work_out
 from tidegate.risk.rules import write_limits
@@ -51,11 +52,6 @@ class Saved(msgspec.Struct, array_like=True):
     document: bytes
     factors: list[tuple[int, int]]
     leases: list[tuple[int, int, int, int]]
-
-
-def held(most: int, ppm: int) -> int:
-    """`ppm` parts per million of a limit, rounded down; no limit stays none."""
-    return most if most >= g.UNLIMITED else most * ppm // g.PPM
 
 
 class InForce:

@@ -14,9 +14,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from tidegate.kernel.gate_state import PPM
 from tidegate.model.messages import LeaseReport
 from tidegate.model.time import MS, SECOND
-from tidegate.risk.leases import Key
+from tidegate.risk.leases import Key, held
 
 CRUMB = 4
 """Who only would like more is not given less than one part in so many of it: it would soon ask again."""
@@ -71,7 +72,7 @@ class Decision:
     short: list[Short] = field(default_factory=list)
 
 
-@dataclass
+@dataclass(slots=True)
 class Holding:
     """One lane's part of one limit, as far as is known here."""
 
@@ -110,7 +111,12 @@ class LimitPool:
     """One limit."""
 
     def __init__(self, limit: int, lanes: Iterable[int]) -> None:
+        self.people = limit
+        """As people set it."""
         self.limit = limit
+        """What is lent of that: less while the instrument's factor holds it down."""
+        self.deciding = 0
+        """What is being granted: decided, and not yet known to be in the allocator's log."""
         self.leased = True
         """Whether it is lent now; what is outstanding is kept either way."""
         self.holdings = {lane: Holding() for lane in sorted(lanes)}
@@ -123,6 +129,11 @@ class LimitPool:
     def free(self) -> int:
         """What may be granted; below 0 a debt."""
         return self.limit - self.outstanding
+
+    @property
+    def beyond(self) -> int:
+        """What lanes may hold beyond the limit, at most."""
+        return max(0, self.outstanding + self.deciding - self.limit)
 
     @property
     def used(self) -> int:
@@ -148,6 +159,14 @@ class LeasePool:
         self._policy = policy or PoolPolicy()
         self._stirred: dict[Key, None] = {}
         """Limits that may want something done."""
+        self._factors: dict[int, int] = {}
+        """By instrument, in parts per million: what is lent of its limits."""
+        self._of: dict[int, list[Key]] = {}
+        """The limits of an instrument."""
+        self.rows: list[tuple[Key, int]] = []
+        """Every limit and lane, in the order in which they came."""
+        self._unconfirmed: dict[tuple[int, Key], None] = {}
+        self._deciding: list[LimitPool] = []
 
     # What is known.
 
@@ -155,24 +174,60 @@ class LeasePool:
         """The limits from here on. More is there at once; less counts as lanes return the difference."""
         for key, limit in limits.items():
             pool = self._pool(key)
-            if limit < pool.limit or not pool.leased:
-                for holding in pool.holdings.values():
-                    holding.answered = not holding.outstanding
-                    holding.recalled_at = holding.pause = 0
-            pool.limit, pool.leased = limit, True
-            self._stirred[key] = None
+            begins, pool.people, pool.leased = not pool.leased, limit, True
+            self._lend(key, pool, begins)
         for key, pool in self.pools.items():
             pool.leased = key in limits
+
+    def set_factor(self, instrument: int, ppm: int) -> None:
+        """Lend no more of an instrument's limits than so many parts per million from here on."""
+        self._factors[instrument] = ppm
+        for key in self._of.get(instrument, ()):
+            self._lend(key, self.pools[key])
+
+    def beyond(self, instrument: int) -> list[tuple[Key, int]]:
+        """An instrument's limits of which lanes may hold more than is there, and how much more."""
+        pools = ((key, self.pools[key]) for key in self._of.get(instrument, ()))
+        return [(key, pool.beyond) for key, pool in pools if pool.leased and pool.beyond]
+
+    def over(self) -> set[int]:
+        """The instruments of whose limits lanes may hold more than is there."""
+        return {
+            key.instrument for key, pool in self.pools.items()
+            if key.instrument >= 0 and pool.leased and pool.beyond
+        }  # fmt: skip
+
+    def _lend(self, key: Key, pool: LimitPool, begins: bool = False) -> None:
+        limit = held(pool.people, self._factors.get(key.instrument, PPM))
+        if limit < pool.limit or begins:
+            for holding in pool.holdings.values():
+                holding.answered = not holding.outstanding
+                holding.recalled_at = holding.pause = 0
+        pool.limit = limit
+        self._stirred[key] = None
 
     def _pool(self, key: Key) -> LimitPool:
         pool = self.pools.get(key)
         if pool is None:
             pool = self.pools[key] = LimitPool(0, self._lanes.get(key.scope, ()))
             pool.leased = False
+            self._of.setdefault(key.instrument, []).append(key)
+            self.rows += [(key, lane) for lane in pool.holdings]
         return pool
 
     def _holding(self, key: Key, lane: int) -> Holding:
-        return self._pool(key).holdings.setdefault(lane, Holding())
+        holdings = self._pool(key).holdings
+        found = holdings.get(lane)
+        if found is None:
+            found = holdings[lane] = Holding()
+            self.rows.append((key, lane))
+        return found
+
+    def _know(self, key: Key, lane: int, holding: Holding) -> None:
+        if holding.granted > holding.confirmed:
+            self._unconfirmed[lane, key] = None
+        else:
+            self._unconfirmed.pop((lane, key), None)
 
     def granted(self, lane: int, key: Key, total: int) -> None:
         """Fold a grant: it is in the allocator's log."""
@@ -181,6 +236,20 @@ class LeasePool:
             more = total - holding.granted
             holding.wanted, holding.refused = max(0, holding.wanted - more), max(0, holding.refused - more)
             holding.granted = total
+            self._know(key, lane, holding)
+
+    def deciding(self, grants: Iterable[Grant]) -> None:
+        """Those are about to be put into the allocator's log: till `decided`, lanes may come to hold that much more."""
+        for lane, key, total in grants:
+            pool = self.pools[key]
+            pool.deciding += max(0, total - pool.holdings[lane].granted)
+            self._deciding.append(pool)
+
+    def decided(self) -> None:
+        """They are there, and folded."""
+        for pool in self._deciding:
+            pool.deciding = 0
+        self._deciding = []
 
     def report(self, m: LeaseReport, seq: int) -> None:
         """Fold a lane's report, which speaks of it after entry `seq` of its log."""
@@ -189,6 +258,7 @@ class LeasePool:
         holding.confirmed = max(holding.confirmed, m.granted)
         holding.granted = max(holding.granted, m.granted)
         holding.returned = max(holding.returned, m.returned)
+        self._know(key, m.lane, holding)
         self._stirred[key] = None
         if seq < holding.seq:
             return
@@ -213,12 +283,7 @@ class LeasePool:
 
     def unconfirmed(self) -> list[Grant]:
         """Grants that their lanes have not said they know of."""
-        return [
-            Grant(lane, key, holding.granted)
-            for key, pool in self.pools.items()
-            for lane, holding in pool.holdings.items()
-            if holding.granted > holding.confirmed
-        ]
+        return [Grant(lane, key, self.pools[key].holdings[lane].granted) for lane, key in self._unconfirmed]
 
     # What is to be done.
 
@@ -241,8 +306,8 @@ class LeasePool:
         """Decide on one limit; whether nothing more is to be done before somebody speaks."""
         free, size = pool.free, pool.size(self._policy)
         if free < 0:
-            if all(h.answered for h in pool.holdings.values()) and pool.used > pool.limit:
-                found.short.append(Short(key, pool.limit, pool.used))
+            if all(h.answered for h in pool.holdings.values()) and pool.used > pool.people:
+                found.short.append(Short(key, pool.people, pool.used))
             self._recall(key, pool, -free, 0, now, found)
             return False
         spare, waiting = pool.spare, []

@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-from tidegate.kernel.gate_state import UNLIMITED
+from tidegate.kernel.gate_state import PPM, UNLIMITED
 from tidegate.risk.lease_fields import NO_INSTRUMENT, Field
 from tidegate.risk.scopes import ScopeTable
 
@@ -51,6 +51,11 @@ class _Limited(Protocol):
     """A gate, as far as its limits go."""
 
     def human_limit(self, scope: int, field: int, instrument: int = NO_INSTRUMENT, /) -> int: ...
+
+
+def held(limit: int, ppm: int) -> int:
+    """`ppm` parts per million of a limit, rounded down; no limit stays none."""
+    return limit if limit >= UNLIMITED else limit * ppm // PPM
 
 
 def lanes_of(scopes: ScopeTable, lane_of: Callable[[int], int]) -> dict[int, tuple[int, ...]]:

@@ -1,21 +1,24 @@
 """One strategy's limits shared between two slots: what trades live, and the candidate that is tried beside it.
 
 Both are on one lane, so both shares are set at one place of one log: the live slot is tightened first, then the
-candidate is granted what is left. With H the limit as people set it, u and v what live slot and candidate use now:
+candidate is granted what is left. With H the limit as people set it, held down by the instrument's factor, and u and v
+what live slot and candidate use now:
 
     live gets       min(H · live_ppm, H − max(H · candidate_ppm, v))
     candidate gets  min(H · candidate_ppm, H − max(u, what live got))
 
 So what the two use can together never come above H by an order that passes. A slot that uses more than it got may only
-reduce; sharing again grants what has become free.
+reduce; sharing again grants what has become free, and a lane does so by itself whenever H changes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from tidegate.kernel.gate_state import UNLIMITED
 from tidegate.risk.lease_fields import NO_INSTRUMENT, Field
+from tidegate.risk.leases import held
 
 WHOLE = 1_000_000
 """Parts per million in all."""
@@ -30,15 +33,26 @@ class Shared(Protocol):
 
 
 def share(
-    gate: Shared, instruments: int, live: int, candidate: int, live_ppm: int, candidate_ppm: int
+    gate: Shared,
+    instruments: int,
+    live: int,
+    candidate: int,
+    live_ppm: int,
+    candidate_ppm: int,
+    factors: Mapping[int, int] | None = None,
+    only: int | None = None,
 ) -> None:
     """Share every additive limit of scope `live` with scope `candidate`; raises `ValueError` where the parts are more
-    than the whole, or a scope does not exist."""
+    than the whole, or a scope does not exist. `factors` (parts per million) are by instrument; `only` one instrument's
+    limits are shared, if one is named."""
     if min(live_ppm, candidate_ppm) < 0 or live_ppm + candidate_ppm > WHOLE:
         raise ValueError(f"shares of {live_ppm} and {candidate_ppm} parts per million")
+    each = range(instruments) if only is None else (only,)
     for field in Field:
-        for instrument in range(instruments) if field.per_instrument else (NO_INSTRUMENT,):
-            limit = gate.human_limit(live, field, instrument)
+        if only is not None and not field.per_instrument:
+            continue
+        for instrument in each if field.per_instrument else (NO_INSTRUMENT,):
+            limit = held(gate.human_limit(live, field, instrument), (factors or {}).get(instrument, WHOLE))
             mine = max(0, gate.use(live, field, instrument))
             theirs = max(0, gate.use(candidate, field, instrument))
             for_live, for_candidate = _parts(limit, mine, theirs, live_ppm, candidate_ppm)

@@ -14,6 +14,7 @@ import msgspec
 from tidegate.errors import UserError, nearest
 from tidegate.log import section
 from tidegate.log.section import LogSection
+from tidegate.model.time import duration
 from tidegate.risk.scopes import NEXT
 
 ROLES = ("venue", "feed", "oms", "risk", "gateway", "recorder", "deploy", "strategy")
@@ -73,6 +74,8 @@ class TopologySection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     on_stop: str = "cancel"
     sample: str = "1s"
     ack_timeout: str = "2s"
+    control_age: str = "1s"
+    """Gateways let out nothing that may add risk when the risk service's lease is older than this."""
     strategies: str = "auto"
     """`each`: a process each; `auto`: that, or several in one where there are more than the machine has room for."""
     cell: CellSection = CellSection()
@@ -92,6 +95,10 @@ def check(
     section.check(log, where)
     if topology.on_stop not in ("cancel", "keep"):
         raise UserError(f"{where}: topology.on_stop is {topology.on_stop!r}, must be cancel or keep")
+    try:
+        duration(topology.control_age)
+    except ValueError as error:
+        raise UserError(f"{where}: topology.control_age: {error}") from None
     if topology.strategies not in ("auto", "each"):
         raise UserError(f"{where}: topology.strategies is {topology.strategies!r}, must be auto or each")
     if simulated is not None and bool(simulated.captures) == bool(simulated.agents):

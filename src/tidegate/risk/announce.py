@@ -1,4 +1,5 @@
-"""What the risk service has to say, in order and until the log has it: halts, and alerts to people.
+"""What the risk service has to say, in order and until the log has it: halts, and alerts to people. Halts go the quick way
+to gateways as well (`risk.quick`).
 
 A service that stands by keeps what trips for `RECENT`: should it take over, it posts what its predecessor did not.
 """
@@ -14,7 +15,8 @@ from tidegate.log.outbox import Outbox
 from tidegate.model.clock import Clock
 from tidegate.model.time import SECOND
 from tidegate.risk.breakers.trip import Trip
-from tidegate.risk.halt import HaltBoard, HaltEvent, entry
+from tidegate.risk.halt import HaltBoard, HaltEvent, entry, halts
+from tidegate.risk.quick import Sockets, Teller
 
 RECENT = 10 * SECOND
 """What tripped longer ago is past: it was posted, or people have dealt with it."""
@@ -24,12 +26,15 @@ _KEPT = 20
 class Announcer:
     """Posts trips of `source` while `acting`; `recent` is what was told last, for people."""
 
-    def __init__(self, log: Log, clock: Clock, source: str, board: HaltBoard) -> None:
+    def __init__(
+        self, log: Log, clock: Clock, source: str, board: HaltBoard, sockets: Sockets | None = None
+    ) -> None:
         self.acting = False
         self.counts: Counter[str] = Counter()
         self.recent: deque[dict[str, Any]] = deque(maxlen=_KEPT)
         self._clock, self._source, self._board = clock, source, board
         self._halts = Outbox(log, counts=self.counts)
+        self._quick = Teller(log, self._halts, sockets, self.counts)
         self._alerts = Outbox(log, 10_000, self.counts)
         self._waiting: deque[Trip] = deque()
         self._life, self._number = clock.now(), 0
@@ -48,10 +53,12 @@ class Announcer:
             )  # fmt: skip
 
     def halt(self, event: HaltEvent) -> None:
-        """Append to HALT, unless the scope is as strictly halted already."""
-        if self._board.status(event.scope).state >= event.state:
+        """Tell every gateway at once and append to HALT, unless the scope is as strictly halted already."""
+        if max(self._board.status(event.scope).state, self._quick.waits(event.scope)) >= event.state:
             self.counts["halted_already"] += 1
             return
+        if halts(event.state):
+            self._quick.tell(event)
         self._halts.put(*entry(event))
 
     def alert(self, kind: str, severe: str, scope: str, text: str, **figures: Any) -> None:
@@ -87,5 +94,6 @@ class Announcer:
 
     def close(self) -> None:
         """Try no longer."""
+        self._quick.close()
         self._halts.close()
         self._alerts.close()

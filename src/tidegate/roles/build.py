@@ -100,11 +100,14 @@ async def _oms(place: Place, log: Log) -> Service:
 
 
 async def _gateways(place: Place, log: Log) -> list[tuple[str, Service]]:
+    from tidegate.model.time import duration
     from tidegate.venue.binance.venue import BinanceVenue
     from tidegate.venue.gateway import GatewayService, GatewaySettings
 
     world = place.world
     keyring, trail = await place.keyring(log), place.trail(log)
+    processes = world.config.topology.processes
+    watched = not processes or any("risk" in roles for roles in processes)
     found: list[tuple[str, Service]] = []
     for number, (account, section) in enumerate(world.config.accounts.items()):
         for name in world.venues:
@@ -116,6 +119,8 @@ async def _gateways(place: Place, log: Log) -> list[tuple[str, Service]]:
                 instance=place.name,
                 socket=place.folder.run / f"gw.{name}.{account}.sock",
                 on_stop=world.config.topology.on_stop,
+                control_age=duration(world.config.topology.control_age) / 1e9,
+                risk=watched,
             )
             gateway = GatewayService(
                 name, account, number, venue, world.universe, log, place.clock, [world.lane_of(number)], settings,

@@ -1,4 +1,4 @@
-"""What watches over the gateway itself: the log's absence, the lease's age, and the venue's dead man's switch."""
+"""What watches over the gateway itself: who may halt it, the log's absence, and the venue's dead man's switch."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections import Counter
 
 from tidegate.log.lease import Lease
 from tidegate.venue.gateway.alerts import Alerts
+from tidegate.venue.gateway.lifeline import Lifeline
 from tidegate.venue.gateway.reconciler import Reconciler
 from tidegate.venue.gateway.session import Session
 from tidegate.venue.gateway.settings import GatewaySettings
@@ -34,6 +35,7 @@ class Guard:
     ) -> None:
         self._venue, self._sweeper, self._session, self._lease = venue, sweeper, session, lease
         self._reconciler, self._alerts, self._counts, self._settings = reconciler, alerts, counts, settings
+        self.lifeline = Lifeline(settings.control_age, settings.handover)
         self._seen = float("-inf")
         self._armed = float("-inf")
         self._swept = False
@@ -48,13 +50,31 @@ class Guard:
         return asyncio.get_running_loop().time() - max(self._seen, self._lease.renewed)
 
     def check(self) -> None:
-        """Hold new orders back while the log is away, or another may have taken over unseen."""
-        if self.silence > self._settings.lease_ttl and "log" not in self._session.holds:
+        """Hold back what may add risk while nobody could halt us; and all new orders while the log is away for longer, or
+        another may have taken over unseen."""
+        settings, silence = self._settings, self.silence
+        age = settings.control_age
+        self._brake("log", silence > age, f"the log has not answered for {age:g} s")
+        if settings.risk:
+            lost = self.lifeline.lost(asyncio.get_running_loop().time())
+            self._brake("risk", lost, f"no risk service has renewed its lease for {age:g} s")
+        if silence > settings.lease_ttl and "log" not in self._session.holds:
             self._session.holds["log"] = "the log is away"
             self._counts["log_lost"] += 1
 
+    def _brake(self, name: str, on: bool, text: str) -> None:
+        brakes = self._session.brakes
+        if on is (name in brakes):
+            return
+        if not on:
+            del brakes[name]
+            return
+        brakes[name] = text
+        self._counts[f"braked_{name}"] += 1
+        self._alerts.say("gateway_braked", "critical", f"{text}: what may add risk is refused", key=name)
+
     async def run(self) -> None:
-        """Look, twice a second."""
+        """Look, twice a second, and as soon as the switch may be due."""
         while True:
             self.check()
             if self.silence <= self._settings.lease_ttl:
@@ -62,7 +82,7 @@ class Guard:
             elif self.silence > self._settings.log_grace and not self._swept:
                 await self._away()
             await self._renew()
-            await asyncio.sleep(EVERY)
+            await asyncio.sleep(min(EVERY, self._settings.control_age / 4))
 
     def _back(self) -> None:
         if self._session.holds.pop("log", None) is not None:

@@ -34,6 +34,7 @@ from tidegate.venue.gateway.guard import Guard
 from tidegate.venue.gateway.halt_file import HaltFile
 from tidegate.venue.gateway.halts import Halts
 from tidegate.venue.gateway.history import History
+from tidegate.venue.gateway.holdings import HoldingsDesk
 from tidegate.venue.gateway.margin import MarginCheck
 from tidegate.venue.gateway.memory import Memory
 from tidegate.venue.gateway.operator import Operator
@@ -108,6 +109,10 @@ class GatewayService:
             self._subject, check, self.halts, sweeper, self.reconciler, self.alerts, note, log, clock, settings,
             self.health, self.quick,
         )  # fmt: skip
+        self.operator.doers["holdings"] = HoldingsDesk(
+            venue_name, account_name, lanes, venue, universe, clock, self.reports, self.history, self.reconciler,
+            settings,
+        ).answer  # fmt: skip
         self.guard = Guard(
             venue, sweeper, self.session, self.lease, self.reconciler, self.alerts, self.counts, settings
         )
@@ -166,7 +171,7 @@ class GatewayService:
 
     async def _keep_lease(self) -> None:
         while True:
-            await asyncio.sleep(self._settings.lease_ttl / 4)
+            await asyncio.sleep(min(self._settings.lease_ttl, self._settings.control_age) / 4)
             try:
                 held = await self.lease.step()
             except LogError:
@@ -200,6 +205,7 @@ class GatewayService:
         loop = asyncio.get_running_loop()
         self._acting = True
         self.guard.alive(loop.time())
+        self.guard.lifeline.begin(loop.time())
         await self.memory.load()
         bucket = self._log.bucket("LEASE")
         for lane in self._lanes:
@@ -212,6 +218,7 @@ class GatewayService:
         await self.halts.open()
         self._subscriptions = [
             bucket.watch(self._on_lane, "lane."),
+            bucket.watch(lambda entry: self.guard.lifeline.hear(entry, loop.time()), quick.ACTING),
             self._log.subscribe(quick.SUBJECT, self.quick.hear),
             self._log.subscribe(self._subject, self._on_request),
         ]

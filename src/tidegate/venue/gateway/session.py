@@ -7,6 +7,7 @@ from collections import Counter, OrderedDict
 import msgspec
 
 from tidegate.model.messages import SendNew, SendReplace
+from tidegate.model.order import ExecInst
 from tidegate.risk.reasons import Reason
 from tidegate.venue.gateway.settings import GatewaySettings
 from tidegate.venue.gateway.target import Target
@@ -23,6 +24,7 @@ class Sent(msgspec.Struct):
     ts: int
     instrument: int
     strategy: int
+    reduces: bool
 
 
 class Session:
@@ -33,6 +35,8 @@ class Session:
         self.epochs: dict[int, int] = {}
         self.holds: dict[str, str] = {"start": "not started"}
         """Why no new order goes out now, by who says so."""
+        self.brakes: dict[str, str] = {}
+        """Why nothing that may add risk goes out now, by who says so."""
         self.sweeps: dict[object, tuple[Target, str]] = {}
         """What is being cancelled now, and why: no new order of it goes out meanwhile."""
         self.since = 0
@@ -70,7 +74,8 @@ class Session:
         if ts < self.since:
             self.counts["request_before_us"] += 1
             return DROP
-        self._sent[key] = Sent(trace, ts, m.instrument, m.strategy)
+        reduces = self._reduces(m)
+        self._sent[key] = Sent(trace, ts, m.instrument, m.strategy, reduces)
         if len(self._sent) > self._remember:
             self.since = max(self.since, self._sent.popitem(last=False)[1].ts + 1)
         if halted:
@@ -79,7 +84,7 @@ class Session:
         if now - ts > self._max_age:
             self.counts["request_expired"] += 1
             return int(Reason.REQUEST_EXPIRED)
-        if self.holds or self._swept(m):
+        if self.holds or (self.brakes and not reduces) or self._swept(m):
             self.counts["request_held"] += 1
             return int(Reason.GATEWAY_HELD)
         if type(m) is SendNew:
@@ -88,12 +93,21 @@ class Session:
                 self.inflight.popitem(last=False)
         return SEND
 
+    def _reduces(self, m: SendNew | SendReplace) -> bool:
+        """Whether a request can only reduce: its order is marked so, and its lane has judged that it does."""
+        if type(m) is SendNew:
+            return bool(m.exec_inst & ExecInst.REDUCE_ONLY)
+        sent = self._sent.get(m.cl_ord_id)
+        return sent is not None and sent.reduces
+
     def _swept(self, m: SendNew | SendReplace) -> bool:
         return any(target.covers(m.strategy, m.instrument) for target, _ in self.sweeps.values())
 
     def why(self) -> dict[str, str]:
         """All that holds new orders back, by who says so."""
-        return self.holds | {f"cancel_all {target}": text for target, text in self.sweeps.values()}
+        return (
+            self.holds | self.brakes | {f"cancel_all {target}": text for target, text in self.sweeps.values()}
+        )
 
     def trace(self, cl_ord_id: int) -> int:
         """The trace the order was sent with; 0 for none."""

@@ -11,7 +11,7 @@ from tidegate.errors import UserError
 
 _ABOVE_ZERO = (
     "max_age", "lease_ttl", "reconcile_every", "recheck", "retry", "retry_most", "drop_copy", "history_after",
-    "overlap", "sweep_for", "ask_for", "buffer", "remember",
+    "overlap", "sweep_for", "ask_for", "buffer", "remember", "control_age", "handover",
 )  # fmt: skip
 
 
@@ -31,6 +31,13 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     max_age: float = 1.0
     """A new order or a replace that is older when it comes is refused."""
     lease_ttl: float = 2.0
+    control_age: float = 1.0
+    """Nothing that may add risk goes out once the log has acknowledged nothing for so long, or the risk service's lease is
+    so old."""
+    risk: bool = False
+    """Whether there is a risk service, whose lease must be fresh."""
+    handover: float = 10.0
+    """So long a risk service that has left in order may stay away."""
     reconcile_every: float = 60.0
     recheck: float = 2.0
     """Between the two looks that what is hard to take back needs."""

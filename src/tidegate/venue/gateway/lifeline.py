@@ -1,0 +1,38 @@
+"""How long ago a gateway last had a sign of life of who may halt it: the dead man's switch of the control plane. Pure."""
+
+from __future__ import annotations
+
+import msgspec
+
+from tidegate.log.base import KvEntry
+from tidegate.log.lease import Holder
+from tidegate.risk.quick import ACTING
+
+
+class Lifeline:
+    """The risk service's lease, as its renewals arrive. One that was given back in order counts as renewed for
+    `handover` seconds: another takes it, or the same after its restart."""
+
+    def __init__(self, age: float, handover: float) -> None:
+        self.owner = ""
+        self._age, self._handover = age, handover
+        self._revision, self._until = 0, float("-inf")
+
+    def begin(self, now: float) -> None:
+        """Nothing is known yet: the first sign is waited for as for the next."""
+        self._until = max(self._until, now + self._age)
+
+    def hear(self, entry: KvEntry, now: float) -> None:
+        """The key's present value, which comes again after a reconnect, or a change of it (loop time)."""
+        if entry.key != ACTING or entry.revision == self._revision or not entry.value:
+            return
+        self._revision = entry.revision
+        try:
+            self.owner = msgspec.json.decode(entry.value, type=Holder).owner
+        except msgspec.MsgspecError:
+            return  # no sign of life
+        self._until = now + (self._age if self.owner else self._handover)
+
+    def lost(self, now: float) -> bool:
+        """Whether nobody could halt this gateway by a breaker now."""
+        return now > self._until

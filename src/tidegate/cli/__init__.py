@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import tidegate
-from tidegate.cli import access, backtest, control, data, deploy, grants, lane, live, margin, risk
+from tidegate.cli import access, adopt, backtest, control, data, deploy, grants, lane, live, margin, risk
 from tidegate.errors import UserError
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ app.command("backtest")(backtest.backtest)
 live.register(app)
 control.register(app)
 lane.register(app)
+adopt.register(app)
 risk.register(app)
 margin.register(app)
 access.register(app)

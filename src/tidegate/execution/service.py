@@ -17,6 +17,7 @@ import msgspec
 from tidegate.access.note import Note
 from tidegate.access.replays import Replays
 from tidegate.execution.acknowledge import First, acknowledge
+from tidegate.execution.adopt_ear import adopt
 from tidegate.execution.flood import FLOOD, FloodWatch
 from tidegate.execution.gap_watch import GapWatch
 from tidegate.execution.lane_halts import LaneHalts
@@ -89,9 +90,11 @@ class OmsService:
         self._ownership = Ownership(name, self.ident, lanes, log.bucket("LEASE"), self._take, self._lose)
         self.halts = LaneHalts(scopes, universe, check, self.writers, log, clock)
         self._gaps = GapWatch(self.writers, log, clock)
+        first = first or Replays().first
         self._ears = (
             take_up(self._ownership, check, note, log, clock),
-            acknowledge(scopes, universe, lanes, check, first or Replays().first, note, log, clock),
+            acknowledge(scopes, universe, lanes, check, first, note, log, clock),
+            adopt(scopes, universe, lanes, check, first, note, log, clock),
         )
         self._served: dict[int, list[Subscription]] = {}
         self._subscriptions: list[Subscription] = []

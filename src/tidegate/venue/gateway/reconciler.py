@@ -149,7 +149,7 @@ class Reconciler:
         if self._reports.lost_from is not None:
             raise Unfinished("there was no room for all reports")
         moved = self._reports.moved or set()
-        lanes = await self._views(view.ids() | moved)
+        lanes = await self.views(view.ids() | moved)
         known = {o.cl_ord_id: o for lane in lanes.values() if lane for o in (*lane.orders, *lane.closed)}
         view.moved = frozenset(known[key].instrument for key in moved if key in known)
         before = self._looks
@@ -173,7 +173,8 @@ class Reconciler:
 
     # The lanes.
 
-    async def _views(self, ids: set[int]) -> dict[int, LaneView | None]:
+    async def views(self, ids: set[int]) -> dict[int, LaneView | None]:
+        """What each lane holds of the account, and how it has these orders, once it has applied all that was stored."""
         question = view_request(self._account, sorted(ids))
         views = await asyncio.gather(*(self._view(lane, question) for lane in self._lanes))
         return dict(zip(self._lanes, views, strict=True))
@@ -207,7 +208,7 @@ class Reconciler:
 
     async def owners(self, ids: list[int]) -> dict[int, int]:
         """The strategy of each of these orders, as far as the lanes answer."""
-        views = await self._views(set(ids))
+        views = await self.views(set(ids))
         return {
             order.cl_ord_id: order.strategy
             for view in views.values()

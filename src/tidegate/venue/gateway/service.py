@@ -35,6 +35,7 @@ from tidegate.venue.gateway.halt_file import HaltFile
 from tidegate.venue.gateway.halts import Halts
 from tidegate.venue.gateway.history import History
 from tidegate.venue.gateway.holdings import HoldingsDesk
+from tidegate.venue.gateway.holdings import HoldingsDesk
 from tidegate.venue.gateway.margin import MarginCheck
 from tidegate.venue.gateway.memory import Memory
 from tidegate.venue.gateway.operator import Operator
@@ -109,6 +110,10 @@ class GatewayService:
             self._subject, check, self.halts, sweeper, self.reconciler, self.alerts, note, log, clock, settings,
             self.health, self.quick,
         )  # fmt: skip
+        self.operator.doers["holdings"] = HoldingsDesk(
+            venue_name, account_name, lanes, venue, universe, clock, self.reports, self.history, self.reconciler,
+            settings,
+        ).answer  # fmt: skip
         self.operator.doers["holdings"] = HoldingsDesk(
             venue_name, account_name, lanes, venue, universe, clock, self.reports, self.history, self.reconciler,
             settings,

@@ -196,6 +196,12 @@ class HaltWatch:
     def _reduces(self, scope: str, m: SendNew | SendReplace) -> None:
         """With all that is open on its side, the order can only shrink what its scope holds in its lane."""
         order, side = self._exchange.orders.get(m.cl_ord_id), m.side
+        if (
+            order is not None
+            and m.qty <= order.qty
+            and side.sign * ((m.price or order.price) - order.price) <= 0
+        ):
+            return  # it asks for less of an order that rests, at no worse a price
         members = [o for o in self._exchange.orders.values() if self._under(scope, m, o)]
         held = sum(o.side.sign * o.cum for o in members)
         excused = sum(lots for (_, n), lots in self._exchange.excused.items() if n == m.instrument)

@@ -23,6 +23,10 @@ SLOW = (0.02, 0.25)
 """One way to the log when it is slow, seconds."""
 
 
+RUNAWAY = 2.4
+"""Seconds that a strategy runs away for, where it is halted amid that."""
+
+
 class Injector:
     """Does what a schedule says; `heal` ends all that lasts."""
 
@@ -175,7 +179,14 @@ class Injector:
     # People, and those they watch over.
 
     def _person_halts(self, fault: Fault) -> None:
-        self._control.halt(fault)
+        """Now, or amid what a strategy sends without end; `slow` is how long order managers hear of it late."""
+        if slow := fault.args.get("slow", 0.0):
+            for name in ("oms-a", "oms-b"):
+                self._log(Fault(fault.at, "log", name, slow, {"delay": 0.1}))
+        if amid := fault.args.get("amid", ""):
+            self._behave(amid, "busy")
+            self._later(RUNAWAY, self._behave, amid, "")
+        self._later(RUNAWAY / 2 if amid else 0.0, self._control.halt, fault)
 
     def _person_flattens(self, fault: Fault) -> None:
         self._control.flatten(fault)

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from tidegate.log.base import LogDown
+from tidegate.risk.gate import Gate
+from tidegate.risk.scopes import State
 from tidegate.sim.faults.audit import audit, standing
 from tidegate.sim.faults.control import LOOK, Control
 from tidegate.sim.faults.inject import Injector
@@ -37,10 +39,12 @@ ALONE = (25.0, 8.0)
 """A kill with no other fault so long before and after it is timed."""
 CALM = 30.0
 """So long after the last fault, seconds, all must trade, and what is halted is known and empty everywhere."""
+QUIET = 10.0
+"""So long after the last fault, seconds, whoever is not halted is expected to trade."""
 UP = 90.0
 """Seconds within which people let up all that is halted, once the faults have ended."""
-PROOF = 40.0
-"""Seconds within which a strategy that nothing halts sends something."""
+PROOF = 60.0
+"""Seconds within which a strategy that nothing keeps back sends something."""
 MEMORY = Path("/dev/shm")
 """Where the machines' disks are, if there is such a place: nothing is really to be kept."""
 
@@ -115,8 +119,8 @@ class _Run:
         self._connect()
         self.control = Control(system, people, self.watch.halts, seed)
         self.injector = Injector(system, self.control, seed)
-        self.idle = [0] * self.plant.strategies
-        """Seconds of calm in which a strategy might have sent something, while others were halted."""
+        self.idle, self.sent = [0] * self.plant.strategies, [0] * self.plant.strategies
+        """By strategy: calm seconds in which it might have sent something, since it has; what it had sent then."""
         self.loop.set_exception_handler(self._nobody_caught)
         self.quiet = self.healed = False
         self.disturbed = 0.0
@@ -182,6 +186,8 @@ class _Run:
                 self.control.look()
             if self.loop.time() > self.disturbed + CALM:
                 self._calm(step)
+            if self.loop.time() > self.disturbed + QUIET and not self.quiet:
+                self._others()
 
     def _calm(self, step: int) -> None:
         """A step of a time in which nothing has happened for long."""
@@ -213,11 +219,30 @@ class _Run:
         end = self.loop.time() + PROOF
         while idle and self.loop.time() < end:
             await asyncio.sleep(1)
-            idle = {n for n in idle if halts.free(n) and halts.sent_by[n] == before[n]}
+            idle = {n for n in idle if self._free(n) and halts.sent_by[n] == before[n]}
         for n in sorted(idle):
             self.watch.fail(
                 f"strategy {self.plant.traders[n][0]} is not halted and sends nothing for {PROOF:g} s"
             )
+
+    def _free(self, strategy: int) -> bool:
+        """Whether nothing keeps a strategy from trading: no halt, no gate, no clock."""
+        account = self.plant.traders[strategy][1]
+        gate = self.watch.lanes[self.plant.lane_of(account)].lane.state.gate
+        assert isinstance(gate, Gate)
+        down = gate.scope_state(self.plant.scopes.strategy_scope(strategy)) > State.RECOVERING
+        return self.watch.halts.free(strategy) and not down and self.system.free(strategy)
+
+    def _others(self) -> None:
+        """A calm second: halts keep nobody else from trading."""
+        halts = self.watch.halts
+        for n, (name, _) in enumerate(self.plant.traders):
+            if halts.sent_by[n] != self.sent[n]:
+                self.sent[n], self.idle[n] = halts.sent_by[n], 0
+            elif self._free(n):
+                self.idle[n] += 1
+            if self.idle[n] > PROOF:
+                self.watch.fail(f"strategy {name} is not halted and sent nothing in {PROOF:g} calm seconds")
 
     def _hush(self) -> None:
         """Nobody trades any more, and the market stands."""

@@ -67,6 +67,10 @@ def _by_people(rng: random.Random, at: float, kind: str, plant: Plant) -> Fault 
             if kind == "person halts":
                 args["state"] = rng.choice(("REDUCE_ONLY", "CANCEL_ONLY", "KILLED", "KILLED"))
                 args["by"] = rng.choice(("cat", "cat", "ann", "tom"))
+                if rng.random() < 0.3:
+                    args["amid"] = f"s-{rng.choice(plant.traders)[0]}"
+                if rng.random() < 0.2:
+                    args["slow"] = round(rng.uniform(0.5, 3), 2)
             if args["ways"] != "log" and rng.random() < 0.2:
                 args["only"] = rng.choice(ACCOUNTS)
             if rng.random() < 0.3:
@@ -82,7 +86,7 @@ def _by_people(rng: random.Random, at: float, kind: str, plant: Plant) -> Fault 
             return Fault(at, kind, "", 0, {"kind": rng.choice(FALSE), "pick": rng.randrange(8)})
         case "rogue":
             name, _ = rng.choice(plant.traders)
-            return Fault(at, kind, f"s-{name}", 5.0, {"how": rng.choice(("refused", "busy"))})
+            return Fault(at, kind, f"s-{name}", 1.5, {"how": rng.choice(("refused", "busy"))})
     return None
 
 

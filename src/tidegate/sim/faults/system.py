@@ -37,6 +37,8 @@ BACKOFF = (0.3, 5.0)
 """First and longest pause before what has died is started again, seconds; it doubles while deaths come fast."""
 BOOT = 0.4
 """Seconds a process takes until its service starts."""
+APART = 800_000_000
+"""Clocks further apart than this (ns) may make a gateway take requests for old ones."""
 CALM = (0.0002, 0.002)
 """One way to the log when all is well."""
 
@@ -63,6 +65,7 @@ class Role:
     log: SimLog | None = None
     service: Any = None
     session: Session | None = None
+    clock: Clock | None = None
     wanted: bool = True
     """Whether it is to be started again when it ends."""
     backoff: float = BACKOFF[0]
@@ -189,7 +192,7 @@ class System:
         role.began, role.ready = self.loop.time(), False
         role.log = self.server.client_of(process, role.faults)
         self.counts["started"] += 1
-        clock = ProcessClock(self.loop, role.machine)
+        role.clock = clock = ProcessClock(self.loop, role.machine)
         role.service = process.run(role.make, process, role.log, clock)
         process.spawn(self._run(role, process))
 
@@ -280,6 +283,17 @@ class System:
         services = (role.service for role in self.roles.values())
         found = [service.allocator for service in services if isinstance(service, RiskService)]
         return [allocator for allocator in found if allocator is not None and not allocator.fenced]
+
+    def free(self, strategy: int) -> bool:
+        """Whether a strategy's orders pass, as far as clocks go: its lane's writer and its gateway agree on the time."""
+        account = self.plant.traders[strategy][1]
+        lane, gateway = self.plant.lane_of(account), self.roles[f"gw-{ACCOUNTS[account]}"]
+        writers = [
+            r for r in self.roles.values() if isinstance(r.service, OmsService) and lane in r.service.writers
+        ]
+        if gateway.clock is None or len(writers) != 1 or writers[0].clock is None:
+            return False
+        return abs(gateway.clock.now() - writers[0].clock.now()) < APART
 
     def trading(self) -> str:
         """Empty where every strategy can trade; else what is missing."""

@@ -14,8 +14,8 @@ from tidegate.strategy.strategy import Strategy, StrategyParams
 from tidegate.strategy.views import Fill, Quote
 
 MOST_OPEN = 6
-BURST = 10
-"""Orders of a rogue at every quote."""
+BURST = 15 * MS
+"""Time between two orders of a rogue."""
 
 
 class Trader(Strategy):
@@ -40,8 +40,8 @@ class Trader(Strategy):
         return {"seen": self.seen}
 
     seen = 0
-    quiet = False
-    """Trade no more."""
+    quiet = bursting = False
+    """Trade no more; a rogue's next order is due."""
     rogue = ""
     """How it misbehaves now: `refused` asks for far too much, again and again; `busy` takes without end."""
 
@@ -51,21 +51,29 @@ class Trader(Strategy):
     def on_quote(self, quote: Quote) -> None:
         """Pull what the market has run away from."""
         market = quote.market
-        if self.rogue and not self.quiet:
-            self._misbehave(market)
+        if self.rogue and not self.bursting:
+            self.bursting = True
+            self._misbehave()
         for order in market.orders:
             away = market.bid - order.price if order.buy else order.price - market.ask
             if order.price and away > 8 and not self.quiet:
                 self.cancel(order)
 
-    def _misbehave(self, market: Market) -> None:
-        for n in range(BURST):
-            if self.rogue == "refused":
-                market.submit(Side.BUY, 20 * POSITION, market.bid - 5)
-            else:
-                market.submit(Side.BUY if n % 2 else Side.SELL, 1)
+    def _misbehave(self) -> None:
+        market = self.rng.choice(self.markets)
+        self.bursting = bool(self.rogue) and not self.quiet and market.has_touch
+        if not self.bursting:
+            return
+        if self.rogue == "refused":
+            market.submit(Side.BUY, 20 * POSITION, market.bid - 5)
+        else:
+            market.submit(self._side(market), 1)
+        self.after(BURST, "burst")
 
     def on_timer(self, name: str) -> None:
+        if name == "burst":
+            self._misbehave()
+            return
         market = self.rng.choice(self.markets)
         if self.quiet or not market.has_touch:
             return

@@ -8,7 +8,7 @@ import msgspec
 from writer_world import World, run
 
 from tidegate.kernel.gate_state import P_NEW_GAP
-from tidegate.model.messages import LeaseGrant, LeaseReturn, LimitsChange
+from tidegate.model.messages import DynamicLimit, LeaseGrant, LeaseReturn, LimitsChange
 from tidegate.model.order import OrdStatus
 from tidegate.model.wire import decode
 from tidegate.risk.allocator import Allocator
@@ -18,7 +18,7 @@ from tidegate.risk.leases import Key, Lease, lanes_of, leased
 from tidegate.risk.limits import Limit
 from tidegate.risk.reasons import Reason
 from tidegate.risk.scopes import Account, ScopeTable, StrategyScope
-from tidegate.sim.faults.plant import FIRM_ORDERS, Plant
+from tidegate.sim.faults.plant import FIRM_ORDERS, FIRM_POSITION, Plant
 
 ORDERS = Key(0, int(Field.ORDERS))
 
@@ -214,6 +214,75 @@ def test_a_return_is_decided_at_its_place_and_grants_count_once():
     assert (said.returned, gate.limit_of(*ORDERS)) == (6, 0)
     lane.apply(LeaseGrant(6, *ORDERS, 9))
     assert gate.limit_of(*ORDERS) == 3
+
+
+def test_a_factor_holds_in_the_sum_and_what_is_withheld_is_given_back():
+    async def main():
+        room = Room()
+        await room.oms("oms-a")
+        allocator = await room.lend()
+        await asyncio.sleep(3)
+        long = Key(0, int(Field.LONG), 0)
+        whole = allocator.pool.pools[long].people
+
+        def most():
+            return [room.due(n)[1].state.gate.limit_of(*long) for n in (0, 1)]
+
+        said = []
+
+        def say(instrument=0, factor=200_000):
+            said.append(allocator.hold(instrument, factor))
+            room.put(DynamicLimit(room.clock.now(), 0, factor, len(said), said[-1]), lane=0, kind="sys")
+            room.put(DynamicLimit(room.clock.now(), 0, factor, len(said), said[-1]), lane=1, kind="sys")
+
+        allocator._on_even = say
+        lent = allocator.pool.pools[long].outstanding
+        room.processes["risk"].run(say)
+        beyond = lent - whole // 5
+        assert said == [((0, int(Field.LONG), beyond), (0, int(Field.SHORT), beyond))]
+        assert all(room.due(n)[1].state.withheld[long] == beyond for n in (0, 1))
+        assert all(a <= whole // 5 for a in most())
+        await asyncio.sleep(1)
+        assert said[-1] == (), "they have given back what they held beyond it, and withhold nothing"
+        assert 0 < sum(most()) <= whole // 5
+        room.processes["risk"].run(say, 0, 1_000_000)
+        await room.fill_up(0)
+        assert sum(most()) <= whole
+        assert allocator.pool.pools[long].limit == whole
+
+    run(main())
+
+
+def test_an_older_word_on_a_factor_changes_nothing():
+    _, lane = a_lane()
+    long = Key(0, int(Field.LONG), 0)
+    lane.apply(LeaseGrant(1, *long, 50))
+    gate = lane.state.gate
+    lane.apply(DynamicLimit(2, 0, 500_000, 7, ((0, int(Field.LONG), 20),)))
+    assert gate.limit_of(*long) == 30
+    lane.apply(DynamicLimit(3, 0, 900_000, 6))
+    lane.apply(DynamicLimit(4, 0, 900_000))
+    assert (gate.limit_of(*long), lane.state.factors) == (30, {0: (7, 500_000)})
+    plant, _ = a_lane()
+    again = plant.kind.restore(lane.snapshot())
+    assert again.state_hash() == lane.state_hash()
+    for each in (lane, again):
+        each.apply(DynamicLimit(5, 0, 500_000, 8))
+        assert each.state.gate.limit_of(*long) == 40, "the limit of 80 × a half"
+        each.apply(DynamicLimit(6, 0, 1_000_000, 9))
+        assert each.state.gate.limit_of(*long) == 50
+
+
+def test_a_factor_that_says_nothing_of_leases_withholds_all_that_others_could_hold():
+    plant, lane = a_lane()
+    long = Key(0, int(Field.LONG), 0)
+    lane.apply(LeaseGrant(1, *long, 50))
+    lane.apply(DynamicLimit(2, 0, 500_000))
+    gate, most = lane.state.gate, FIRM_POSITION
+    assert gate.limit_of(*long) == 50 - most // 2
+    firm = msgspec.structs.replace(plant.limits.firm, position=Limit(plant.universe[0].qty(60)))
+    lane.apply(LimitsChange(3, 1, msgspec.structs.replace(plant.limits, firm=firm).to_json()))
+    assert gate.limit_of(*long) == 50 - 30
 
 
 def test_leases_are_in_the_snapshot_and_in_the_hash():

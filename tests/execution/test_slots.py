@@ -13,7 +13,17 @@ from tidegate.execution.core import Lane
 from tidegate.kernel import gate_state as g
 from tidegate.kernel.gate_state import UNLIMITED
 from tidegate.model.instrument import Instrument, InstrumentKind, Universe
-from tidegate.model.messages import HandOver, Mark, NewOrder, OrderEvent, Report, SendNew, SlotShare
+from tidegate.model.messages import (
+    DynamicLimit,
+    HandOver,
+    LimitsChange,
+    Mark,
+    NewOrder,
+    OrderEvent,
+    Report,
+    SendNew,
+    SlotShare,
+)
 from tidegate.model.order import ExecType, OrdStatus, OrdType, Side
 from tidegate.risk.exposure import Exposure
 from tidegate.risk.gate import Gate
@@ -141,32 +151,62 @@ def test_what_a_candidate_still_holds_is_kept_back_from_the_live_slot():
                 st.just("order"), st.integers(0, 1), st.sampled_from(Side), st.integers(1, 120), st.booleans()
             ),
             st.tuples(st.just("share"), st.integers(0, WHOLE), st.integers(0, WHOLE)),
+            st.tuples(st.just("limits"), st.integers(0, 150), st.integers(1, 12)),
+            st.tuples(st.just("factor"), st.sampled_from((WHOLE, 700_000, 333_333))),
         ),
         max_size=40,
     )
 )
 @settings(max_examples=150, deadline=None)
-def test_both_together_never_use_more_than_the_strategy_may(acts):
+def test_no_order_passes_that_brings_both_together_above_what_the_strategy_may(acts):
+    """Whatever is shared, and whatever people and markets change about it meanwhile."""
     t = Trader()
     t.lane.apply(SlotShare(t.ts, LIVE, NEXT, WHOLE, 0))
     of = t.lane.state.gate
+    position, orders, factor, version = 100, 10, WHOLE, 0
     for act in acts:
         if act[0] == "share":
             live, candidate = act[1], min(act[2], WHOLE - act[1])
             t.lane.apply(SlotShare(t.ts, LIVE, NEXT, live, candidate))
+        elif act[0] == "limits":
+            _, position, orders = act
+            version += 1
+            t.lane.apply(LimitsChange(t.ts, version, limits(position, orders).to_json()))
+            assert t.lane.state.limits_version == version
+        elif act[0] == "factor":
+            factor = act[1]
+            t.lane.apply(DynamicLimit(t.ts, 0, factor))
         else:
             _, strategy, side, qty, filled = act
             ident = t.order(strategy, side, qty)
+            if isinstance(ident, int):
+                field = Field.LONG if side is Side.BUY else Field.SHORT
+                used = sum(max(0, of.use(scope, field, 0)) for scope in (LIVE, NEXT))
+                less = of.use((LIVE, NEXT)[strategy], field, 0) <= 0  # it only reduces
+                assert used <= position * factor // WHOLE or less
+                assert of.use(LIVE, Field.ORDERS) + of.use(NEXT, Field.ORDERS) <= orders
             if filled and isinstance(ident, int):
                 t.exec_id += 1
                 t.lane.apply(
                     Report(t.ts, ident, ExecType.TRADE, exec_id=t.exec_id, last_qty=qty, last_px=10_000, cum_qty=qty,
                            leaves_qty=0)
                 )  # fmt: skip
-        for field, limit in ((Field.LONG, 100), (Field.SHORT, 100)):
-            used = sum(max(0, of.use(scope, field, 0)) for scope in (LIVE, NEXT))
-            assert used <= limit
-        assert of.use(LIVE, Field.ORDERS) + of.use(NEXT, Field.ORDERS) <= 10
+
+
+def test_shares_follow_limits_and_factors_at_once_and_are_in_the_snapshot():
+    t = Trader()
+    t.lane.apply(SlotShare(t.ts, LIVE, NEXT, WHOLE - 100_000, 100_000))
+    t.lane.apply(LimitsChange(t.ts, 1, limits(50).to_json()))
+    of = t.lane.state.gate
+    assert [of.limit_of(scope, Field.LONG, 0) for scope in (LIVE, NEXT)] == [45, 5]
+    t.lane.apply(LimitsChange(t.ts, 2, limits(200).to_json()))
+    assert [of.limit_of(scope, Field.LONG, 0) for scope in (LIVE, NEXT)] == [180, 20]
+    t.lane.apply(DynamicLimit(t.ts, 0, 500_000))
+    assert [of.limit_of(scope, Field.LONG, 0) for scope in (LIVE, NEXT)] == [90, 10]
+    again = Lane.restore(t.lane.snapshot(), UNIVERSE, gate(), Ledger(UNIVERSE))
+    again.apply(DynamicLimit(t.ts, 0, WHOLE))
+    of = again.state.gate
+    assert [of.limit_of(scope, Field.LONG, 0) for scope in (LIVE, NEXT)] == [180, 20]
 
 
 def test_a_hand_over_moves_the_position_and_no_money():

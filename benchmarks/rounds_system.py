@@ -16,8 +16,10 @@ from typing import Any
 
 from sample_lake import sample_lake
 
-from tidegate.ops import control
+from tidegate.access.local import own_name
+from tidegate.cli.sign import signed
 from tidegate.ops.folder import DataFolder
+from tidegate.ops.orders import order
 from tidegate.ops.proc import lives
 from tidegate.ops.supervisor import read_states
 from tidegate.roles.place import SimulatedVenue, simulated
@@ -181,9 +183,11 @@ class System:
         """What the supervisor says of it."""
         return next((str(row["state"]) for row in read_states(self.folder) if row["name"] == name), "")
 
-    async def ask(self, do: str, name: str, **more: Any) -> dict[str, Any]:
+    async def ask(self, do: str, name: str, **more: str) -> dict[str, Any]:
         """Ask the supervisor."""
-        return await control.ask(self.folder.socket, {"do": do, "name": name, **more}, 30.0)
+        return await order(
+            self.folder.socket, signed(do, f"process:{name}", "a round", self.data, own_name(), **more)
+        )
 
     def health(self, name: str) -> dict[str, Any]:
         """What a process said of itself last."""

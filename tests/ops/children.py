@@ -6,8 +6,19 @@ import asyncio
 import sys
 from pathlib import Path
 
+import msgspec
+
+from tidegate.access import command
+from tidegate.access.command import Signed
+from tidegate.access.identity import Identities, Identity, Role
+from tidegate.access.note import Note
+from tidegate.access.replays import Replays
+from tidegate.access.signer import Signer
+from tidegate.access.verify import Verifier
 from tidegate.model.clock import SystemClock
+from tidegate.ops.control import ask
 from tidegate.ops.folder import DataFolder
+from tidegate.ops.orders import Orders
 from tidegate.ops.supervisor import Event, Supervisor
 from tidegate.ops.topology import Process, Topology
 
@@ -96,8 +107,28 @@ class Told:
         return [e for e in self.events if (e.name, e.state) == (name, state)]
 
 
+OPERATOR = Signer.new("olga")
+_KNOWN = Identities([Identity(name="olga", person="olga", role=Role.OPERATOR, key=OPERATOR.public)])
+
+
+def orders(note: Note = lambda *_: None) -> Orders:
+    """Obeys olga, each command once."""
+    return Orders(SystemClock(), Verifier(_KNOWN).verify, Replays().first, note)
+
+
+def signed(do: str, name: str = "", signer: Signer = OPERATOR, **args: str) -> Signed:
+    """A command to the supervisor."""
+    scope, now = f"process:{name}" if name else "system", SystemClock().now()
+    return command.sign(command.new(do, scope, "a drill", signer.name, now, args=args), signer)
+
+
+async def told_to(socket: Path, do: str, name: str = "", **args: str) -> dict:
+    """What the supervisor says to olga's command."""
+    return await ask(socket, {"do": "command", "signed": msgspec.to_builtins(signed(do, name, **args))}, 20.0)
+
+
 def supervise(tmp_path: Path, processes: list[Process]) -> tuple[Supervisor, Told]:
     """A supervisor that looks often, so that tests are short."""
     told = Told()
     folder = DataFolder(tmp_path / "data")
-    return Supervisor(Topology(processes), folder, SystemClock(), told, period=0.02), told
+    return Supervisor(Topology(processes), folder, SystemClock(), told, period=0.02, orders=orders()), told

@@ -90,7 +90,7 @@ def test_every_gateway_is_told_at_once_with_the_log_dead_and_one_that_is_dead_is
                 "BINANCE.making", {"ok": True, "state": "KILLED", "orders": {"1": "filled", "2": "canceled"}}
             ),
             await gateway(
-                "BINANCE_USDM.making", {"ok": False, "error": "ROLE_TOO_LOW: halt needs a operator"}
+                "BINANCE_USDM.making", {"ok": False, "error": "ROLE_TOO_LOW: halt needs the role operator"}
             ),
         ]
         dead = await serve(people.run / "gw.BINANCE.other.sock", lambda request: asyncio.sleep(0))
@@ -106,7 +106,7 @@ def test_every_gateway_is_told_at_once_with_the_log_dead_and_one_that_is_dead_is
     assert found[1].splitlines()[1:] == [
         "BINANCE.making  KILLED  2 orders: 1 canceled, 1 filled",
         "BINANCE.other  not reached: Connection refused",
-        "BINANCE_USDM.making  ROLE_TOO_LOW: halt needs a operator",
+        "BINANCE_USDM.making  ROLE_TOO_LOW: halt needs the role operator",
     ]
     assert "the gateways append it" in found[1]
     commands = [Signed.decode(json.dumps(request["signed"])).command for request in asked]

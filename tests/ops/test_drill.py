@@ -21,11 +21,15 @@ def process(name: str, code: str) -> Process:
 
 
 def test_the_busiest_is_killed_once_and_comes_back(tmp_path):
+    notes: list[tuple[str, str]] = []
+
     async def main() -> tuple[Drill, Supervisor]:
         folder, clock = DataFolder(tmp_path), SystemClock()
         topology = Topology([process("venue-1", BUSY), process("busy", BUSY), process("idle", IDLE)])
         supervisor = Supervisor(topology, folder, clock)
-        drill = Drill(supervisor, Looker(folder, clock), clock, length=4.0, kill=2.0)
+        drill = Drill(
+            supervisor, Looker(folder, clock), clock, 4.0, 2.0, note=lambda *note: notes.append(note)
+        )
         await supervisor.start()
         running = asyncio.create_task(drill.run())
         await supervisor.wait()
@@ -37,6 +41,7 @@ def test_the_busiest_is_killed_once_and_comes_back(tmp_path):
     (kill,) = drill.killed
     assert kill.name == "busy", "the venue is not ours"
     assert kill.healthy > kill.at
+    assert notes == [("busy", "the drill's: the busiest after 2 s")]
     assert supervisor.child("busy").restarts == 1
     figures = drill.figures()
     assert figures["kills"][0]["name"] == "busy"

@@ -12,19 +12,22 @@ from ops.children import Told, good
 from rich.console import Console
 
 from tidegate import config as configuration
+from tidegate.access import local
 from tidegate.access.audit import AuditTrail
 from tidegate.access.audit_chain import read as read_audit
+from tidegate.access.identity import Role
 from tidegate.cli import live
+from tidegate.cli.sign import signed
 from tidegate.errors import UserError
 from tidegate.log import embedded
 from tidegate.log.opening import log_of
 from tidegate.model.clock import SystemClock
 from tidegate.model.instrument import Universe
-from tidegate.ops.control import ask
 from tidegate.ops.folder import DataFolder
 from tidegate.ops.lock import holder
 from tidegate.ops.log_reader import Wanted, read
 from tidegate.ops.log_server import LogServer
+from tidegate.ops.orders import order
 from tidegate.ops.proc import lives
 from tidegate.ops.supervisor import Supervisor
 from tidegate.ops.topology import Process, Topology
@@ -83,11 +86,12 @@ def test_up_from_start_to_end_on_a_pipe(tmp_path):
         console, folder = Console(file=(out := Out())), DataFolder(data)
         world = World.load(DEMO)
         world.__dict__ |= {"universe": Universe([]), "limits": Limits()}  # no lake has to be there
+        local.add(data, world.config.access, "olga", Role.OPERATOR, "olga")
         running = asyncio.create_task(live._up(topology, data, world, console, server))
         async with asyncio.timeout(20):
             await up.wait()
         found = holder(folder)
-        await ask(folder.socket, {"do": "stop"})
+        await order(folder.socket, signed("stop", "system", "the test is over", data))
         dead, _ = await running
         return dead, out.getvalue(), found, folder
 
@@ -102,7 +106,7 @@ def test_up_from_start_to_end_on_a_pipe(tmp_path):
     logged = [(line["process"], line["event"]) for line in read(folder, Wanted(names=("up",)))]
     assert ("oms-1", "process.healthy") in logged
     assert logged[-1] == ("up", "process.stopped")
-    assert asyncio.run(noted(folder.path)) == [("stop", "system", "done")]
+    assert asyncio.run(noted(folder.path)) == [("up", "system", "done"), ("stop", "system", "done")]
 
 
 async def noted(data):

@@ -8,7 +8,7 @@ import sys
 import time
 
 import pytest
-from ops.children import MISTAKEN, SLEEPS, good, plain, supervise
+from ops.children import MISTAKEN, SLEEPS, good, plain, supervise, told_to
 
 from tidegate.errors import UserError
 from tidegate.ops.child import Backoff
@@ -261,14 +261,14 @@ def test_orders_over_the_control_socket(tmp_path):
             ("feed-1", "healthy"),
         ]
         pid = supervisor.child("oms-1").pid
-        assert await ask(path, {"do": "kill", "name": "oms-1", "signal": 9}) == {"ok": True, "pid": pid}
+        assert await told_to(path, "kill", "oms-1", signal="9") == {"ok": True, "pid": pid}
         await told.until("oms-1", "healthy", 2)
-        await ask(path, {"do": "restart", "name": "oms-1"})
+        await told_to(path, "restart", "oms-1")
         await told.until("oms-1", "healthy", 3)
-        assert (await ask(path, {"do": "stop", "name": "feed-1"}))["ok"]
+        assert (await told_to(path, "stop", "feed-1"))["ok"]
         assert supervisor.child("feed-1").state == "stopped"
-        wrong = [await ask(path, request) for request in ({"do": "kill", "name": "oms"}, {"do": "dance"})]
-        await ask(path, {"do": "stop"})
+        wrong = [await told_to(path, "kill", "oms"), await ask(path, {"do": "dance"})]
+        await told_to(path, "stop")
         async with asyncio.timeout(20):
             await running
         return wrong, [event.text for event in told.all("oms-1", "restarting")]

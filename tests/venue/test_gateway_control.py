@@ -143,7 +143,7 @@ def test_of_a_strategy_orders_that_another_process_sent_are_told_apart_by_the_la
         (lambda now: order("halt", "firm", "oz", now, state="ACTIVE"), "REDUCE_ONLY, CANCEL_ONLY, KILLED"),
         (
             lambda now: order("halt", "firm", "vic", now),
-            "ROLE_TOO_LOW: halt needs a operator; vic is a viewer",
+            "ROLE_TOO_LOW: halt needs the role operator; vic is viewer",
         ),
         (lambda now: order("halt", "firm", "gone", now), "IDENTITY_REVOKED"),
         (lambda now: order("halt", "firm", "oz", now - 61 * 10**9), "COMMAND_EXPIRED"),

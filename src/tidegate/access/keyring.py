@@ -47,8 +47,13 @@ class Keyring:
         """Know the identities, and hear of revocations from now on; raises `UserError` where they contradict."""
         ring = cls(data, section, above)
         if log is not None:
-            ring._watching = log.bucket(BUCKET).watch(ring._heard, PREFIX)
+            ring.listen(log)
         return ring
+
+    def listen(self, log: Log) -> None:
+        """Hear of revocations from now on."""
+        self.close()
+        self._watching = log.bucket(BUCKET).watch(self._heard, PREFIX)
 
     def close(self) -> None:
         """Hear no more."""

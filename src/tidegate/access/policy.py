@@ -28,6 +28,9 @@ POLICY: Mapping[str, Rule] = {
     "live": Rule(Role.RISK_OFFICER, 1),
     "adopt": Rule(Role.RISK_OFFICER, 2),
     "take-up": Rule(Role.RISK_OFFICER, 2),
+    "stop": Rule(Role.OPERATOR, 1),
+    "restart": Rule(Role.OPERATOR, 1),
+    "kill": Rule(Role.OPERATOR, 1),
     "identity-add": Rule(Role.ADMIN, 1),
     "identity-revoke": Rule(Role.ADMIN, 1),
 }

@@ -70,7 +70,7 @@ class Verifier:
             if identity.role < rule.role:
                 raise Denied(
                     "ROLE_TOO_LOW",
-                    f"{command.do} needs a {rule.role.label}; {identity.name} is a {Role(identity.role).label}",
+                    f"{command.do} needs the role {rule.role.label}; {identity.name} is {Role(identity.role).label}",
                 )
             for scope in over or (command.scope,):
                 if not reaches(identity.scopes, scope, self.above):

@@ -8,7 +8,20 @@ from typing import Annotated
 import typer
 
 import tidegate
-from tidegate.cli import access, adopt, backtest, control, data, deploy, grants, lane, live, margin, risk
+from tidegate.cli import (
+    access,
+    adopt,
+    backtest,
+    control,
+    data,
+    deploy,
+    grants,
+    lane,
+    live,
+    margin,
+    process,
+    risk,
+)
 from tidegate.errors import UserError
 
 app = typer.Typer(
@@ -20,6 +33,7 @@ app = typer.Typer(
 app.add_typer(data.app, name="data")
 app.command("backtest")(backtest.backtest)
 live.register(app)
+process.register(app)
 control.register(app)
 lane.register(app)
 adopt.register(app)

@@ -50,7 +50,7 @@ def up(
     from rich.console import Console
 
     from tidegate import config as configuration
-    from tidegate.access import local, reach
+    from tidegate.access import local
     from tidegate.cli.breach import Breach
     from tidegate.cli.grants import shared_lanes
     from tidegate.cli.prepare import prepare
@@ -71,7 +71,6 @@ def up(
         print(f"identity {made.name} (admin) made: its key in {data}/access/keys may stop what runs here")
     world = World(config, loaded)
     world.hand_over(folder.instruments)
-    reach.keep(data, world.above)
     risk_role.check(world)
     world.strategies()  # a mistake in one is told here, once, and not by a process that dies again and again
     server = None if loaded.log.url else LogServer(data, loaded.log.durability, loaded.log.lanes)
@@ -117,13 +116,18 @@ async def _up(
     """Run it to its end; the processes that were dead by then, and a drill's figures."""
     import asyncio
 
+    from tidegate.access import reach
+    from tidegate.access.keyring import Keyring
+    from tidegate.access.local import own_name
+    from tidegate.access.replays import Replays
     from tidegate.cli.cells import Keeper
     from tidegate.model.clock import SystemClock
-    from tidegate.ops.audited import Audited
+    from tidegate.ops.audited import Audited, hear
     from tidegate.ops.child import State
     from tidegate.ops.drill import Drill
     from tidegate.ops.folder import DataFolder
     from tidegate.ops.logs import LogFile
+    from tidegate.ops.orders import Orders, above_processes
     from tidegate.ops.show import Shown
     from tidegate.ops.snapshot import Looker
     from tidegate.ops.supervisor import Event, Supervisor
@@ -139,6 +143,7 @@ async def _up(
         if (event.name, event.state) == ("up", "running"):
             start_market(folder)
             keeper.begin(supervisor)
+            tasks.append(asyncio.create_task(hear(keyring, lambda: open_log(world, data, "up", clock))))
             if length:
                 tasks.append(asyncio.create_task(drill.run()))
             if breach:
@@ -147,9 +152,17 @@ async def _up(
     length, kill = seconds
     tasks: list[asyncio.Task[None]] = []
     keeper = Keeper(world, data, clock)
+    who, above = f"user:{own_name()}", above_processes(topology.processes, world.above)
+    keyring = Keyring(data, world.config.access, above)
+    reach.keep(data, above)
     audited = Audited(data, clock, lambda: open_log(world, data, "up", clock))
-    supervisor = Supervisor(topology, folder, clock, event, on_end=keeper.guard.gone, note=audited.note)
-    drill = Drill(supervisor, Looker(folder, clock), clock, length, kill)
+    orders = Orders(clock, keyring.verify, Replays(folder.run / "up.replays").first, audited.note)
+    supervisor = Supervisor(topology, folder, clock, event, on_end=keeper.guard.gone, orders=orders)
+    drill = Drill(
+        supervisor, Looker(folder, clock), clock, length, kill,
+        note=lambda name, why: audited.note(who, "kill", f"process:{name}", "done", why),
+    )  # fmt: skip
+    audited.note(who, "up", "system", "done", f"{len(topology.processes)} processes")
     tasks.append(asyncio.create_task(shown.run(supervisor, Looker(folder, clock))))
     try:
         await supervisor.run()

@@ -1,4 +1,5 @@
-"""What is asked of the supervisor, on the audit trail: first on the disk, then in the log when that can be reached."""
+"""What is asked of the supervisor, on the audit trail: first on the disk, then in the log when that can be reached. And
+what the log says of who may ask no more."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from tidegate.access.audit import AuditTrail, leave
+from tidegate.access.keyring import Keyring
 from tidegate.errors import UserError
 from tidegate.log.base import Log, LogError
 from tidegate.model.clock import Clock
@@ -26,10 +28,12 @@ class Audited:
         self._task: asyncio.Task[None] | None = None
         self._more = False
 
-    def note(self, who: str, do: str, scope: str, outcome: str) -> None:
+    def note(
+        self, who: str, do: str, scope: str, outcome: str, detail: str = "", signed: bytes = b""
+    ) -> None:
         """It is on the disk when this returns."""
         try:
-            leave(self._data, self._clock, SOURCE, who, do, scope, outcome)
+            leave(self._data, self._clock, SOURCE, who, do, scope, outcome, detail, signed)
         except OSError:
             self.counters["not on disk"] += 1
         self._more = True
@@ -56,3 +60,19 @@ class Audited:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+
+
+async def hear(keyring: Keyring, open_log: Callable[[], Awaitable[Log]]) -> None:
+    """Hear of revocations by the log, as every receiver does, until cancelled."""
+    while True:
+        try:
+            log = await open_log()
+        except (UserError, LogError):
+            await asyncio.sleep(PATIENCE)
+            continue
+        try:
+            keyring.listen(log)
+            await asyncio.Event().wait()
+        finally:
+            keyring.close()
+            await log.close()

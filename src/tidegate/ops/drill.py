@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,6 +37,8 @@ class Drill:
     clock: Clock
     length: float
     kill: float = 0.0
+    note: Callable[[str, str], None] = lambda process, detail: None
+    """Writes a kill on the audit trail."""
     killed: list[Killed] = field(default_factory=list)
     last: Snapshot | None = None
     """The system shortly before it was stopped."""
@@ -62,6 +65,7 @@ class Drill:
         self.killed.append(note)
         before = child.restarts
         child.signal(signal.SIGKILL)
+        self.note(note.name, f"the drill's: the busiest after {self.kill:g} s")
         while child.restarts == before or child.state is not State.HEALTHY:
             await asyncio.sleep(0.02)
         note.healthy = self.clock.now()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import os
 import signal
 import time
@@ -20,6 +21,7 @@ from tidegate.ops.child import GOOD, RUNNING, USER_MISTAKE, Child, State
 from tidegate.ops.ending import End
 from tidegate.ops.folder import DataFolder, replace
 from tidegate.ops.lock import Lock
+from tidegate.ops.orders import TOKEN, Orders
 from tidegate.ops.proc import ended, lives
 from tidegate.ops.topology import Process, Topology
 
@@ -43,7 +45,8 @@ class ChildFailed(Exception):
 class Supervisor:
     """Runs a topology on a data folder. `on_event` hears of everything at once and must not block.
 
-    `on_end` is awaited where a process ended as nobody wished (`ending`), before it is started again.
+    `on_end` is awaited where a process ended as nobody wished (`ending`), before it is started again. `orders` judges what
+    people ask for over the control socket; without it they may only look.
 
     `run` does it all; `start`, `wait` and `stop` are its parts. Raises `UserError` when the folder is in use or
     cannot be written, or a critical process ends with exit code 2 while starting: its own line is the message.
@@ -57,9 +60,9 @@ class Supervisor:
         on_event: Callable[[Event], None] = lambda event: None,
         period: float = 0.5,
         on_end: Callable[[Process, End], Awaitable[None]] | None = None,
-        note: Callable[[str, str, str, str], None] = lambda who, do, scope, outcome: None,
+        orders: Orders | None = None,
     ) -> None:
-        self._note = note
+        self._orders = orders or Orders(clock)
         self.folder, self.clock, self.period = folder, clock, period
         self.env: MutableMapping[str, str] = {}
         self.topology = topology
@@ -67,7 +70,7 @@ class Supervisor:
         self.groups = find(folder.path) if celled else Groups(folder.path, {}, 2)
         self.children = {
             p.name: Child(
-                p, folder, self.env, self._changed,
+                self._trusted(p), folder, self.env, self._changed,
                 Cell(p.name, p.cell, self.groups) if p.cell is not None else None, on_end,
             )
             for p in topology.processes
@@ -109,7 +112,9 @@ class Supervisor:
         if before is not None:
             self._tell("up", "stale lock", f"the last `tidegate up`, process {before.pid}, died", "warning")
             await self._end_leftovers()
-        self._server = await control.serve(self.folder.socket, self._answer)
+        self._server = await control.serve(
+            self.folder.socket, lambda request: self._orders.answer(request, self)
+        )
         self._watcher = asyncio.create_task(self._watch())
         self._tell(
             "up", "starting", f"{len(self.children)} processes on {self.folder.path}, process {os.getpid()}"
@@ -174,46 +179,23 @@ class Supervisor:
             if child.pid or not child.process.spare
         ]  # fmt: skip
 
-    async def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
-        """What is asked over the control socket; all but a look is noted, with who asked and how it went."""
-        do, name = request.get("do"), request.get("name")
-        if do == "ps":
-            return {"ok": True, "processes": self.rows()}
-        outcome = "done"
-        try:
-            return await self._done(request)
-        except Exception as error:
-            outcome = f"failed: {error}"
-            raise
-        finally:
-            scope = f"process:{name}" if name else "system"
-            self._note(str(request.get("peer", "unknown")), str(do), scope, outcome)
-
-    async def _done(self, request: dict[str, Any]) -> dict[str, Any]:
-        do = request.get("do")
-        if do == "stop" and not request.get("name"):
-            self.ask_stop()
-            return {"ok": True}
-        if do == "slot":
-            return await self._slot(str(request.get("name")), bool(request.get("run")))
-        if do not in ("stop", "kill", "restart"):
-            raise UserError(f"cannot do {do!r}: ps, stop, kill or restart")
-        child = self.child(str(request.get("name")))
-        self._tell(child.process.name, f"{do} asked for", "by the control socket", "warning")
+    async def act(self, do: str, name: str, number: int, by: str) -> int:
+        """Stop, restart or kill (by signal `number`) one process, as `by` asks; its process id. Raises `UserError`."""
+        child = self.child(name)
+        self._tell(name, f"{do} asked for", f"by {by}", "warning")
         if do == "stop":
             await child.stop()
         elif do == "restart":
             await child.restart()
         else:
-            number, pid = int(request.get("signal", signal.SIGKILL)), child.pid
+            pid = child.pid
             if not child.signal(number):
-                raise UserError(f"{child.process.name} does not run: {child.state}")
-            return {"ok": True, "pid": pid}
-        return {"ok": True, "pid": child.pid}
+                raise UserError(f"{name} does not run: {child.state}")
+            return pid
+        return child.pid
 
-    async def _slot(self, name: str, run: bool) -> dict[str, Any]:
-        """Start or stop the process of a slot for new versions. It may be asked for by whoever may open the socket: what
-        the process then runs is said by DEPLOY alone, and signed."""
+    async def slot(self, name: str, run: bool) -> int:
+        """Start or stop the process of a slot for new versions; its process id. Raises `UserError`."""
         child = self.child(name)
         if not child.process.spare:
             raise UserError(f"{name} is no slot for new versions")
@@ -221,7 +203,13 @@ class Supervisor:
             child.start()
         elif child.state is not State.WAITING:
             await child.stop()
-        return {"ok": True, "pid": child.pid}
+        return child.pid
+
+    def _trusted(self, process: Process) -> Process:
+        """With what lets it ask for slots, where it may."""
+        if not process.slots:
+            return process
+        return dataclasses.replace(process, env={**process.env, TOKEN: self._orders.token})
 
     # What happens.
 
@@ -265,6 +253,7 @@ class Supervisor:
 
     def _signalled(self) -> None:
         if not self._wanted.is_set():
+            self._orders.note("a signal", "stop", "system", "done", "by the terminal, or the machine", b"")
             self.ask_stop()
         else:  # asked twice: now
             for child in self.children.values():

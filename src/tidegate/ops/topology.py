@@ -63,6 +63,8 @@ class Process:
     """The strategies that run in it, and nothing else does: their orders are cancelled when it hangs or ends for good."""
     spare: bool = False
     """Started and stopped by the role `deploy`, not with the others."""
+    slots: bool = False
+    """It may have spare ones started and stopped: it is of the role `deploy`."""
 
     def __post_init__(self) -> None:
         check_name(self.name)
@@ -103,7 +105,7 @@ def role_process(
         sys.executable, "-m", "tidegate.cli", "run", ",".join(roles), config, "--data", data, "--name", name, *more,
     ]  # fmt: skip
     order = min(STOP_ORDER[kind] for kind in kinds)
-    return Process(name, argv, env or {}, order_of_stop=order, wait="venue" in kinds)
+    return Process(name, argv, env or {}, order_of_stop=order, wait="venue" in kinds, slots="deploy" in kinds)
 
 
 def process_names(processes: Sequence[Sequence[str]]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -12,6 +13,7 @@ from tidegate.errors import UserError
 from tidegate.execution.strategy_view import StrategyView
 from tidegate.log.base import Log
 from tidegate.ops import control
+from tidegate.ops.orders import TOKEN
 from tidegate.risk import slots as sharing
 from tidegate.risk.scopes import NEXT, Slots
 from tidegate.strategy.deploy.slot_host import Hosted, SlotHost, Wanted
@@ -47,8 +49,10 @@ async def deploy(place: Place, log: Log) -> DeployService:
         )
     keyring, trail = await place.keyring(log), place.trail(log)
 
+    token = os.environ.get(TOKEN, "")
+
     async def processes(slot: str, run: bool) -> bool:
-        request = {"do": "slot", "name": process_name(slot), "run": run}
+        request = {"do": "slot", "name": process_name(slot), "run": run, "token": token}
         return bool((await control.ask(place.folder.socket, request, 15.0)).get("ok"))
 
     return DeployService(

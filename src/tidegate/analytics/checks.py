@@ -28,9 +28,11 @@ class Check:
         return self.held == self.of
 
 
-def checks(run: RunTables, names: Names, paths: tuple[Path, ...], fills: Fills) -> tuple[Check, ...]:
-    """Positions against fills, fees against fills, orders against fills."""
-    return (_positions(names, paths, fills), _fees(names, paths, fills), _orders(run, fills))
+def checks(
+    run: RunTables, names: Names, paths: tuple[Path, ...], fills: Fills, booked: Fills
+) -> tuple[Check, ...]:
+    """Positions against fills and what moved without a trade (`booked`), fees against fills, orders against fills."""
+    return (_positions(names, paths, booked), _fees(names, paths, fills), _orders(run, fills))
 
 
 def of_path(path: Path, fills: Fills) -> Bools:

@@ -14,10 +14,11 @@ from tidegate.analytics.equity import Curves, Path, curves, paths
 from tidegate.analytics.fill_arrays import Fills, read_fills
 from tidegate.analytics.latency import LatencyRow, latency_row
 from tidegate.analytics.markouts import Markout, Mids, markout_curve, mids
+from tidegate.analytics.moves import with_moves
 from tidegate.analytics.order_summary import DenialRow, OrderSummary, denial_rows, summarise_orders
 from tidegate.analytics.performance import Sharpe, choose_step, returns, sharpe, sortino
 from tidegate.analytics.round_trips import TripStats, closings, trip_stats
-from tidegate.analytics.tables import Floats, Ints, Names, RunTables, codes, floats, ints, names, text
+from tidegate.analytics.tables import Bools, Floats, Ints, Names, RunTables, codes, floats, ints, names, text
 from tidegate.model.time import SECOND
 
 REALISED_HORIZON = 5 * SECOND
@@ -131,7 +132,8 @@ def summarise(run: RunTables) -> tuple[RunSummary, RunData]:
     window = (start, end, step)
     future = touches.after(fills.instrument, fills.ts_venue, REALISED_HORIZON)
     inputs = fills.costs(future)
-    trips = _trips(fills, len(labels.accounts), len(labels.instruments))
+    booked, traded = with_moves(run, labels, fills)
+    trips = _trips(booked, traded, len(labels.accounts), len(labels.instruments))
     groups = _latency_groups(run)
     summary = RunSummary(
         names=labels,
@@ -163,7 +165,7 @@ def summarise(run: RunTables) -> tuple[RunSummary, RunData]:
         denials=denial_rows(run.denials, labels),
         latency=tuple(row for name, ns in groups if (row := latency_row(name, ns)) is not None),
         unrated=_unrated(run, fills),
-        checks=checks(run, labels, tuple(positions), fills),
+        checks=checks(run, labels, tuple(positions), fills, booked),
         touch_spacing=touches.spacing(),
     )
     return summary, RunData(tuple(positions), lines, fills, touches, groups)
@@ -213,8 +215,9 @@ class _Trips:
     weight: Floats
 
 
-def _trips(fills: Fills, accounts: int, instruments: int) -> _Trips:
-    """Closing fills of every position, in base currency; those without a rate are left out."""
+def _trips(fills: Fills, traded: Bools, accounts: int, instruments: int) -> _Trips:
+    """Closing fills of every position, in base currency; those without a rate are left out. Where not `traded` a
+    position moved by itself: it can be closed, and closes nothing."""
     key = (fills.strategy * accounts + fills.account) * instruments + fills.instrument
     parts: list[tuple[Ints, Floats, Floats, Floats]] = []
     for value in np.unique(key):
@@ -228,7 +231,9 @@ def _trips(fills: Fills, accounts: int, instruments: int) -> _Trips:
         at_fill = mine[closed.fill]
         rate = fills.rate[at_fill]
         weight = closed.qty / fills.qty[at_fill] * fills.value[at_fill] * rate
-        parts.append((fills.strategy[at_fill], closed.pnl * rate, closed.holding_ns, weight))
+        real = traded[at_fill]
+        columns = (fills.strategy[at_fill], closed.pnl * rate, closed.holding_ns, weight)
+        parts.append((columns[0][real], columns[1][real], columns[2][real], columns[3][real]))
     if not parts:
         return _Trips(np.zeros(0, np.int64), np.zeros(0), np.zeros(0), np.zeros(0))
     return _Trips(*(np.concatenate(column) for column in zip(*parts, strict=True)))

@@ -39,7 +39,7 @@ def run_section(summary: RunSummary, info: dict[str, Any]) -> str:
     return section(
         "run", "The run", lead,
         "<h3>Data</h3>", _data(info), "<h3>Counters</h3>", _counters(info),
-        "<h3>Checks</h3>", _checks(summary), "<h3>Facts</h3>", _facts(summary, info),
+        *_moves(info), "<h3>Checks</h3>", _checks(summary), "<h3>Facts</h3>", _facts(summary, info),
     )  # fmt: skip
 
 
@@ -73,6 +73,25 @@ def _counters(info: dict[str, Any]) -> str:
         inner = value.items() if isinstance(value, dict) else [("", value)]
         rows += [[label(name), label(part), _figure(amount)] for part, amount in inner]
     return table(["Counter", Cell("", "text"), "Count"], rows, compact=True)
+
+
+def _moves(info: dict[str, Any]) -> list[str]:
+    """Positions that moved without a trade; nothing where none did."""
+    rows: list[list[str | Cell]] = [
+        [
+            moment(int(m["ts"])), label(m["what"]), label(m["strategy"]), label(m["account"]), label(m["instrument"]),
+            significant(m["side"] * m["qty"]), significant(m["price"], 8),
+        ]
+        for m in info.get("moves") or []
+    ]  # fmt: skip
+    head: list[str | Cell] = [
+        "When, UTC",
+        Cell("What", "text"),
+        Cell("Strategy", "text"),
+        Cell("Account", "text"),
+    ]
+    head += [Cell("Instrument", "text"), "Quantity", "Price"]
+    return ["<h3>Positions that moved without a trade</h3>", table(head, rows)] if rows else []
 
 
 def _figure(value: Any) -> str:

@@ -9,7 +9,18 @@ from typing import Any
 from tidegate.analytics.run_summary import RunSummary, summarise
 from tidegate.analytics.tables import RunTables
 
-_ABOUT = ("run_id", "state_hash", "config", "version", "events", "wall_s", "events_per_s", "data", "counters")
+_ABOUT = (
+    "run_id",
+    "state_hash",
+    "config",
+    "version",
+    "events",
+    "wall_s",
+    "events_per_s",
+    "data",
+    "counters",
+    "moves",
+)
 
 
 def summary_json(tables: RunTables) -> dict[str, Any]:

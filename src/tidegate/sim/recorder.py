@@ -14,9 +14,12 @@ from tidegate.model.event import Words
 from tidegate.model.messages import Message, NewOrder, OrderEvent
 from tidegate.model.order import ExecType, OrdStatus
 from tidegate.risk.ledger import Ledger
+from tidegate.risk.reasons import Reason
 
 _BATCH = 4096
-_NEW, _TRADE = ExecType.NEW, ExecType.TRADE
+_NEW, _TRADE, _BUST = ExecType.NEW, ExecType.TRADE, ExecType.TRADE_CANCEL
+_FILLS = frozenset((_TRADE, _BUST, ExecType.TRADE_CORRECT))
+_REFUSED = frozenset((Reason.UNKNOWN_FILL, Reason.ORPHAN_REPORT, Reason.MALFORMED_REPORT))
 _PENDING_NEW, _FILLED, _DENIED = OrdStatus.PENDING_NEW, OrdStatus.FILLED, OrdStatus.DENIED
 Sink = Callable[[list[Message]], None]
 Seen = tuple[tuple[int, int], int, int]
@@ -57,6 +60,17 @@ class FillRow(msgspec.Struct, gc=False):
     bid: int
     ask: int
 
+    @property
+    def lots(self) -> int:
+        """By how much the position moved, signed."""
+        sign = -1 if self.event.exec_type is _BUST else 1
+        return sign * self.event.side.sign * self.event.last_qty
+
+    @property
+    def fee(self) -> int:
+        """What was paid, below 0 where it was given back."""
+        return -self.event.fee if self.event.exec_type is _BUST else self.event.fee
+
 
 @dataclass
 class Recorder:
@@ -70,6 +84,11 @@ class Recorder:
     kept: list[Kept] = field(default_factory=list)
     orders: dict[int, OrderRow] = field(default_factory=dict)
     fills: list[FillRow] = field(default_factory=list)
+    """Those that stand."""
+    booked: list[FillRow] = field(default_factory=list)
+    """All that moved a position, in order: fills, those taken back, and what moved without an order."""
+    moves: list[FillRow] = field(default_factory=list)
+    """Of these, positions that moved without an order: handed over from one version of a strategy to another, adopted."""
     denials: list[OrderEvent] = field(default_factory=list)
     marks: list[Words] = field(default_factory=list)
     """(time, instrument, bid, ask) as sampled."""
@@ -100,6 +119,11 @@ class Recorder:
     def event(self, event: OrderEvent) -> None:
         """An order event that left a lane."""
         self._add(event)
+        if not event.cl_ord_id:
+            if event.exec_type in _FILLS:
+                self.moves.append(FillRow(event, event.ts, 0, 0))
+                self.booked.append(self.moves[-1])
+            return
         row = self.orders.get(event.cl_ord_id)
         if row is None:
             asked = self._asked.pop(event.cmd_id, None)
@@ -110,15 +134,24 @@ class Recorder:
         if event.reason:
             row.reason = event.reason
         kind = event.exec_type
-        if kind is _TRADE:
-            row.cum_value += event.last_qty * event.last_px
-            self.fills.append(FillRow(event, self.ts_venue, *self.fill_touch))
+        if kind in _FILLS and event.reason not in _REFUSED:
+            self._fill(row, FillRow(event, self.ts_venue, *self.fill_touch))
         elif kind is _NEW:
             row.ts_ack, row.queue_ahead = event.ts, self.queue_ahead
         if event.status >= _FILLED:
             row.ts_done = event.ts
             if event.status is _DENIED:
                 self.denials.append(event)
+
+    def _fill(self, row: OrderRow, fill: FillRow) -> None:
+        event = fill.event
+        self.booked.append(fill)
+        row.cum_value += abs(fill.lots) * event.last_px * (-1 if event.exec_type is _BUST else 1)
+        if event.exec_type is not _BUST:
+            self.fills.append(fill)
+            return
+        key = event.cl_ord_id, event.exec_id
+        self.fills = [one for one in self.fills if (one.event.cl_ord_id, one.event.exec_id) != key]
 
     def journal(self, rows: Words) -> None:
         """Journal rows the kernel has written: marks are kept compactly, the rest is for `sim.audit`."""

@@ -16,10 +16,13 @@ from tidegate.kernel.book import NO_ASK, NO_BID
 from tidegate.model.instrument import Instrument, Universe
 from tidegate.model.money import unit
 from tidegate.model.order import OrdType
+from tidegate.risk.ledger import NOBODY
 from tidegate.risk.reasons import Reason
 from tidegate.risk.scopes import ScopeTable
 from tidegate.sim.recorder import FillRow, FundingRows, OrderRow, Recorder
 
+NO_STRATEGY = "(no strategy)"
+"""Whose positions are that people adopted for nobody."""
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 _GRID = 2000
@@ -36,7 +39,7 @@ class Naming:
     rates: dict[str, int | float]
 
     def strategy(self, number: int) -> str:
-        return self.scopes.strategies[number].name
+        return self.scopes.strategies[number].name if number != NOBODY else NO_STRATEGY
 
     def account(self, number: int) -> str:
         return self.scopes.accounts[number].name
@@ -203,11 +206,11 @@ def touch_table(marks: Marks) -> Any:
 def equity_table(recorder: Recorder, naming: Naming, marks: Marks, step: int, funding: FundingRows) -> Any:
     """The `equity` table: every strategy's position and P&L by instrument on a regular grid and at the end."""
     start, end = marks.span
-    end = max([end, *(row.event.ts for row in recorder.fills[-1:])])
+    end = max([end, *(row.event.ts for row in recorder.booked[-1:])])
     step = max(step, (end - start) // _GRID, 1)
     grid = np.append(np.arange(start, end, step, dtype=np.int64), end)
     by_key: dict[tuple[int, int, int], list[FillRow]] = {}
-    for row in recorder.fills:
+    for row in recorder.booked:
         e = row.event
         by_key.setdefault((e.strategy, e.account, e.instrument), []).append(row)
     for number, scope in enumerate(naming.scopes.strategies):
@@ -216,7 +219,7 @@ def equity_table(recorder: Recorder, naming: Naming, marks: Marks, step: int, fu
             by_key[(number, account, 0)] = []
     parts: dict[str, list[Any]] = {name: [] for name in _EQUITY}
     for key, rows in sorted(by_key.items()):
-        _curve(parts, key, rows, grid, recorder, naming, marks, funding)
+        _curve(parts, key, rows, grid, naming, marks, funding)
     return make("equity", {name: np.concatenate(values) for name, values in parts.items()})
 
 
@@ -227,17 +230,16 @@ _EQUITY = (
 
 
 def _curve(
-    parts: dict[str, list[Any]], key: tuple[int, int, int], rows: list[FillRow], grid: Ints, recorder: Recorder,
-    naming: Naming, marks: Marks, funding: FundingRows,
+    parts: dict[str, list[Any]], key: tuple[int, int, int], rows: list[FillRow], grid: Ints, naming: Naming,
+    marks: Marks, funding: FundingRows,
 ) -> None:  # fmt: skip
     strategy, account, number = key
     item = naming.universe[number]
     factor, minor = _factor(item), float(unit(item.settle_currency))
     times = np.array([r.event.ts for r in rows], np.int64)
-    signs = [recorder.orders[r.event.cl_ord_id].command.side.sign for r in rows]
-    lots = np.array([s * r.event.last_qty for s, r in zip(signs, rows, strict=True)], np.float64)
+    lots = np.array([r.lots for r in rows], np.float64)
     prices = np.array([r.event.last_px for r in rows], np.float64)
-    fees = np.cumsum(np.array([r.event.fee for r in rows], np.float64) * minor)
+    fees = np.cumsum(np.array([r.fee for r in rows], np.float64) * minor)
     cash = np.cumsum(factor * lots / prices if item.inverse else -factor * lots * prices)
     realised = _realised(lots, prices, factor, item.inverse)
     at = np.searchsorted(times, grid, side="right")
@@ -287,6 +289,25 @@ def _realised(lots: Floats, prices: Floats, factor: float, inverse: bool) -> Flo
     return out
 
 
+def _move(row: FillRow, naming: Naming) -> dict[str, Any]:
+    """A position that moved without a trade, as the summary has it (`analytics.moves`)."""
+    event, item = row.event, naming.universe[row.event.instrument]
+    value = _factor(item) * event.last_qty
+    value = value / event.last_px if item.inverse else value * event.last_px
+    return {
+        "ts": event.ts,
+        "what": "adopted" if event.reason == Reason.ADOPTED else "handed over",
+        "strategy": naming.strategy(event.strategy),
+        "account": naming.account(event.account),
+        "instrument": item.id,
+        "side": 1 if row.lots > 0 else -1,
+        "price": event.last_px * float(item.tick),
+        "qty": event.last_qty * float(item.lot),
+        "value": abs(value),
+        "currency": item.settle_currency,
+    }
+
+
 def run_tables(
     recorder: Recorder, naming: Naming, step: int, latency: dict[str, Ints], summary: dict[str, Any],
     funding: FundingRows,
@@ -306,5 +327,7 @@ def run_tables(
         latency=make(
             "latency", {"name": names, "ns": np.concatenate([np.empty(0, np.int64), *latency.values()])}
         ),
-        summary=summary | {"rates": {c: r for c, r in rates.items() if np.isfinite(r)}},
+        summary=summary
+        | {"rates": {c: r for c, r in rates.items() if np.isfinite(r)}}
+        | ({"moves": [_move(row, naming) for row in recorder.moves]} if recorder.moves else {}),
     )

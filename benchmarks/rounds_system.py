@@ -30,7 +30,7 @@ SIZES = {"BTCUSDT.BINANCE": 2000, "BTCUSDT.BINANCE_USDM": 10, "BTCUSD_PERP.BINAN
 """Lots of one order, by instrument: about 500 to 1,200 USDT."""
 WIDE = {
     "order_qty", "order_value", "parent_value", "period_drift", "duplicate_orders", "position", "open_orders",
-    "open_value", "orders_per_second", "cancels_per_second", "gross", "net", "loss", "drawdown", "traded_value",
+    "open_value", "orders_per_second", "cancels_per_second", "gross", "net", "loss", "drawdown", "traded_value", "venue_share",
 }  # fmt: skip
 """Limits that are no matter here; collars and the touch's age stay as they are."""
 UP = 60.0

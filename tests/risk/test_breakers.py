@@ -179,7 +179,11 @@ def test_one_in_five_refused_of_fifty_pauses_a_strategy_and_what_is_not_its_faul
     room = Room()
     for n in range(60):
         room.ts += 100 * MS
-        room.deny(Reason.SCOPE_REDUCE_ONLY if n % 2 else Reason.WOULD_CROSS)
+        room.deny(
+            (Reason.SCOPE_REDUCE_ONLY, Reason.WOULD_CROSS, Reason.INSTRUMENT_HALTED, Reason.BEFORE_HALT)[
+                n % 4
+            ]
+        )
     assert room.trips == []
     for _ in range(39):
         room.ts += 100 * MS

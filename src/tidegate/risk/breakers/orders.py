@@ -17,10 +17,12 @@ NOT_ITS_FAULT = frozenset((
     Reason.SCOPE_REDUCE_ONLY, Reason.SCOPE_CANCEL_ONLY, Reason.SCOPE_KILLED, Reason.WOULD_CROSS,
     Reason.TOO_LATE_TO_CANCEL, Reason.NO_LIQUIDITY, Reason.IOC_REMAINDER, Reason.FOK_NOT_FILLABLE, Reason.VENUE_HALTED,
     Reason.VENUE_CLOSED, Reason.GATEWAY_HELD, Reason.VENUE_DOWN, Reason.REQUEST_EXPIRED, Reason.VENUE_SELF_TRADE,
-    Reason.ORDER_THROTTLE,
+    Reason.ORDER_THROTTLE, Reason.INSTRUMENT_REDUCE_ONLY, Reason.INSTRUMENT_HALTED, Reason.GATEWAY_HALTED,
+    Reason.BEFORE_HALT, Reason.CLOCK_SKEW, Reason.REFERENCE_IN_FUTURE, Reason.RISK_LOG_GAP, Reason.MARKET_DATA_MISSING,
+    Reason.MARKET_DATA_CROSSED, Reason.MARKET_DATA_STALE,
 ))  # fmt: skip
-"""Refusals that say nothing of the strategy (the market's, the connection's, a halt's own), and its throttle's, which
-`OrderRateBreaker` judges."""
+"""Refusals that say nothing of the strategy (the market's, the connection's, a clock's, a gap's, a halt's own: a halted
+instrument must not halt who trades others as well), and its throttle's, which `OrderRateBreaker` judges."""
 
 LENT = frozenset((
     Reason.OPEN_ORDERS, Reason.OPEN_VALUE, Reason.POSITION_LIMIT, Reason.GROSS_NOTIONAL, Reason.NET_NOTIONAL,

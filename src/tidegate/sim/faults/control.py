@@ -46,6 +46,8 @@ class Control:
         self._system, self._people, self._watch = system, people, watch
         self._rng = random.Random(f"{seed} control")
         self._number = 0
+        self.stays: set[str] = set()
+        """Scopes that are not let up before the faults end."""
         self._lifted: list[Signed] = []
         """Resumes that were given."""
 
@@ -55,6 +57,8 @@ class Control:
         """`tidegate halt`, `--state …`; once, or the same command again after `gap` seconds."""
         now, by = self._now(), fault.args.get("by", "cat")
         made = self._people.halt(fault.target, State[fault.args.get("state", "KILLED")], by, now)
+        if fault.args.get("stays"):
+            self.stays.add(fault.target)
         self._give(made, fault)
 
     def late(self, fault: Fault) -> None:
@@ -148,7 +152,9 @@ class Control:
         return [
             scope
             for scope, standing in sorted(self._watch.log.scopes.items())
-            if standing.state not in (State.ACTIVE, State.RECOVERING) and self._watch.changed[scope] <= at
+            if standing.state not in (State.ACTIVE, State.RECOVERING)
+            and self._watch.changed[scope] <= at
+            and scope not in self.stays
         ]
 
     # How.

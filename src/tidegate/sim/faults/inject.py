@@ -10,6 +10,7 @@ from typing import Any
 
 from tidegate.execution.service import OmsService
 from tidegate.log.memory import Faults
+from tidegate.log.streams import stream_of
 from tidegate.model.messages import CancelOrder
 from tidegate.model.wire import Envelope, encode
 from tidegate.sim.faults.control import Control
@@ -23,6 +24,8 @@ SLOW = (0.02, 0.25)
 """One way to the log when it is slow, seconds."""
 
 
+AMID = 0.005
+"""Seconds after an append has left within which its process is killed: the acknowledgement takes about as long."""
 RUNAWAY = 2.4
 """Seconds that a strategy runs away for, where it is halted amid that."""
 
@@ -34,6 +37,8 @@ class Injector:
         self.counts: Counter[str] = Counter()
         self._system, self._control = system, control
         self._rng = random.Random(f"{seed} injector")
+        self._doomed: dict[str, str] = {}
+        """Processes that are killed with their next append to a stream."""
         self._tasks: dict[asyncio.Task[None], None] = {}
 
     def apply(self, fault: Fault) -> None:
@@ -59,6 +64,23 @@ class Injector:
 
     def _kill(self, fault: Fault) -> None:
         self._system.kill(fault.target)
+
+    def _kill_amid(self, fault: Fault) -> None:
+        """Kill it while one of its next appends is on the way, stored, or acknowledged: who knows."""
+        doomed = self._doomed[fault.target] = fault.args["stream"]
+        self._later(fault.seconds, self._spare, fault.target, doomed)
+
+    def _spare(self, name: str, doomed: str) -> None:
+        if self._doomed.get(name) == doomed:
+            del self._doomed[name]
+
+    def appends(self, name: str, subject: str) -> None:
+        """A process appends to the log."""
+        doomed = self._doomed.get(name)
+        if doomed is not None and (stream_of(subject) or "").startswith(doomed):
+            del self._doomed[name]
+            self.counts["kills amid an append"] += 1
+            self._later(self._rng.uniform(0, AMID), self._system.kill, name)
 
     def _pause(self, fault: Fault) -> None:
         if self._system.pause(fault.target):
@@ -219,6 +241,7 @@ class Injector:
     def heal(self) -> None:
         """End all faults, and start what does not run."""
         system = self._system
+        self._doomed.clear()
         system.server.outage(False)
         for role in list(system.roles.values()):
             self._calm(role.name)

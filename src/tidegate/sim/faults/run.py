@@ -119,6 +119,7 @@ class _Run:
         self._connect()
         self.control = Control(system, people, self.watch.halts, seed)
         self.injector = Injector(system, self.control, seed)
+        system.server.on_append = self.injector.appends
         self.idle, self.sent = [0] * self.plant.strategies, [0] * self.plant.strategies
         """By strategy: calm seconds in which it might have sent something, since it has; what it had sent then."""
         self.loop.set_exception_handler(self._nobody_caught)
@@ -201,6 +202,7 @@ class _Run:
     async def _up(self) -> None:
         """People let up all that is halted."""
         self.healed = True
+        self.control.stays.clear()
         if leaves(self.outcome.seed):
             return
         end = self.loop.time() + UP

@@ -28,12 +28,17 @@ class Fault(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 _WEIGHTS = {
-    "kill": 10, "pause": 6, "restart": 4, "partition": 4, "outage": 2, "log": 6, "clock": 4, "network": 6, "cut": 4,
-    "storm": 2, "halt": 1, "late fill": 2, "bust": 1, "correct": 1, "unasked cancel": 2, "oms joins": 2,
-    "oms leaves": 2, "upgrade": 1, "poison": 2, "feed stops": 1, "person halts": 8, "person flattens": 1,
-    "person cancels": 2, "late command": 1, "resume": 2, "false resume": 4, "rogue": 2,
+    "kill": 10, "kill amid": 4, "pause": 6, "restart": 4, "partition": 4, "outage": 2, "log": 6, "clock": 4,
+    "network": 6, "cut": 4, "storm": 2, "halt": 1, "late fill": 2, "bust": 1, "correct": 1, "unasked cancel": 2,
+    "oms joins": 2, "oms leaves": 2, "upgrade": 1, "poison": 2, "feed stops": 1, "person halts": 8,
+    "person flattens": 1, "person cancels": 2, "late command": 1, "resume": 2, "false resume": 4, "rogue": 2,
 }  # fmt: skip
 KINDS = tuple(_WEIGHTS)
+_APPENDS = {
+    "risk": ("LEASES", "LEASES", "LANE", "HALT"), "oms": ("LANE", "EVT", "LEASES", "HALT"), "gw": ("LANE", "HALT"),
+    "s-": ("LANE",), "feed": ("",),
+}  # fmt: skip
+"""What each role appends to."""
 FALSE = ("one", "same", "low", "forged", "expired", "other", "replayed", "early", "unsigned")
 """What must let nothing up: signed by one person, by one under two names, by an operator, by somebody else, too long ago,
 for another halt, once before; the end of a recovery before its time; and by nobody."""
@@ -67,6 +72,8 @@ def _by_people(rng: random.Random, at: float, kind: str, plant: Plant) -> Fault 
             if kind == "person halts":
                 args["state"] = rng.choice(("REDUCE_ONLY", "CANCEL_ONLY", "KILLED", "KILLED"))
                 args["by"] = rng.choice(("cat", "cat", "ann", "tom"))
+                if rng.random() < 0.2:
+                    args["stays"] = True
                 if rng.random() < 0.3:
                     args["amid"] = f"s-{rng.choice(plant.traders)[0]}"
                 if rng.random() < 0.2:
@@ -96,6 +103,9 @@ def _one(rng: random.Random, at: float, kind: str, roles: list[str]) -> Fault:
     match kind:
         case "kill" | "restart":
             return Fault(at, kind, role)
+        case "kill amid":
+            streams = next(found for start, found in _APPENDS.items() if role.startswith(start))
+            return Fault(at, kind, role, 20.0, {"stream": rng.choice(streams)})
         case "pause" | "partition":
             return Fault(at, kind, role, round(rng.choice((0.3, 1.2, 2.5, 5, 10)) * rng.uniform(0.8, 1.2), 2))
         case "outage":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -42,6 +43,14 @@ class SimLog(MemoryLog):
 
         return super().follow(stream, told, after=after, since=since)
 
+    def append(
+        self, subject: str, data: bytes, *, msg_id: str = "", expect: int | None = None, timeout: float = 5.0
+    ) -> asyncio.Future[int]:
+        """See `MemoryLog.append`."""
+        if not self.dead:
+            self.server.on_append(self.name, subject)  # type: ignore[attr-defined]
+        return super().append(subject, data, msg_id=msg_id, expect=expect, timeout=timeout)
+
     async def read(self, stream: str, after: int = 0, until: int | None = None) -> AsyncIterator[list[Entry]]:
         """See `MemoryLog.read`."""
         async for entries in super().read(stream, after, until):
@@ -64,6 +73,8 @@ class SimServer(MemoryServer):
         self.loop = Outside(loop)  # type: ignore[assignment]
         self.on_send: Callable[[str, str, bytes], None] = lambda _name, _subject, _data: None
         """Told (client, subject, data) of every point-to-point message that leaves."""
+        self.on_append: Callable[[str, str], None] = lambda _name, _subject: None
+        """Told (client, subject) of every append that leaves."""
         self.on_halt: Callable[[str, int], None] = lambda _name, _seq: None
         """Told (client, sequence) of how far HALT has come to a follower of it."""
 

@@ -30,8 +30,8 @@ BEAT = 0.05
 """Seconds between two looks at what waits for time to pass."""
 REPEAT = (1.0, 30.0)
 """A grant that its lane has not confirmed is told again after so many seconds, doubling."""
-BATCH = 4_000
-"""Grants in an entry, at most."""
+BATCH = 1_000
+"""Grants in an entry, at most, and limits decided on before others have their turn."""
 BACK = 100_000
 """Entries that a successor would have to read, at which rows of the table are written though nothing is granted."""
 _PAUSE = 0.1
@@ -81,6 +81,7 @@ class Allocator:
         self._told: set[Short] = set()
         self._again: dict[tuple[int, Key], tuple[int, float, float]] = {}
         """Of an unconfirmed grant: its total, when to tell it again, and the pause after that."""
+        self._repeat_at = 0.0
         self._following: Subscription | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._work: asyncio.Task[None] | None = None
@@ -228,18 +229,8 @@ class Allocator:
     async def _act(self) -> None:
         """Decide, until there is nothing to do before somebody speaks or time passes."""
         try:
-            while self._acting:
-                found = self.pool.decide(self._clock.now())
-                for short in found.short:
-                    if short._replace(used=0) not in self._told:
-                        self._told.add(short._replace(used=0))
-                        self.counts["short"] += 1
-                        self._on_short(short)
-                for recall in found.recalls:
-                    self._recall(recall)
-                if not found.grants:
-                    break
-                await self._grant(found.grants)
+            while self._acting and await self._decide():
+                pass
             if self._acting and self._read - self._table.since > BACK:
                 await self._append(
                     self._table.rows(self._read, self._clock.now()), f"g{self.ident}-{self._last}"
@@ -251,6 +242,26 @@ class Allocator:
             pass  # it is decided again with the next beat
         finally:
             self._work = None
+
+    async def _decide(self) -> bool:
+        """Decide once on every limit of which there may be something to decide; whether anything was granted."""
+        left, granted = self.pool.stirred, False
+        while self._acting and left > 0:
+            found = self.pool.decide(self._clock.now(), BATCH)
+            left -= BATCH
+            for short in found.short:
+                if short._replace(used=0) not in self._told:
+                    self._told.add(short._replace(used=0))
+                    self.counts["short"] += 1
+                    self._on_short(short)
+            for recall in found.recalls:
+                self._recall(recall)
+            if found.grants:
+                granted = True
+                await self._grant(found.grants)
+            elif left > 0:
+                await asyncio.sleep(0)  # there is more to do in this process than this
+        return granted
 
     async def _grant(self, grants: list[Grant]) -> None:
         self.pool.deciding(grants)
@@ -306,6 +317,9 @@ class Allocator:
     def _repeat(self) -> None:
         """Tell again what is not confirmed: what was lost, or what a predecessor decided and did not tell."""
         now = asyncio.get_running_loop().time()
+        if now < self._repeat_at:
+            return
+        self._repeat_at = now + REPEAT[0] / 4
         open_grants = {(g.lane, g.key): g for g in self.pool.unconfirmed()}
         self._again = {place: state for place, state in self._again.items() if place in open_grants}
         due = [

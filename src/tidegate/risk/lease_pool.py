@@ -10,6 +10,7 @@ No clock and no I/O: what is decided changes nothing here before it is folded ba
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -288,18 +289,19 @@ class LeasePool:
     # What is to be done.
 
     @property
-    def stirred(self) -> bool:
-        """Whether there may be something to decide."""
-        return bool(self._stirred)
+    def stirred(self) -> int:
+        """Of how many limits there may be something to decide."""
+        return len(self._stirred)
 
-    def decide(self, now: int) -> Decision:
-        """What is to be done at `now` (ns). The same again, until grants are folded and recalls are told."""
+    def decide(self, now: int, most: int | None = None) -> Decision:
+        """What is to be done at `now` (ns), of `most` limits at a time. The same again, until grants are folded and
+        recalls are told."""
         found = Decision()
-        for key in list(self._stirred):
+        for key in list(itertools.islice(self._stirred, most)):
             pool = self.pools[key]
-            if pool.leased and not self._settle(key, pool, now, found):
-                continue
             del self._stirred[key]
+            if pool.leased and not self._settle(key, pool, now, found):
+                self._stirred[key] = None  # behind those that were not looked at
         return found
 
     def _settle(self, key: Key, pool: LimitPool, now: int, found: Decision) -> bool:

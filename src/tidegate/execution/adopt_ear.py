@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from tidegate.access.note import Note
 from tidegate.access.command import APPROVAL_LIFE, Command
+from tidegate.access.note import Note
 from tidegate.errors import UserError
 from tidegate.execution.holdings import Holdings, Shown, shown_in, unlike
 from tidegate.execution.lane_view import LaneView, read_view, view_request

@@ -20,7 +20,7 @@ from tidegate.model.messages import CancelAll, Message, NewOrder
 from tidegate.model.order import ExecInst, OrdType, TimeInForce
 from tidegate.model.wire import pack
 from tidegate.risk.halt import HaltBoard, Status
-from tidegate.risk.ledger import Ledger
+from tidegate.risk.ledger import NOBODY, Ledger
 from tidegate.risk.scope_name import chain_names
 from tidegate.risk.scopes import ScopeTable
 
@@ -90,10 +90,21 @@ class Flattener:
                 closed[_key(order)] = closed.get(_key(order), 0) + order.cum_qty
         working = {_key(order) for order in s.live.values() if order.cmd_id >= HOUSE_IDS}
         other = {(order.account, order.strategy) for order in s.live.values() if order.cmd_id < HOUSE_IDS}
-        return [
-            Leg(*key, held.lots, closed.get(key, 0), key in working, key[:2] in other)
+        mine = [
+            (key, held.lots)
             for key, held in s.ledger.positions()
             if held.lots and status.scope in chain_names(*key, self._scopes, self._universe)
+        ]
+        for (account, strategy, instrument), lots in mine:
+            if strategy == NOBODY:
+                name = f"{self._scopes.accounts[account].name}/{self._universe[instrument].id}"
+                self.waits[f"{status.scope} {name}"] = (
+                    f"{lots} lots are no strategy's: say whose (tidegate adopt)"
+                )
+        return [
+            Leg(*key, lots, closed.get(key, 0), key in working, key[:2] in other)
+            for key, lots in mine
+            if key[1] != NOBODY
         ]
 
     def _commands(self, status: Status, done: Step, given: int) -> list[Message]:

@@ -42,6 +42,7 @@ from tidegate.risk.equity_desk import EquityDesk
 from tidegate.risk.event_fold import EventFold
 from tidegate.risk.exposure import Exposure
 from tidegate.risk.figures import KEPT, Figures, Report, Standing
+from tidegate.risk.funding_desk import FundingDesk
 from tidegate.risk.gate import Gate
 from tidegate.risk.halt import Change, HaltBoard, HaltEvent
 from tidegate.risk.halt_feed import HaltFeed
@@ -115,13 +116,14 @@ class RiskService:
         self.desk = LimitDesk(
             setup.limits, universe, setup.scopes, lanes, log, clock, verify, first, note, self._limits
         )  # fmt: skip
-        self.market = MarketDesk(setup.limits, universe, lanes, log, clock, name)
         book = MarginBook(
             exposure, setup.limits, setup.margin, source=name, collateral=setup.collateral,
             coins=setup.breakers.depeg.coins,
         )  # fmt: skip
         facts = LaneFacts("dynamic", lanes, log, clock, name)
         self.dynamic = DynamicDesk(setup.dynamic, book, facts, log, clock)
+        funding = FundingDesk(universe, lanes, book.next_funding, self.announcer.alert, log, clock, name)
+        self.market = MarketDesk(setup.limits, universe, lanes, log, clock, name, funding)
         equity = EquityDesk(book, LaneFacts("equity", lanes, log, clock, name), setup.limits)
         self.margin = MarginCall(book, equity, log, clock, self.announcer)
         self.lease = Lease(log.bucket("LEASE"), ACTING, name, clock.now(), TTL)
@@ -199,6 +201,7 @@ class RiskService:
     async def _act(self) -> None:
         """Begin: the limits as they are kept, then what waits to be said."""
         await self.desk.load()
+        await self.market.load()
         shared = self._setup.shared
         if shared:
             self.allocator = Allocator(
@@ -211,7 +214,12 @@ class RiskService:
                 factors=self.dynamic.told(),
                 on_even=self.dynamic.say,
             )
-            await self.allocator.start()
+            self.announcer.begin()  # what trips is said, however long it takes to read what is lent
+            try:
+                await self.allocator.start()
+            except LogError:
+                self.announcer.end()
+                raise
             self.dynamic.lender = self.allocator
         self._acting = True
         self.announcer.begin()
@@ -323,6 +331,7 @@ class RiskService:
             self.announcer.trips(self.panel.time(now))
             self.announcer.forget(now)
             self.margin.tick(now)
+            self.market.time(now)
             self.desk.come_into_force(now)
             near, self.panel.loss.near = self.panel.loss.near, []
             for text in near:

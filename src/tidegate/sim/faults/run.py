@@ -39,6 +39,8 @@ ALONE = (25.0, 8.0)
 """A kill with no other fault so long before and after it is timed."""
 CALM = 30.0
 """So long after the last fault, seconds, all must trade, and what is halted is known and empty everywhere."""
+EMPTY = 12.0
+"""So long after the last fault, seconds, nothing is open of what is cancelled."""
 QUIET = 10.0
 """So long after the last fault, seconds, whoever is not halted is expected to trade."""
 UP = 90.0
@@ -189,13 +191,20 @@ class _Run:
                 self._calm(step)
             if self.loop.time() > self.disturbed + QUIET and not self.quiet:
                 self._others()
+            if self.loop.time() > self._settled() + EMPTY:
+                for text in self.watch.halts.not_empty():
+                    self.watch.fail(f"{EMPTY:g} s without a fault, and {text}")
+
+    def _settled(self) -> float:
+        """When the last fault ended, or a scope's state last changed, s."""
+        return max(self.disturbed, *self.watch.halts.changed.values(), 0.0)
 
     def _calm(self, step: int) -> None:
         """A step of a time in which nothing has happened for long."""
         watch, began = self.watch, f"{CALM:g} s without a fault, and "
         if step % 5 == 0 and (why := self.system.trading()):
             watch.fail(f"{began}not all trade: {why}")
-        if self.loop.time() > max([0.0, *watch.halts.changed.values()]) + CALM:
+        if self.loop.time() > self._settled() + CALM:
             for text in standing(self.system, watch):
                 watch.fail(began + text)
 

@@ -31,6 +31,7 @@ SIZES = {"BTCUSDT.BINANCE": 2000, "BTCUSDT.BINANCE_USDM": 10, "BTCUSD_PERP.BINAN
 WIDE = {
     "order_qty", "order_value", "parent_value", "period_drift", "duplicate_orders", "position", "open_orders",
     "open_value", "orders_per_second", "cancels_per_second", "gross", "net", "loss", "drawdown", "traded_value", "venue_share",
+    "volume_share", "interest_share", "depth_share",
 }  # fmt: skip
 """Limits that are no matter here; collars and the touch's age stay as they are."""
 UP = 60.0
@@ -56,6 +57,14 @@ def toml(table: dict[str, Any], name: str = "") -> str:
 def lake(home: Path) -> Path:
     """A lake with the sample's instruments: that of `make demo`, else one made for this system."""
     return ROOT / "lake" if (ROOT / "lake").is_dir() else sample_lake(home / "lake")
+
+
+def widened(limits: dict[str, Any]) -> dict[str, Any]:
+    """The same without the limits that are no matter here, those of single instruments too."""
+    return {
+        key: widened(value) if isinstance(value, dict) else "unlimited" if key in WIDE else value
+        for key, value in limits.items()
+    }
 
 
 def configuration(
@@ -89,7 +98,7 @@ def configuration(
             ("right", "arbitrage", ["BTCUSDT.BINANCE_USDM", "BTCUSD_PERP.BINANCE_COINM"]),
         )
     }
-    wide = {key: "unlimited" if key in WIDE else value for key, value in config["risk"]["firm"].items()}
+    wide = widened(config["risk"]["firm"])
     shared = {key: value for key, value in wide.items() if key in config["risk"]["accounts"]["*"]}
     wide["margin_buffer"] = shared["margin_buffer"] = "unlimited"
     strategies = {key: value for key, value in shared.items() if key in config["risk"]["strategies"]["*"]}

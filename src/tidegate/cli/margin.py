@@ -1,4 +1,5 @@
-"""`tidegate whatif`: what an order would do to its account's margin, before anybody sends it."""
+"""`tidegate margin`: how near each account is to its margin, and what is being closed for it. `tidegate whatif`: what an
+order would do to its account's margin, before anybody sends it."""
 
 from __future__ import annotations
 
@@ -15,6 +16,8 @@ from tidegate.cli.options import DEFAULT_DATA, ConfigOption, DataOption
 from tidegate.errors import UserError, nearest
 
 if TYPE_CHECKING:
+    from tidegate.execution.reducer import Progress
+    from tidegate.risk.margin_call import Margin, Standing
     from tidegate.risk.margin_whatif import WhatIfAnswer, WhatIfRequest
 
 REFUSED = 1
@@ -105,6 +108,91 @@ def show(asked: WhatIfRequest, answer: WhatIfAnswer) -> None:
     console.print(f"{verdict}: {answer.text}; judged against {answer.basis}", highlight=False)
 
 
+def margin(
+    account: Annotated[str, typer.Argument(help="The account; all.")] = "",
+    data: DataOption = DEFAULT_DATA,
+    config: ConfigOption = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Show every account's margin ratio and level, and how far the steps are that reduce its positions.
+
+    Exit code 1 while an account's positions are to be reduced.
+    """
+    import msgspec
+
+    standing, steps = asyncio.run(_standing(data, config))
+    accounts = [item for item in standing.accounts if account in ("", item.account)]
+    if account and not accounts:
+        raise UserError(
+            f"{account!r} has no positions with margin{nearest(account, [a.account for a in standing.accounts])}"
+        )
+    steps = [step for step in steps if account in ("", step.account)]
+    if json:
+        text = msgspec.json.encode({"accounts": accounts, "steps": steps})
+        sys.stdout.write(msgspec.json.format(text, indent=2).decode() + "\n")
+    else:
+        print(table(accounts, steps), end="")
+    if any(item.level == "REDUCE" for item in accounts):
+        raise typer.Exit(REFUSED)
+
+
+async def _standing(data: Path, config: Path | None) -> tuple[Standing, list[Progress]]:
+    import msgspec
+
+    from tidegate.execution.reducer import Progress
+    from tidegate.log.base import LogDown
+    from tidegate.risk.margin_call import STANDING, Standing
+
+    async with command_log(data, config) as log:
+        try:
+            found = msgspec.json.decode(await log.request(STANDING, b"", timeout=5.0), type=Standing)
+        except LogDown:
+            raise UserError(SILENT) from None
+        steps: list[Progress] = []
+        for lane in range(found.lanes):
+            try:
+                steps += msgspec.json.decode(
+                    await log.request(f"oms.{lane}.margin", b"", timeout=5.0), type=list[Progress]
+                )
+            except LogDown:
+                print(f"tidegate: nobody writes lane {lane}: nothing is reduced there", file=sys.stderr)
+    return found, steps
+
+
+def table(accounts: list[Margin], steps: list[Progress]) -> str:
+    """As text: the accounts, then the steps of those that are reduced."""
+    from rich.console import Console
+    from rich.table import Table
+
+    shown = Table(title="margin")
+    for name, justify in (("account", "left"), ("at", "left"), ("level", "left")):
+        shown.add_column(name, justify=justify)  # type: ignore[arg-type]
+    for name in ("ratio", "equity", "maintenance"):
+        shown.add_column(name, justify="right")
+    for item in accounts:
+        level = f"{item.level} (marks too old)" if item.stale else item.level
+        shown.add_row(
+            item.account, item.venue or "all venues", level, f"{item.ratio:.1%}", f"{item.equity} {item.currency}",
+            item.maintenance,
+        )  # fmt: skip
+    console = Console(width=130)
+    with console.capture() as captured:
+        console.print(shown)
+        for item in accounts:
+            if item.cuts and not item.carry_out:
+                cuts = ", ".join(f"{lots:+} lots of {name}" for name, lots in item.cuts)
+                console.print(
+                    f"{item.account}: to be closed, and nobody does: {cuts} (risk.margin.carry_out is false)"
+                )
+        for step in steps:
+            if step.cuts:
+                cuts = ", ".join(f"{c.done} of {c.lots:+} lots of {c.instrument}" for c in step.cuts)
+                why = f": {step.why}" if step.why else ""
+                console.print(f"{step.account} ({step.pool}): {cuts}; {step.state}{why}", highlight=False)
+    return captured.get()
+
+
 def register(app: typer.Typer) -> None:
-    """Add the command."""
+    """Add the commands."""
+    app.command("margin")(margin)
     app.command("whatif")(whatif)

@@ -141,6 +141,10 @@ class Reducer:
             why = f"it names {error}, which is no instrument here"
             self._say("failed", "critical", step.account, step.pool, f"not carried out: {why}", why=why)
             return
+        s = self._writers[lane].lane.state
+        before = s.reductions.get((account, step.pool))
+        if before is not None and before.plan < step.ts:  # how far that one came is said before it ends
+            self._tell(lane, before, reduce.look(s, before, self._shut, now), now)
         message = MarginStep(
             now,
             step.ts,
@@ -253,9 +257,12 @@ class Reducer:
 
     def _shown(self, found: Look) -> str:
         names = self._universe
-        return ", ".join(
-            f"{part.done} of {part.lots:+} lots of {names[part.instrument].id}" for part in found.parts
-        ) or ("orders are cancelled")
+        shown = [
+            f"{part.done}{f' (and {part.open} on their way)' if part.open else ''} of {part.lots:+} lots of "
+            f"{names[part.instrument].id}"
+            for part in found.parts
+        ]
+        return ", ".join(shown) or "orders are cancelled"
 
     # Questions.
 

@@ -1,8 +1,8 @@
 """The order manager as a service: writes the lanes that are its own, and answers questions about them.
 
-Subjects: `oms.<lane>.orders` (what reconciliation compares, `lane_view`) and `oms.<lane>.strategy` (what
-a strategy needs to start again), both answered by the lane's writer; `touch.<VENUE>` brings the markets' touch,
-which is sampled into each lane's log.
+Subjects: `oms.<lane>.orders` (what reconciliation compares, `lane_view`), `oms.<lane>.strategy` (what
+a strategy needs to start again) and `oms.<lane>.margin` (steps of margin calls), answered by the lane's writer;
+`touch.<VENUE>` brings the markets' touch, which is sampled into each lane's log.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from tidegate.execution.lane_halts import LaneHalts
 from tidegate.execution.lane_log import LaneKind
 from tidegate.execution.lane_view import answer_view
 from tidegate.execution.ownership import Ownership
+from tidegate.execution.reducer import Reducer
 from tidegate.execution.state import LaneBroken
 from tidegate.execution.strategy_view import strategy_view
 from tidegate.execution.take_up import take_up
@@ -90,6 +91,7 @@ class OmsService:
         self._ownership = Ownership(name, self.ident, lanes, log.bucket("LEASE"), self._take, self._lose)
         self.halts = LaneHalts(scopes, universe, check, self.writers, log, clock)
         self._gaps = GapWatch(self.writers, log, clock)
+        self.reducer = Reducer(name, self.halts.board, self.writers, scopes, universe, log, clock, note)
         first = first or Replays().first
         self._ears = (
             take_up(self._ownership, check, note, log, clock),
@@ -111,6 +113,7 @@ class OmsService:
         for ear in self._ears:
             ear.start()
         self._gaps.start()
+        self.reducer.start()
         self._write_marks()
 
     async def stop(self) -> None:
@@ -122,6 +125,7 @@ class OmsService:
         for ear in self._ears:
             ear.close()
         self._gaps.close()
+        self.reducer.close()
         await self._ownership.stop()
         self.halts.close()
         for task in list(self._tasks):
@@ -187,6 +191,7 @@ class OmsService:
         self._served[lane] = [
             self._log.serve(f"oms.{lane}.orders", lambda data: self._orders(writer, data)),
             self._log.serve(f"oms.{lane}.strategy", lambda data: self._strategy(writer, data)),
+            self._log.serve(f"oms.{lane}.margin", lambda _: self.reducer.answer(lane, writer)),
         ]
         self.halts.brief(lane)
         if self._touch:

@@ -45,13 +45,20 @@ class Margin(msgspec.Struct, frozen=True):
     carry_out: bool = True
 
 
+class Standing(msgspec.Struct, frozen=True):
+    """The answer at `risk.margin`. Lanes 0 … `lanes` − 1 say at `oms.<lane>.margin` how far they are with steps."""
+
+    lanes: int
+    accounts: list[Margin]
+
+
 class MarginCall:
     """The shell around a `MarginBook`; `equity` tells lanes what venues hold, while this service acts."""
 
     def __init__(
-        self, book: MarginBook, equity: EquityDesk, log: Log, clock: Clock, announcer: Announcer
+        self, book: MarginBook, equity: EquityDesk, log: Log, clock: Clock, announcer: Announcer, lanes: int
     ) -> None:
-        self.book, self.equity = book, equity
+        self.book, self.equity, self.lanes = book, equity, lanes
         self._log, self._clock, self._announcer = log, clock, announcer
         self._following: Subscription | None = None
         self._served: list[Subscription] = []
@@ -132,7 +139,7 @@ class MarginCall:
                     self.book.settings.carry_out,
                 )
             )  # fmt: skip
-        return msgspec.json.encode(found)
+        return msgspec.json.encode(Standing(self.lanes, found))
 
     def _on_statement(self, subject: str, data: bytes) -> None:
         venue, _, account = subject.partition(".")[2].partition(".")

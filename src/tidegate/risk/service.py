@@ -125,7 +125,7 @@ class RiskService:
         funding = FundingDesk(universe, lanes, book.next_funding, self.announcer.alert, log, clock, name)
         self.market = MarketDesk(setup.limits, universe, lanes, log, clock, name, funding)
         equity = EquityDesk(book, LaneFacts("equity", lanes, log, clock, name), setup.limits)
-        self.margin = MarginCall(book, equity, log, clock, self.announcer)
+        self.margin = MarginCall(book, equity, log, clock, self.announcer, lanes)
         self.lease = Lease(log.bucket("LEASE"), ACTING, name, clock.now(), TTL)
         self._turns = Acting(self.lease, self._act, self._rest, self.fold.counts)
         self.allocator: Allocator | None = None

@@ -1,0 +1,451 @@
+"""The margin call path whole, on virtual time: the price falls, and positions are reduced before the venue liquidates.
+
+Order manager, gate, gateway, risk service and log are the real ones; the exchange is the simulated one, with its own
+margin figures and its liquidator.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from decimal import Decimal
+
+import msgspec
+import pytest
+from risk.halting import VERIFIER, signed
+from risk.sim_session import VENUE, Session, SimVenue
+
+from tidegate.access.replays import Replays
+from tidegate.cli.margin import table as margin_table
+from tidegate.execution.core import Lane
+from tidegate.execution.ids import MARGIN_IDS, SLICE_BITS, origin_of
+from tidegate.execution.lane_log import LaneKind
+from tidegate.execution.reducer import Progress
+from tidegate.execution.service import OmsService
+from tidegate.execution.state import Settings
+from tidegate.log.memory import Faults
+from tidegate.log.streams import declared
+from tidegate.model.instrument import Instrument, InstrumentKind, Universe
+from tidegate.model.messages import LaneEpoch, MarginStep, Mark, NewOrder, OrderEvent
+from tidegate.model.order import ExecType, OrdType, Side, TimeInForce
+from tidegate.model.wire import decode, pack
+from tidegate.risk import margin_file
+from tidegate.risk.gate import Gate
+from tidegate.risk.halt import commanded, post
+from tidegate.risk.halt import decode as decode_halt
+from tidegate.risk.ledger import Ledger
+from tidegate.risk.limits import unlimited
+from tidegate.risk.margin_call import STANDING, Standing
+from tidegate.risk.margin_step import REDUCE
+from tidegate.risk.margin_watch import MarginSettings
+from tidegate.risk.scopes import Account, ScopeTable, StrategyScope
+from tidegate.risk.service import RiskService, RiskSetup
+from tidegate.sim.faults.sim_log import SimServer
+from tidegate.sim.virtual_process import ProcessLoop, VirtualProcess
+from tidegate.sim.virtual_time import VirtualClock
+from tidegate.venue.gateway import GatewayService, GatewaySettings
+
+TIERS = margin_file.packaged().instruments[f"BTCUSDT.{VENUE}"].tiers
+UNIVERSE = Universe(
+    [
+        Instrument(
+            symbol=symbol, venue=VENUE, kind=kind, base="BTC", quote="USDT", tick=Decimal("0.1"), lot=Decimal("0.001"),
+            min_qty=Decimal("0.001"), min_notional=Decimal(5), taker_fee=Decimal("0.0005"), tiers=TIERS, **more,
+        )
+        for symbol, kind, more in (
+            ("BTCUSDT", InstrumentKind.PERPETUAL, {}),
+            ("BTCUSDT_261225", InstrumentKind.FUTURE, {"expiry": 2 * 10**18}),
+        )
+    ]
+)  # fmt: skip
+SCOPES = ScopeTable(
+    [Account(name="main", capital=Decimal(1_000_000))],
+    [StrategyScope(name=name, accounts=("main",)) for name in ("holder", "hedger")],
+)
+PRICE = 600_000
+LONG, SHORT = 12_000, -3_000
+"""12 BTC long, 3 BTC short of a future that moves with it."""
+
+
+class Room:
+    """All of it. `fall` moves the market; `starts` are instances of the order manager by name, each a process."""
+
+    def __init__(self, wallet="14000", **settings) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.clock = VirtualClock(self.loop)
+        self.server = SimServer(self.loop, 1, self.clock, declared(1))
+        self.limits = unlimited()
+        self.venue = SimVenue(UNIVERSE, [(PRICE - 5, PRICE + 5)] * 2, wallet, self.clock)
+        self.notes: list[tuple[str, ...]] = []
+        self.note = lambda *said: self.notes.append(said)
+        self.kind = LaneKind(
+            "room", self.lane, lambda data: Lane.restore(data, UNIVERSE, self.gate(), Ledger(UNIVERSE))
+        )
+        self.processes: dict[str, VirtualProcess] = {}
+        self.setup = RiskSetup(UNIVERSE, SCOPES, self.limits, [[0]], margin=MarginSettings(**settings))
+        self.clients: dict[str, object] = {}
+        self.cmds = [0, 1 << 40]
+
+    def gate(self):
+        return Gate(UNIVERSE, SCOPES, self.limits)
+
+    def lane(self, number):
+        return Lane(number, UNIVERSE, self.gate(), Ledger(UNIVERSE), Settings())
+
+    async def _inside(self, name, make):
+        """A service in a process of its own."""
+        process = self.processes[name] = VirtualProcess(name, self.loop)
+        log = self.clients[name] = self.server.client_of(process, Faults(delay=(0.0005, 0.002)))
+        service, started = process.run(lambda: make(log)), self.loop.create_future()
+
+        async def start():
+            await service.start()
+            started.set_result(None)
+
+        process.spawn(start())
+        await started
+        return service
+
+    async def oms(self, name):
+        return await self._inside(
+            name,
+            lambda log: OmsService(
+                name, range(1), self.kind, UNIVERSE, ["main"], log, self.clock, scopes=SCOPES, check=VERIFIER.verify,
+                note=self.note, sample=0.5,
+            ),
+        )  # fmt: skip
+
+    async def risk(self, name="risk"):
+        return await self._inside(
+            name,
+            lambda log: RiskService(
+                name, self.setup, log, self.clock, VERIFIER.verify, Replays().first, lambda *note: None
+            ),
+        )
+
+    async def start(self) -> None:
+        self.oms_one = await self.oms("oms-1")
+        self.risk_one = await self.risk()
+        settings = GatewaySettings(margin_every=5.0, countdown=0.0)
+        self.gateway = await self._inside(
+            "gateway",
+            lambda log: GatewayService(
+                VENUE, "main", 0, Session(self.venue), UNIVERSE, log, self.clock, [0], settings, SCOPES,
+                VERIFIER.verify, lambda *note: None,
+            ),
+        )  # fmt: skip
+        self.world = VirtualProcess("world", self.loop)
+        self.log = self.server.client_of(self.world, Faults())
+        self.ticking = self.loop.create_task(self._market())
+        await asyncio.sleep(4)
+        self.trade(0, 0, LONG)
+        self.trade(1, 1, SHORT)
+        await asyncio.sleep(6)
+        assert self.held() == [LONG, SHORT]
+
+    async def stop(self) -> None:
+        self.ticking.cancel()
+        for name, process in self.processes.items():
+            process.kill()
+            self.server.kill(name)
+
+    def kill(self, name) -> None:
+        self.processes.pop(name).kill()
+        self.server.kill(name)
+
+    async def _market(self) -> None:
+        while True:
+            now = self.clock.now()
+            self.venue.step()
+            marks = [Mark(now, n, *touch) for n, touch in enumerate(self.venue.market.touches)]
+            self.log.publish(f"touch.{VENUE}", pack(marks, ts=now))
+            await asyncio.sleep(0.1)
+
+    def trade(self, strategy, instrument, lots, tif=TimeInForce.IOC, price=0) -> None:
+        """A strategy's order."""
+        self.cmds[strategy] += 1
+        now, (bid, ask) = self.clock.now(), self.venue.market.touches[instrument]
+        side = Side.BUY if lots > 0 else Side.SELL
+        order = NewOrder(
+            now, self.cmds[strategy], 0, strategy, instrument, side, OrdType.LIMIT, abs(lots),
+            price or (ask if lots > 0 else bid), time_in_force=tif, ref_bid=bid, ref_ask=ask, ref_ts=now,
+        )  # fmt: skip
+        self.log.append(f"lane.0.cmd.{strategy}", pack([order], ts=now, lane=0))
+
+    async def fall(self, ticks, seconds) -> None:
+        """The market moves by so much, in steps of a tenth of a second."""
+        steps, at = round(seconds * 10), [touch[0] for touch in self.venue.market.touches]
+        for step in range(1, steps + 1):
+            moved = ticks * step // steps
+            self.venue.market.touches = [(bid - moved, bid - moved + 10) for bid in at]
+            await asyncio.sleep(0.1)
+
+    def held(self):
+        return [self.venue.account.positions[n].lots for n in range(2)]
+
+    @property
+    def liquidated(self) -> int:
+        return self.venue.exchange.counters.get("liquidations", 0)
+
+    def halts(self):
+        entries = self.server.streams["HALT"].entries
+        return [(e.scope, e.state.name) for e in (decode_halt(entry.data) for entry in entries)]
+
+    def alerts(self, kind):
+        found = [json.loads(entry.data) for entry in self.server.streams["ALERT"].entries]
+        return [alert["text"] for alert in found if alert["kind"] == kind]
+
+    def fills(self):
+        """(time, instrument, signed lots) of the margin call's orders."""
+        told = [m for e in self.server.streams["EVT_0"].entries for m in decode(e.data).messages]
+        return [
+            (m.ts, m.instrument, m.side.sign * m.last_qty)
+            for m in told
+            if type(m) is OrderEvent and m.exec_type is ExecType.TRADE and origin_of(m.cmd_id) == "margin"
+        ]
+
+
+def story(main, **room):
+    async def go():
+        made = Room(**room)
+        await made.start()
+        try:
+            await main(made)
+        finally:
+            await made.stop()
+
+    with asyncio.Runner(loop_factory=ProcessLoop) as runner:
+        return runner.run(go())
+
+
+FALL = 11_000
+"""Ticks: 1.8 %, which is more than the account bears as it is."""
+
+
+def steps(room):
+    """What each step of the lane's log was to close and what its orders did, [(plan, {instrument: (lots, filled)})], from
+    the log alone; raises where one closed more, or another thing."""
+    lane, found, sent = room.lane(0), [], {}
+    for entry in room.server.streams["LANE_0"].entries:
+        for message in decode(entry.data).messages:
+            before = lane.state.cuts_made
+            outputs = [] if type(message) is LaneEpoch else lane.apply(message)
+            if type(message) is MarginStep and lane.state.cuts_made > before:
+                found.append((message.plan, {cut[0]: (cut[1], 0) for cut in message.cuts}))
+                for n, cut in enumerate(message.cuts, before + 1):
+                    sent[n] = (found[-1][1], cut[0])
+            for out in outputs:
+                if type(out) is OrderEvent and out.last_qty and origin_of(out.cmd_id) == "margin":
+                    cuts, instrument = sent[(out.cmd_id - MARGIN_IDS) >> SLICE_BITS]
+                    lots, filled = cuts[instrument]
+                    cuts[instrument] = lots, filled + out.last_qty
+                    assert filled + out.last_qty <= abs(lots)
+                    assert out.instrument == instrument
+                    assert out.side.sign == (1 if lots > 0 else -1)
+    return found
+
+
+def whole(room, apart=0.101):
+    """Nothing was liquidated, both legs are still held, and as large beside each other as they were."""
+    assert room.liquidated == 0
+    left = [held / began for held, began in zip(room.held(), (LONG, SHORT), strict=True)]
+    assert 0 < min(left) <= max(left) < 1
+    assert abs(left[0] - left[1]) < apart
+
+
+def test_positions_are_reduced_before_the_venue_liquidates():
+    async def main(room):
+        room.trade(0, 0, 2_000, TimeInForce.GTC, PRICE - 50_000)  # could make it larger
+        room.trade(0, 0, -2_000, TimeInForce.GTC, PRICE + 50_000)
+        await asyncio.sleep(1)
+        raising, closing = room.venue.account.open.values()
+        await room.fall(FALL, 60)
+        await asyncio.sleep(10)
+        whole(room)
+        assert room.halts() == [("account:main", "WARN"), ("account:main", "REDUCE_ONLY")]
+        words = ["near its margin", "only reduces", "positions are reduced"]
+        for text, word in zip(room.alerts("margin_call"), words, strict=False):
+            assert word in text
+        assert not raising.open
+        assert closing.open, "it leaves room, and closes what is to be closed"
+        found = steps(room)
+        assert found
+        for _, cuts in found:
+            (long, _), (short, _) = cuts[0], cuts[1]
+            assert long < 0 < short
+        began, ended = room.alerts("margin_step_begun"), room.alerts("margin_step_done")
+        assert len(began) == len(ended) == len(found)
+        assert "lots of BTCUSDT_261225.BINANCE_USDM" in began[0]
+        assert "done: 3000 of -3000 lots of BTCUSDT.BINANCE_USDM" in ended[0]
+        assert room.alerts("margin_step_failed") == []
+        assert {(who, do, scope, outcome) for who, do, scope, outcome, _, _ in room.notes} == {
+            ("oms-1", "reduce", "account:main", "done")
+        }
+        assert len(room.notes) == 2 * len(found)
+        assert room.venue.ratio < 0.8
+
+    story(main)
+
+
+def test_the_same_fall_liquidates_where_nobody_carries_it_out():
+    async def main(room):
+        await room.fall(FALL, 60)
+        await asyncio.sleep(10)
+        assert room.liquidated == 1
+        assert room.held() == [0, 0]
+        assert room.fills() == []
+        assert "nothing here does it: risk.margin.carry_out is false" in room.alerts("margin_reduce")[0]
+
+    story(main, carry_out=False)
+
+
+async def until(condition, seconds=90):
+    for _ in range(seconds * 100):
+        if condition():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("it did not come about")
+
+
+def test_a_writer_killed_in_the_middle_is_followed_by_one_that_goes_on():
+    async def main(room):
+        falling = asyncio.get_running_loop().create_task(room.fall(FALL, 60))
+        await until(room.fills)
+        await room.oms("oms-2")
+        room.kill("oms-1")
+        begun, closed = len(steps(room)), len(room.fills())
+        await falling
+        await asyncio.sleep(10)
+        whole(room)
+        assert len(room.fills()) > closed
+        assert len(steps(room)) > begun
+        assert "oms-2" in {note[0] for note in room.notes}
+
+    story(main)
+
+
+def test_a_writer_that_comes_back_from_the_dead_does_nothing_twice():
+    """It was stopped for five seconds in the middle of a step, while another took the lane; then both look at it."""
+
+    async def main(room):
+        falling = asyncio.get_running_loop().create_task(room.fall(FALL, 60))
+        await until(room.fills)
+        await room.oms("oms-2")
+        room.processes["oms-1"].pause()
+        room.server.pause("oms-1")
+        await asyncio.sleep(5)
+        room.processes["oms-1"].resume()
+        room.server.resume("oms-1")
+        await falling
+        await asyncio.sleep(10)
+        whole(room)
+        steps(room)
+
+    story(main)
+
+
+def test_steps_that_come_twice_and_late_close_nothing_twice():
+    async def main(room):
+        heard = {}
+
+        def again(subject, data):
+            if data not in heard:
+                heard[data] = subject
+                for later in (0.3, 7):
+                    room.loop.call_later(later, room.log.publish, subject, data)
+
+        room.log.subscribe(REDUCE, again)
+        await room.fall(FALL, 60)
+        await asyncio.sleep(15)
+        whole(room)
+        assert len(steps(room)) == sum(bool(msgspec.json.decode(data)["cuts"]) for data in heard)
+
+    story(main)
+
+
+def test_a_step_that_is_lost_is_published_anew():
+    async def main(room):
+        room.oms_one.reducer.close()  # it hears nothing
+        falling = asyncio.get_running_loop().create_task(room.fall(FALL, 60))
+        await until(lambda: room.alerts("margin_reduce"))
+        await asyncio.sleep(1)
+        assert room.fills() == []
+        room.processes["oms-1"].run(room.oms_one.reducer.start)
+        await falling
+        whole(room)
+
+    story(main)
+
+
+@pytest.mark.parametrize("state", ["KILLED", "CANCEL_ONLY"])
+def test_people_who_halt_the_account_end_it(state):
+    async def main(room):
+        falling = asyncio.get_running_loop().create_task(room.fall(FALL, 60))
+        await until(room.fills)
+        command = signed("halt", "account:main", "bob", room.clock.now(), state=state)
+        await post(room.log, commanded(command.encode(), command.command, room.clock.now()))
+        await asyncio.sleep(0.5)
+        closed = room.fills()
+        await asyncio.sleep(8)
+        assert room.fills() == closed
+        said = room.alerts("margin_step_failed")
+        assert 1 <= len(said) <= 2, "said, and not with every step"
+        assert all("given up" in text for text in said)
+        falling.cancel()
+
+    story(main)
+
+
+def test_where_one_leg_finds_nobody_the_other_waits_for_it():
+    async def main(room):
+        room.venue.market.depth[1] = 0
+        falling = asyncio.get_running_loop().create_task(room.fall(FALL, 60))
+        await until(room.fills)
+        await asyncio.sleep(6)
+        left = room.held()[0] / LONG
+        assert 0.899 < left < 1, "one order ahead, over several steps"
+        assert room.held()[1] == SHORT
+        room.venue.market.depth[1] = 1 << 40
+        await falling
+        await asyncio.sleep(5)
+        whole(room)
+
+    story(main, reduce=Decimal("0.7"))
+
+
+def test_nothing_on_stale_prices():
+    async def main(room):
+        falling = asyncio.get_running_loop().create_task(room.fall(FALL, 60))
+        await until(room.fills)
+        falling.cancel()
+        room.ticking.cancel()
+        await asyncio.sleep(6)
+        closed = room.fills()
+        await asyncio.sleep(10)
+        assert room.fills() == closed
+        assert room.alerts("margin_stale")
+
+    story(main)
+
+
+def test_the_command_shows_what_is_under_way():
+    async def main(room):
+        falling = asyncio.get_running_loop().create_task(room.fall(FALL, 60))
+        await until(room.fills)
+        standing = msgspec.json.decode(await room.log.request(STANDING, b""), type=Standing)
+        [account] = standing.accounts
+        assert (standing.lanes, account.account, account.venue, account.level) == (1, "main", VENUE, "REDUCE")
+        assert account.ratio > 0.5
+        found = msgspec.json.decode(await room.log.request("oms.0.margin", b""), type=list[Progress])
+        [progress] = found
+        assert (progress.account, progress.pool) == ("main", f"{VENUE} USDT")
+        assert progress.state in ("working", "waits", "done")
+        text = margin_table([account], found)
+        assert "REDUCE" in text
+        assert "of +750 lots of BTCUSDT_261225.BINANCE_USDM" in text
+        alone = margin_table([msgspec.structs.replace(account, carry_out=False)], [])
+        assert "-3000 lots of BTCUSDT.BINANCE_USDM" in alone
+        assert "nobody does" in alone
+        falling.cancel()
+
+    story(main)

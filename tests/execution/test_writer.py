@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import re
 
 import msgspec
 import pytest
@@ -10,7 +12,7 @@ from risk.halting import signed
 from writer_world import World, run
 
 from tidegate.execution import lane_log
-from tidegate.execution.lane_log import LaneKind, header, load, save
+from tidegate.execution.lane_log import DeadLetter, LaneKind, fold, header, load, save
 from tidegate.execution.signed_ear import Answer
 from tidegate.execution.state import LaneBroken
 from tidegate.execution.take_up import SUBJECT
@@ -18,7 +20,9 @@ from tidegate.execution.writer import Unusable
 from tidegate.log.base import Conflict, LogDown
 from tidegate.model.messages import Funding, LaneEpoch, SendNew
 from tidegate.model.order import OrdStatus
-from tidegate.model.wire import Envelope, Newer, decode, encode
+from tidegate.model.wire import Envelope, Newer, Unreadable, decode, encode
+from tidegate.risk.reasons import Reason
+from tidegate.risk.scopes import State
 from tidegate.sim.virtual_process import current
 
 
@@ -343,7 +347,7 @@ def test_a_broken_lane_is_written_by_nobody_until_a_person_has_looked_and_the_ot
         for service in (a, b):
             health = service.health()
             assert not health["ok"]
-            assert "lane 0 is broken: test: it breaks here" in health["why"]
+            assert "lane 0 is broken: entry 2: test: it breaks here" in health["why"]
         assert "lane_broken" in world.alerts()
         world.order(lane=1)
         await asyncio.sleep(0.1)
@@ -470,6 +474,75 @@ def test_a_clean_stop_leaves_a_snapshot_of_all_and_the_other_goes_on_from_it():
         assert min(writer.counts.folded_at_start for writer in b.writers.values()) <= 2
         for lane in (0, 1):
             agree(world, lane)
+        return True
+
+    assert run(main())
+
+
+def test_an_entry_that_always_breaks_its_lane_is_passed_over_by_two_people_for_everybody():
+    async def main():
+        world = World(lanes=2)
+        kind = breaking(world.plant.kind)
+        a = await world.oms("oms-a", kind)
+        await asyncio.sleep(3)
+        now = world.clock.now
+        world.put(Funding(now(), 0, 1, 1), lane=0, kind="sys")
+        await asyncio.sleep(1)
+        (number,) = re.findall(r"^entry (\d+): ", a._ownership.leases[0][0].broken)
+
+        def said(*others, skip=number):
+            return signed("take-up", "lane:0", "ann", now(), *others, skip=skip)
+
+        assert (await asked(world, said())).error.startswith("NEEDS_TWO_PEOPLE")
+        for wrong in ("1", "x", "-2"):
+            refused = await asked(world, said("bob", skip=wrong))
+            assert refused.error.startswith(
+                f"lane:0 was not broken by entry {wrong}, but by: entry {number}: "
+            )
+        assert set(a.writers) == {1}
+        assert (await asked(world, said("bob"))).was.startswith(f"entry {number}: ")
+        await asyncio.sleep(3)
+        assert set(a.writers) == {0, 1}
+        assert a.writers[0].lane.counts[Reason.ENTRY_SKIPPED] == 1
+        assert (await asked(world, said("bob"))).error == "lane:0 is not broken"
+
+        # It is in the log who said so and why; the entry is kept.
+        entries = world.server.streams["LANE_0"].entries
+        (skip,) = [e for e in entries if e.subject == "lane.0.skip"]
+        assert decode(skip.data).messages[0].skips[0][:2] == (int(number), "ann and bob")
+        (letter,) = [e for e in world.server.streams["DEAD"].entries if e.subject == "dead.skip.0"]
+        kept = msgspec.msgpack.decode(letter.data, type=DeadLetter)
+        assert (kept.seq, kept.reason.partition(":")[0]) == (int(number), "skipped by ann and bob")
+        assert type(decode(kept.data).messages[0]) is Funding
+
+        # Its accounts only reduce until people bring them up, and an order that adds is refused.
+        board = a.halts.board
+        held = {s.scope: (s.state, s.trigger) for s in board.scopes.values() if s.state is not State.ACTIVE}
+        assert held
+        assert set(held.values()) == {(State.REDUCE_ONLY, "entry_skipped")}
+        assert all(scope.startswith("account:") for scope in held)
+
+        # Whoever folds the log comes to the same: a successor of the kind that breaks, and a reader.
+        await asyncio.sleep(1)
+        lane, seq = a.writers[0].lane, a.writers[0].seq
+        world.kill("oms-a")
+        b = await world.oms("oms-b", kind)
+        await asyncio.sleep(5)
+        assert 0 in b.writers
+        again = kind.make(0)
+        for entry in entries[:seq]:
+            with contextlib.suppress(Unreadable):
+                fold(again, entry, {int(number)})
+        assert again.state_hash() == lane.state_hash()
+
+        # Another entry that breaks it is another matter, and what was passed over stays so.
+        world.put(Funding(now(), 0, 1, 1), lane=0, kind="sys")
+        await asyncio.sleep(3)
+        (second,) = re.findall(r"^entry (\d+): ", b._ownership.leases[0][0].broken)
+        assert int(second) > int(number)
+        assert (await asked(world, said("bob", skip=second))).was
+        await asyncio.sleep(3)
+        assert b.writers[0].lane.counts[Reason.ENTRY_SKIPPED] == 2
         return True
 
     assert run(main())

@@ -179,6 +179,6 @@ def test_who_takes_the_lane_over_has_it_too():
             desk.server.kill("oms")
             await desk.start_oms()
             assert (desk.lane.state.ledger.state_bytes(), desk.lane.state.adopted) == (books, adopted)
-            assert [(one.by, one.lots) for one in adopted] == [("ann", 5)]
+            assert [(one.by, one.lots) for one in adopted] == [("ann and bob", 5)]
 
     run(main())

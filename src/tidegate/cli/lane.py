@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 def take_up(
     lane: Annotated[int, typer.Argument(help="The lane's number.")],
+    skip: Annotated[int, typer.Option(help="Pass over this entry of its log, which breaks it.")] = 0,
     reason: ReasonOption = "",
     approve: ApproveOption = None,
     signer: AsOption = "",
@@ -41,6 +42,8 @@ def take_up(
     """Let a broken lane be written again. It takes two risk officers; `tidegate ps` says what broke it.
 
     A lane whose log still breaks it breaks again at once: mend the cause first, or start a version that can follow it.
+    If none can, --skip passes the entry over, for good and for everybody; the lane's accounts then only reduce until they
+    are reconciled and two people let them trade (`tidegate resume`).
     """
     from tidegate.execution.take_up import DO, SUBJECT, scope
 
@@ -49,16 +52,22 @@ def take_up(
         made = approved(approve, DO, name, data, signer)
     else:
         path = out or folder.run / f"take-up-{lane}.json"
-        found = by_two(DO, name, reason, data, signer, second, path, f"take-up {lane}", {})
+        args = {"skip": str(skip)} if skip else {}
+        found = by_two(DO, name, reason, data, signer, second, path, f"take-up {lane}", args)
         if found is None:
             return
         made = found
+    passed = made.command.args.get("skip", "")
+    if approve is not None and passed:
+        print(f"to be passed over: entry {passed} of lane {lane}'s log")
     answer = asyncio.run(_ask(SUBJECT, made, data, config))
     if answer.error:
         raise UserError(f"{name} stays as it is: {answer.error}")
     if approve is not None:
         approve.unlink(missing_ok=True)
     print(f"{name} may be written again; it was broken by: {answer.was}")
+    if passed:
+        print(f"entry {passed} is passed over and kept in DEAD; the lane's accounts only reduce until you resume them")
 
 
 def acknowledge(

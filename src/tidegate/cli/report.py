@@ -59,6 +59,7 @@ def live_report(config: Path, data: Path, out: Path, figures: dict[str, Any]) ->
 async def _fold(world: World, data: Path) -> LiveRun:
     """Every lane from its first entry; the log's server is started where none runs."""
     from tidegate.config import latencies
+    from tidegate.execution.lane_log import skips
     from tidegate.log import embedded
     from tidegate.model.clock import SystemClock
     from tidegate.roles.place import open_log
@@ -81,7 +82,7 @@ async def _fold(world: World, data: Path) -> LiveRun:
         for lane in range(section.lanes):
             last = await log.last(f"LANE_{lane}")
             with bar(f"lane {lane}", last.seq if last else 0) as progress:
-                run.begin(lane)
+                run.begin(lane, {seq for seq, _, _ in (await skips(log, lane))[1]})
                 done = 0
                 async for entries in log.read(f"LANE_{lane}"):
                     run.take(lane, entries)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 from tidegate.access.command import LIFE, Command
 from tidegate.access.note import Note
+from tidegate.access.verify import Verified
 from tidegate.errors import UserError
 from tidegate.execution.signed_ear import Answer, SignedEar
 from tidegate.log.base import Log
@@ -42,7 +43,8 @@ def acknowledge(
 ) -> SignedEar:
     """One instance's ear for such commands: scope `strategy:NAME`, all its instruments or that in `args["instrument"]`."""
 
-    async def follow(command: Command) -> Answer:
+    async def follow(verified: Verified) -> Answer:
+        command = verified.command
         try:
             strategy, instruments = _what(command, scopes, universe)
         except UserError as error:

@@ -14,6 +14,7 @@ import msgspec
 
 from tidegate.access.command import APPROVAL_LIFE, Command
 from tidegate.access.note import Note
+from tidegate.access.verify import Verified
 from tidegate.errors import UserError
 from tidegate.execution.holdings import Holdings, Shown, shown_in, unlike
 from tidegate.execution.lane_view import LaneView, read_view, view_request
@@ -46,8 +47,9 @@ class Adopter:
         self._scopes, self._universe, self._lanes, self._first = scopes, universe, lanes, first
         self._log, self._clock = log, clock
 
-    async def follow(self, command: Command) -> Answer:
+    async def follow(self, verified: Verified) -> Answer:
         """Do what a verified command says."""
+        command = verified.command
         try:
             account, strategy, shown = self._read(command)
         except (UserError, ValueError) as error:
@@ -60,10 +62,10 @@ class Adopter:
         now = self._clock.now()
         if not self._first(command.id, command.expires, now):
             return Answer("COMMAND_REPEATED: it was done before; look again")
-        index = self._universe.index
+        index, by = self._universe.index, " and ".join(verified.names)
         said: list[Message] = [
             Adopt(
-                now, account, index[one.instrument], one.lots, one.ours, one.price, strategy, command.by, command.id,
+                now, account, index[one.instrument], one.lots, one.ours, one.price, strategy, by, command.id,
                 one.given,
             )
             for one in shown

@@ -2,7 +2,7 @@
 else publish there (`log.grants`), and what it says must be its writer's to say.
 
 `lane.<n>.cmd.<strategy>` is one strategy's: commands, of its own orders only. `lane.<n>.cmd` is the house's (operators,
-risk). `lane.<n>.rpt` is the gateways', `lane.<n>.epoch` the lane's writer's, `lane.<n>.sys` the services'.
+risk). `lane.<n>.rpt` is the gateways', `lane.<n>.epoch` and `lane.<n>.skip` the order managers', `lane.<n>.sys` the services'.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from tidegate.model.messages import (
     CancelAll,
     CancelOrder,
     LaneEpoch,
+    LaneSkip,
     Message,
     NewOrder,
     ReplaceOrder,
@@ -42,8 +43,8 @@ def refusal(s: State, subject: str, messages: Sequence[Message]) -> str:
                 return f"{kind.__name__} is no command: it may not come on {subject}"
             if strategy != _ALL and not _own(s, m, strategy):
                 return f"{kind.__name__} of another strategy's came on {subject}"
-        elif kind is LaneEpoch:
-            if door != "epoch":
+        elif kind is LaneEpoch or kind is LaneSkip:
+            if door != ("epoch" if kind is LaneEpoch else "skip"):
                 return f"{kind.__name__} may not come on {subject}"
         elif door == "rpt":
             if kind is not Report:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import NamedTuple
 
 import msgspec
@@ -12,12 +12,14 @@ import msgspec
 from tidegate.execution.core import Lane
 from tidegate.execution.lane_door import refusal
 from tidegate.log.base import Bucket, Entry, EntryHandler, Log, LogError
-from tidegate.model.messages import LaneEpoch, Message
+from tidegate.model.messages import LaneEpoch, LaneSkip, Message
 from tidegate.model.wire import Envelope, Unreadable, decode
 from tidegate.risk.reasons import Reason
 
 SNAPSHOT = 1
 """Format of the snapshot's header."""
+_OWN = (LaneEpoch, LaneSkip)
+"""What is said of the log itself."""
 PART = 512 * 1024
 """Bytes of a snapshot in one key."""
 
@@ -56,16 +58,35 @@ class Step(NamedTuple):
     outputs: list[Message]
 
 
-def fold(lane: Lane, entry: Entry) -> tuple[Envelope, list[Step]]:
+async def skips(log: Log, number: int) -> tuple[int, tuple[tuple[int, str, str], ...]]:
+    """What people have said to pass over in a lane's log (`LaneSkip`), and where they said it last; 0: never."""
+    last = await log.last(f"LANE_{number}", skip_subject(number))
+    if last is None:
+        return 0, ()
+    said = decode(last.data).messages[0]
+    assert type(said) is LaneSkip
+    return last.seq, said.skips
+
+
+def skip_subject(number: int) -> str:
+    """Where entries to be passed over are named."""
+    return f"lane.{number}.skip"
+
+
+def fold(lane: Lane, entry: Entry, skipped: Container[int] = ()) -> tuple[Envelope, list[Step]]:
     """Apply one entry's messages in order. Raises `wire.Unreadable`, `wire.Newer` or `LaneBroken`.
 
-    An entry that its writer had no right to write is unreadable as a whole, and counted."""
+    An entry that its writer had no right to write is unreadable as a whole, and counted. One of `skipped` is counted
+    and nothing else."""
+    if entry.seq in skipped:
+        lane.state.count(Reason.ENTRY_SKIPPED)
+        return Envelope([]), []
     envelope = decode(entry.data)
     if why := refusal(lane.state, entry.subject, envelope.messages):
         lane.state.count(Reason.FOREIGN_COMMAND)
         raise Unreadable(why)
     steps = [
-        Step(message, [] if type(message) is LaneEpoch else lane.apply(message))
+        Step(message, [] if type(message) in _OWN else lane.apply(message))
         for message in envelope.messages
     ]
     return envelope, steps

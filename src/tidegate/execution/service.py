@@ -48,7 +48,7 @@ class OmsService:
     `accounts` are their names by number; requests of account `a` for an instrument of venue `V` go to the gateway at
     `gw.V.<name of a>`. `name` is the instance's, the same after a restart; `scopes` are those that may be halted, and
     `check` verifies commands that people have signed, `note` puts them on the audit trail, `first` tells whether
-    one is new; `sample` (s) is how often
+    one is new; `lane_of` gives an account's lane; `sample` (s) is how often
     the touch is written into the log.
     """
 
@@ -66,6 +66,7 @@ class OmsService:
         check: Check,
         note: Note,
         first: First | None = None,
+        lane_of: Callable[[int], int] | None = None,
         sample: float = 1.0,
         settings: WriterSettings | None = None,
         on_hop: Callable[[str, int, int], None] | None = None,
@@ -84,7 +85,7 @@ class OmsService:
             for a, account in enumerate(accounts)
             for i, venue in enumerate(venues)
         }
-        self._scopes = scopes
+        self._scopes, self._lane_of = scopes, lane_of
         self._touch: dict[int, Mark] = {}
         self._refused: dict[int, str] = {}
         """Lanes this instance cannot write, and why."""
@@ -94,7 +95,7 @@ class OmsService:
         self.reducer = Reducer(name, self.halts.board, self.writers, scopes, universe, log, clock, note)
         first = first or Replays().first
         self._ears = (
-            take_up(self._ownership, check, note, log, clock),
+            take_up(self._ownership, self._restrict, check, note, log, clock),
             acknowledge(scopes, universe, lanes, check, first, note, log, clock),
             adopt(scopes, universe, lanes, check, first, note, log, clock),
         )
@@ -207,6 +208,18 @@ class OmsService:
         )  # fmt: skip
         future = post(self._log, event)  # lost with the log: then the flood is, too, and it is told again
         future.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+    async def _restrict(self, lane: int, why: str) -> None:
+        """Something of a lane is passed over: its accounts only reduce until people have looked."""
+        for number, account in enumerate(self._scopes.accounts):
+            if self._lane_of is None or self._lane_of(number) == lane:
+                await post(
+                    self._log,
+                    HaltEvent(
+                        ts=self._clock.now(), scope=text_of(Kind.ACCOUNT, account.name), state=State.REDUCE_ONLY,
+                        reason=why, trigger="entry_skipped", source=self.name,
+                    ),
+                )  # fmt: skip
 
     async def _lose(self, lane: int, handover: bool) -> None:
         for served in self._served.pop(lane, []):

@@ -6,9 +6,8 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
-from tidegate.access.command import Command
 from tidegate.access.note import Note, unbelieved
-from tidegate.access.verify import Denied
+from tidegate.access.verify import Denied, Verified
 from tidegate.log.base import Log, LogError, Subscription
 from tidegate.model.clock import Clock
 from tidegate.risk.halt import Check
@@ -21,8 +20,8 @@ class Answer(msgspec.Struct, frozen=True):
     was: str = ""
 
 
-Follow = Callable[[Command], Awaitable[Answer]]
-"""Does what a verified command says. A `LogError` becomes the answer's error."""
+Follow = Callable[[Verified], Awaitable[Answer]]
+"""Does what a verified command says, and knows who stands behind it. A `LogError` becomes the answer's error."""
 
 
 class SignedEar:
@@ -46,20 +45,20 @@ class SignedEar:
 
     async def _answer(self, data: bytes) -> bytes:
         try:
-            command = self._check(data, self._clock.now()).command
+            verified = self._check(data, self._clock.now())
         except Denied as error:
             unbelieved(self._note, data, error, do=self._do)
             return msgspec.json.encode(Answer(str(error)))
-        answer = await self._done(command)
+        answer, command = await self._done(verified), verified.command
         outcome = f"refused: {answer.error}" if answer.error else "done"
         detail = f"{command.reason}; it was broken by: {answer.was}" if answer.was else command.reason
         self._note(command.by, command.do, command.scope, outcome, detail, data)
         return msgspec.json.encode(answer)
 
-    async def _done(self, command: Command) -> Answer:
-        if command.do != self._do:
-            return Answer(f"{command.do!r} is not for order managers here: {self._purpose}")
+    async def _done(self, verified: Verified) -> Answer:
+        if verified.command.do != self._do:
+            return Answer(f"{verified.command.do!r} is not for order managers here: {self._purpose}")
         try:
-            return await self._follow(command)
+            return await self._follow(verified)
         except LogError as error:
             return Answer(f"the log did not take it: {type(error).__name__} {error}; try again")

@@ -28,6 +28,7 @@ from tidegate.execution.lane_log import (
     load,
     read_again,
     save,
+    skips,
 )
 from tidegate.execution.lease_desk import LeaseDesk
 from tidegate.execution.state import LaneBroken
@@ -122,6 +123,8 @@ class Writer:
             log, number, epoch, lambda: self._end("fenced", "its event stream has another writer")
         )
         self._letters = Outbox(log)
+        self._skipped: frozenset[int] = frozenset()
+        """Entries that break the lane, passed over by people's word."""
         self._buried = 0
         """Last entry that is among the dead letters."""
         self._saved = 0
@@ -151,6 +154,7 @@ class Writer:
         letter = await self._log.last("DEAD", f"dead.{self.number}")
         if letter is not None:
             self._buried = msgspec.msgpack.decode(letter.data, type=DeadLetter).seq
+        self._skipped = frozenset(seq for seq, _, _ in (await skips(self._log, self.number))[1])
         async for entries in self._log.read(self._stream, self.seq, mark):
             self._catch_up(entries, mark)
         if self.seq != mark:
@@ -312,7 +316,9 @@ class Writer:
     def _fold(self, entry: Entry) -> list[Step]:
         """The entry applied; one that cannot be read is put among the dead letters, and the lane goes on."""
         try:
-            self._envelope, steps = fold(self.lane, entry)
+            self._envelope, steps = fold(self.lane, entry, self._skipped)
+        except LaneBroken as error:
+            raise LaneBroken(f"entry {entry.seq}: {error}") from error
         except Unreadable as error:
             steps = []
             self.counts.dead += 1

@@ -100,7 +100,7 @@ def feed() -> Grant:
 
 def oms(lanes: Sequence[int]) -> Grant:
     """Writes lanes: facts, epochs, events; sends to gateways."""
-    publish = [f"lane.{n}.{kind}" for n in lanes for kind in ("sys", "epoch", "cmd")] + [
+    publish = [f"lane.{n}.{kind}" for n in lanes for kind in ("sys", "epoch", "skip", "cmd")] + [
         f"evt.{n}" for n in lanes
     ]
     publish += ["gw.>", "ctl.gw.>", "dead.>", "lease.>", "halt.event", "risk.limits"]

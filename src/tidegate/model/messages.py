@@ -278,6 +278,13 @@ class MarginStep(Message):
     cancel: tuple[int, ...] = ()
 
 
+class LaneSkip(Message):
+    """Entries of this lane's log that are passed over by everybody who folds it, for they break the lane: for each its
+    place, who said so, and why. The last of these messages counts, and names all."""
+
+    skips: tuple[tuple[int, str, str], ...]
+
+
 class LaneEpoch(Message):
     """A new writer begins here in the lane's log: what follows from later entries, it alone sends out.
 

@@ -16,6 +16,7 @@ from tidegate.model.messages import (
     Funding,
     HandOver,
     LaneEpoch,
+    LaneSkip,
     LeaseGrant,
     LeaseReport,
     LeaseReturn,
@@ -45,7 +46,7 @@ VERSION = 1
 Carried = (
     NewOrder | CancelOrder | ReplaceOrder | CancelAll | Report | Mark | Tick | Funding | ScopeState | LaneEpoch
     | LeaseGrant | LeaseReturn | LeaseReport | LimitsChange | DynamicLimit
-    | SlotShare | HandOver | MarketReference | VenueEquity | Acknowledge | Adopt | LogGap | MarginStep
+    | SlotShare | HandOver | MarketReference | VenueEquity | Acknowledge | Adopt | LaneSkip | LogGap | MarginStep
     | SendNew | SendCancel | SendReplace | SendStatus | OrderEvent
 )  # fmt: skip
 

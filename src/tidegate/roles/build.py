@@ -94,7 +94,7 @@ async def _oms(place: Place, log: Log) -> Service:
     sample = latencies(world.config.topology.sample, f"{world.path}: topology.sample", world.path.parent)[0]
     return OmsService(
         place.name, range(world.config.log.lanes), world.lane_kind(), world.universe, world.accounts, log,
-        place.clock, scopes=world.scopes, check=keyring.verify, note=trail.note,
+        place.clock, scopes=world.scopes, check=keyring.verify, note=trail.note, lane_of=world.lane_of,
         first=Replays(place.folder.run / f"{place.name}.replays").first, sample=sample / 1e9, on_hop=place.hops,
     )  # fmt: skip
 

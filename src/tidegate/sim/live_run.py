@@ -6,7 +6,7 @@ Events are never read back, they follow again from the entries: what the report 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ from tidegate.execution.core import Lane
 from tidegate.execution.lane_log import LaneKind, fold
 from tidegate.log.base import Entry
 from tidegate.model.instrument import Universe
-from tidegate.model.messages import Funding, LaneEpoch, Mark, Message, OrderEvent, Report, SendNew
+from tidegate.model.messages import Funding, LaneEpoch, LaneSkip, Mark, Message, OrderEvent, Report, SendNew
 from tidegate.model.order import ExecType
 from tidegate.model.wire import Unreadable
 from tidegate.risk.ledger import Ledger
@@ -51,6 +51,7 @@ class LiveRun:
 
     def __post_init__(self) -> None:
         self._lanes: dict[int, Lane] = {}
+        self._skipped: dict[int, Container[int]] = {}
         self._funding: FundingRows = {}
         self._marks: list[tuple[int, int, int, int]] = []
         self._sent: dict[int, int] = {}
@@ -60,9 +61,10 @@ class LiveRun:
         self._first = self._last = 0
         self._entries = 0
 
-    def begin(self, number: int) -> None:
-        """A lane's entries follow, from the first."""
+    def begin(self, number: int, skipped: Container[int] = ()) -> None:
+        """A lane's entries follow, from the first; `skipped` are passed over (`lane_log.skips`)."""
         self._lanes[number] = self.kind.make(number)
+        self._skipped[number] = skipped
 
     def take(self, number: int, entries: Iterable[Entry]) -> None:
         """Fold the lane's next entries."""
@@ -70,7 +72,7 @@ class LiveRun:
         for entry in entries:
             self._entries += 1
             try:
-                _, steps = fold(lane, entry)
+                _, steps = fold(lane, entry, self._skipped[number])
             except Unreadable:
                 self.dead += 1
                 continue
@@ -89,6 +91,8 @@ class LiveRun:
             if number == 0 or not self._marks or self._marks[-1][0] < message.ts:
                 self._marks.append((message.ts, message.instrument, message.bid, message.ask))  # type: ignore[attr-defined]
             return
+        if kind is LaneSkip:
+            return
         if kind is LaneEpoch:
             self.takeovers.append((message.ts, number, message.epoch, message.owner))  # type: ignore[attr-defined]
             return
@@ -101,6 +105,11 @@ class LiveRun:
                 self.recorder.event(out)
             elif type(out) is SendNew:
                 self._sent[out.cl_ord_id] = out.ts
+            elif type(out) is Funding:
+                ledger = self._lanes[number].state.ledger
+                assert isinstance(ledger, Ledger)
+                for key, received in ledger.funding_of(out.instrument, out.rate, out.price):
+                    self._funding.setdefault(key, []).append((out.ts, received))
 
     def _report(self, number: int, report: Report) -> None:
         self.recorder.ts_venue = report.ts_venue

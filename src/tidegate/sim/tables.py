@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tidegate.analytics.tables import RunTables, make
+from tidegate.execution.ids import origin_of
 from tidegate.kernel.book import NO_ASK, NO_BID
 from tidegate.model.instrument import Instrument, Universe
 from tidegate.model.money import unit
@@ -125,6 +126,7 @@ def _arrival(bid: int, ask: int, tick: float) -> float:
 _ORDER = (
     "cl_ord_id", "ts_submit", "ts_ack", "ts_done", "strategy", "account", "instrument", "side", "ord_type", "tif",
     "price", "qty", "cum_qty", "avg_px", "status", "reason", "arrival_mid", "queue_ahead",
+    "origin",
 )  # fmt: skip
 
 
@@ -144,6 +146,7 @@ def orders_table(recorder: Recorder, naming: Naming) -> Any:
             order.status.name, reason_name(order.reason),
             _arrival(command.ref_bid, command.ref_ask, tick),
             order.queue_ahead * lot if order.queue_ahead >= 0 and not market else np.nan,
+            origin_of(command.cmd_id),
         )  # fmt: skip
 
     return make("orders", _columns(list(recorder.orders.values()), row, _ORDER))

@@ -17,7 +17,7 @@ from tidegate.model.clock import Clock
 from tidegate.model.instrument import Universe
 from tidegate.venue.sim.agents import AgentsConfig
 from tidegate.venue.sim.capture_files import load_capture
-from tidegate.venue.sim.config import AccountConfig, RateLimits, VenueConfig
+from tidegate.venue.sim.config import AccountConfig, FundingRule, RateLimits, VenueConfig
 from tidegate.venue.sim.server import VenueServer
 
 _ROOMY = RateLimits(weight_1m=60_000, orders_10s=20_000, orders_long=1_000_000)
@@ -28,6 +28,10 @@ class Simulated(Protocol):
 
     @property
     def agents(self) -> Mapping[str, dict[str, Any]]: ...
+    @property
+    def funding(self) -> Mapping[str, dict[str, Any]]: ...
+    @property
+    def open_interest(self) -> Mapping[str, str]: ...
     @property
     def speed(self) -> float: ...
     @property
@@ -79,10 +83,16 @@ class VenueRole:
                 AccountConfig(name=name, api_key=keys["key"], api_secret=keys["secret"], balances=wallets)
             )
         limits = dict.fromkeys(wallets, _ROOMY) if section.limits == "roomy" else {}
-        return VenueConfig(
+        try:
+            funding = msgspec.convert(dict(section.funding), dict[str, FundingRule])
+        except msgspec.ValidationError as error:
+            raise UserError(f"simulated.funding: {error}") from None
+        made_of = VenueConfig(
             accounts=made, rate_limits=limits, admin_token=self._token, fill=section.fill, spot_fee="quote",
-            seed=section.seed,
+            seed=section.seed, funding=funding, open_interest=dict(section.open_interest),
         )  # fmt: skip
+        made_of.check()
+        return made_of
 
     async def start(self) -> None:
         """Listen; the market runs once `/admin/start` is asked for."""

@@ -8,8 +8,11 @@ process that was killed are gone with it, and who is at the other end reads an e
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import struct
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -33,6 +36,8 @@ class Sockets:
         """Take connections in this process, in the place of whoever listened there."""
         name = os.path.basename(path)
         found = self._listening[name] = Listener(self, name, factory, process)
+        with contextlib.suppress(OSError):
+            Path(path).touch()  # who looks for sockets finds it, also when its process was killed
         return found
 
     def connect(self, factory: Factory, path: str, process: VirtualProcess | None) -> End:
@@ -70,9 +75,7 @@ class Sockets:
 class Listener:
     """As much of an `asyncio.Server` as is used."""
 
-    def __init__(
-        self, sockets: Sockets, name: str, factory: Factory, process: VirtualProcess | None
-    ) -> None:
+    def __init__(self, sockets: Sockets, name: str, factory: Factory, process: VirtualProcess | None) -> None:
         self.name, self.factory, self.process = name, factory, process
         self._sockets = sockets
 
@@ -82,6 +85,14 @@ class Listener:
 
     async def wait_closed(self) -> None:
         """See `asyncio.Server.wait_closed`."""
+
+
+class Credentials:
+    """What the kernel says of the other end of a socket: a process of the same user."""
+
+    def getsockopt(self, level: int, option: int, size: int) -> bytes:
+        """See `socket.SO_PEERCRED`."""
+        return struct.pack("3i", 0, os.getuid(), os.getgid())
 
 
 class End(asyncio.Transport):
@@ -141,8 +152,8 @@ class End(asyncio.Transport):
         return self._closing
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """See `asyncio.BaseTransport.get_extra_info`: there is nothing to tell."""
-        return default
+        """See `asyncio.BaseTransport.get_extra_info`."""
+        return Credentials() if name == "socket" else default
 
     def pause_reading(self) -> None:
         """See `asyncio.ReadTransport.pause_reading`: nobody writes so much here."""

@@ -45,7 +45,7 @@ class HaltFold:
         self.scopes: dict[str, Standing] = {}
         self.seq = 0
         self.came: set[str] = set()
-        """Ids of the signed commands that the log has brought, followed or not."""
+        """Ids of the events that the log has brought, followed or not."""
         self._intents = intents
         self._done: set[object] = set()
 
@@ -53,6 +53,7 @@ class HaltFold:
         """Fold it; the scope that changed, or nothing."""
         self.seq = entry.seq
         event = decode(entry.data)
+        self.came.add(event.id)
         before = self.scopes.get(event.scope, Standing())
         after = self._signed(before, event, entry) if event.signed else self._machine(before, event, entry)
         if after is None or after == before:
@@ -85,7 +86,6 @@ class HaltFold:
 
     def _signed(self, before: Standing, event: HaltEvent, entry: Entry) -> Standing | None:
         command = Signed.decode(event.signed).command
-        self.came.add(command.id)
         meant = self._intents[command.id]
         judged = entry.ts if meant.do == "resume" or event.state < State.REDUCE_ONLY else event.ts
         if not meant.counts(judged) or (meant.scope, meant.state) != (event.scope, event.state):

@@ -18,6 +18,7 @@ from tidegate.access.command import Signed
 from tidegate.log.base import Entry
 from tidegate.model.messages import ScopeState, SendCancel, SendNew, SendReplace
 from tidegate.model.time import SECOND
+from tidegate.risk.halt import FLATTEN, MANUAL, RECOVERED, HaltEvent, decode
 from tidegate.risk.scope_name import Kind, parse
 from tidegate.risk.scopes import State
 from tidegate.sim.faults.exchange import Exchange, Truth
@@ -25,6 +26,7 @@ from tidegate.sim.faults.halt_fold import HaltFold, Standing, chain
 from tidegate.sim.faults.people import Intent
 from tidegate.sim.faults.plant import ACCOUNTS, Plant
 
+_PEOPLE = (MANUAL, FLATTEN, RECOVERED)
 MARGIN = 3 * SECOND
 """A command so near (ns) to its end may count at one clock and not at another."""
 
@@ -110,6 +112,8 @@ class HaltWatch:
         """A line has come to a gateway's socket. `now`: the time, ns."""
         account = _account(f"gw-{socket.removesuffix('.sock').rpartition('.')[2]}")
         line = msgspec.json.decode(data)
+        if account >= 0 and line.get("do") == "halt":
+            self._early(account, msgspec.convert(line["event"], HaltEvent))
         if account < 0 or line.get("do") != "command":
             return
         key = msgspec.convert(line["signed"], Signed).command.id
@@ -119,6 +123,20 @@ class HaltWatch:
         if meant.counts(now - MARGIN) and meant.counts(now + MARGIN):
             known.waiting[key] = Told(meant.scope, meant.state, self._time())
             self.counts["halts by a socket first"] += 1
+
+    def now(self, client: str, data: bytes) -> None:
+        """A component's halt has come by `now.halt`."""
+        account = _account(client)
+        if account >= 0:
+            self._early(account, decode(data))
+
+    def _early(self, account: int, event: HaltEvent) -> None:
+        """A gateway hears of a component's halt before the log has it."""
+        known, key = self.known[account], event.id
+        may = not event.signed and event.state >= State.REDUCE_ONLY and event.trigger not in _PEOPLE
+        if may and key not in known.fold.came and key not in known.waiting:
+            known.waiting[key] = Told(event.scope, event.state, self._time())
+            self.counts["breakers' halts before the log"] += 1
 
     def obeyed(self, account: int, key: str, said: Mapping[str, Any]) -> None:
         """A gateway has answered that it follows a halt: it holds, and will after any restart."""

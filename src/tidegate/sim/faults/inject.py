@@ -16,6 +16,7 @@ from tidegate.model.wire import Envelope, encode
 from tidegate.sim.faults.control import Control
 from tidegate.sim.faults.plant import ACCOUNTS
 from tidegate.sim.faults.schedule import Fault
+from tidegate.sim.faults.sim_log import SimLog
 from tidegate.sim.faults.system import CALM, System
 from tidegate.sim.faults.venue import Network
 from tidegate.strategy.service import StrategyService
@@ -130,11 +131,20 @@ class Injector:
         role = self._system.roles[fault.target]
         if role.log is not None and not role.log.dead:
             role.log.cut()
-            self._later(fault.seconds, role.log.mend)
+            self._later(fault.seconds, self._mend, fault.target, role.log)
+
+    def _mend(self, name: str, log: SimLog) -> None:
+        log.mend()
+        self._system.revived[name] = self._system.loop.time()
 
     def _outage(self, fault: Fault) -> None:
         self._system.server.outage(True)
-        self._later(fault.seconds, self._system.server.outage, False)
+        self._later(fault.seconds, self._back)
+
+    def _back(self) -> None:
+        self._system.server.outage(False)
+        for name in self._system.roles:
+            self._system.revived[name] = self._system.loop.time()
 
     def _log(self, fault: Fault) -> None:
         names = list(self._system.roles) if fault.target == "all" else [fault.target]
@@ -145,6 +155,7 @@ class Injector:
             self._later(fault.seconds, self._calm, name)
 
     def _calm(self, name: str) -> None:
+        self._system.revived[name] = self._system.loop.time()
         faults = self._system.roles[name].faults
         for field, value in vars(Faults(delay=CALM)).items():
             setattr(faults, field, value)

@@ -19,10 +19,12 @@ from tidegate.risk.scopes import State
 from tidegate.sim.faults.audit import audit, standing
 from tidegate.sim.faults.control import LOOK, Control
 from tidegate.sim.faults.inject import Injector
+from tidegate.sim.faults.lifeline import Lifeline
 from tidegate.sim.faults.people import People
 from tidegate.sim.faults.plant import Plant
 from tidegate.sim.faults.schedule import Fault, draw
 from tidegate.sim.faults.system import System
+from tidegate.sim.faults.venue import Request
 from tidegate.sim.faults.watch import Watch
 from tidegate.sim.virtual_process import ProcessLoop
 from tidegate.strategy.service import StrategyService
@@ -118,6 +120,7 @@ class _Run:
         self.system = System(seed, self.plant, self.folder)
         system = self.system
         self.watch = Watch(system.server, system.exchange, self.plant, self.loop.time, people.intents)
+        self.lifeline = Lifeline(system, self.watch.fail)
         self._connect()
         self.control = Control(system, people, self.watch.halts, seed)
         self.injector = Injector(system, self.control, seed)
@@ -143,11 +146,17 @@ class _Run:
         system, watch = self.system, self.watch
         system.server.on_send = watch.sent
         system.server.on_halt = watch.halts.told
+        system.server.on_now = watch.halts.now
+        system.server.buckets["LEASE"].watchers.append(self.lifeline.renewed)
         system.wire.on_placed = watch.placed
-        system.wire.on_sent = watch.halts.sent
+        system.wire.on_sent = self._sent
         system.wire.on_arrived = watch.halts.arrived
         system.on_end = watch.halts.ended
         system.loop.sockets.heard = lambda name, _, data: watch.halts.heard(name, data, system.clock.now())
+
+    def _sent(self, account: int, request: Request) -> None:
+        self.watch.halts.sent(account, request)
+        self.lifeline.sent(account, request)
 
     def _nobody_caught(self, _: object, context: dict[str, Any]) -> None:
         error = context.get("exception")
@@ -295,7 +304,7 @@ class _Run:
         more |= {f"fault: {name}": n for name, n in self.injector.counts.items()}
         outcome.counts = {
             **watch.counts, **watch.leases.counts, **watch.halts.counts, **self.control.counts, **system.counts,
-            **system.server.counts, **system.wire.counts, **more,
+            **system.server.counts, **system.wire.counts, **self.lifeline.counts, **more,
         }  # fmt: skip
         text = repr((steps, sorted(outcome.counts.items()), outcome.violations, outcome.recoveries))
         states = [w.lane.state_hash() for w in watch.lanes.values()]

@@ -13,7 +13,7 @@ from tidegate.log.streams import Declared
 from tidegate.model.clock import Clock
 from tidegate.sim.virtual_process import Outside, ProcessLoop, VirtualProcess
 
-HALT = "HALT"
+HALT, NOW = "HALT", "now.halt"
 
 
 class SimLog(MemoryLog):
@@ -42,6 +42,12 @@ class SimLog(MemoryLog):
             handler(entries)
 
         return super().follow(stream, told, after=after, since=since)
+
+    def heard(self, subject: str, data: bytes) -> None:
+        """See `MemoryLog.heard`."""
+        if subject == NOW and self.listeners.find(subject):
+            self.server.on_now(self.name, data)  # type: ignore[attr-defined]
+        super().heard(subject, data)
 
     def append(
         self, subject: str, data: bytes, *, msg_id: str = "", expect: int | None = None, timeout: float = 5.0
@@ -75,6 +81,8 @@ class SimServer(MemoryServer):
         """Told (client, subject, data) of every point-to-point message that leaves."""
         self.on_append: Callable[[str, str], None] = lambda _name, _subject: None
         """Told (client, subject) of every append that leaves."""
+        self.on_now: Callable[[str, bytes], None] = lambda _name, _data: None
+        """Told (client, event) of halts that come before the log has them."""
         self.on_halt: Callable[[str, int], None] = lambda _name, _seq: None
         """Told (client, sequence) of how far HALT has come to a follower of it."""
 

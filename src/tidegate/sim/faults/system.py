@@ -19,6 +19,8 @@ from tidegate.log.base import LogError
 from tidegate.log.memory import Faults
 from tidegate.log.streams import declared
 from tidegate.model.clock import Clock
+from tidegate.ops.folder import DataFolder
+from tidegate.ops.quick_sockets import QuickSockets
 from tidegate.risk.allocator import Allocator
 from tidegate.risk.service import RiskService
 from tidegate.sim.faults.exchange import Exchange
@@ -94,7 +96,9 @@ class System:
         self.roles: dict[str, Role] = {}
         self.on_end: Callable[[str], None] = lambda _: None
         """Told the name of every process that has ended."""
-        self._seed, self._folder = seed, folder
+        self.revived: dict[str, float] = {}
+        """When a process last began, or came back from where nothing reached it, s."""
+        self._seed, self._folder = seed, DataFolder(folder)
         self._check = Verifier(identities()).verify
         self._deployed()
 
@@ -140,8 +144,9 @@ class System:
     def _risk(self, name: str) -> Maker:
         def make(process: VirtualProcess, log: SimLog, clock: Clock) -> Service:
             return RiskService(
-                name, self.plant.risk_setup(), log, clock, self._check, Replays().first, lambda *_: None
-            )
+                name, self.plant.risk_setup(), log, clock, self._check, Replays().first, lambda *_: None,
+                QuickSockets(self._folder),
+            )  # fmt: skip
 
         return make
 
@@ -161,7 +166,11 @@ class System:
             session = Session(self.wire, account, process, clock)
             self.roles[f"gw-{name}"].session = session
             settings = GatewaySettings(
-                instance=f"gw-{name}", reconcile_every=20.0, drop_copy=4.0, socket=self.socket(name)
+                instance=f"gw-{name}",
+                reconcile_every=20.0,
+                drop_copy=4.0,
+                socket=self.socket(name),
+                risk=bool(plant.watchers),
             )
             lanes = [plant.lane_of(account)]
             return GatewayService(
@@ -173,7 +182,7 @@ class System:
 
     def socket(self, account: str) -> Path:
         """Where an account's gateway listens."""
-        return self._folder / f"gw.{VENUE}.{account}.sock"
+        return self._folder.run / f"gw.{VENUE}.{account}.sock"
 
     # Life and death.
 
@@ -190,6 +199,7 @@ class System:
             return
         process = role.process = VirtualProcess(role.name, self.loop)
         role.began, role.ready = self.loop.time(), False
+        self.revived[role.name] = role.began + BOOT
         role.log = self.server.client_of(process, role.faults)
         self.counts["started"] += 1
         role.clock = clock = ProcessClock(self.loop, role.machine)
@@ -252,6 +262,7 @@ class System:
         role = self.roles[name]
         if role.process is not None and role.process.paused:
             role.process.resume()
+            self.revived[name] = self.loop.time()
             self.server.resume(name)
 
     async def stop(self, name: str, timeout: float = 12.0) -> None:

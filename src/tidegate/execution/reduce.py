@@ -153,6 +153,8 @@ def _orders(
         cut = next(cut for cut in reduction.cuts if cut.instrument == close.instrument)
         orders += _split(s, reduction, cut, _smaller(cut, close, universe), shut, now)
     whys = [*groups.values(), *done.waits.values()]
+    if done.closes and not orders:
+        whys.append("what strategies hold of it is too little for an order; the rest is nobody's")
     whys += [
         describe(cut.reason) for cut in reduction.cuts if cut.denied and reductions.left(s, reduction, cut)
     ]

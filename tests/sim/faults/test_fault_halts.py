@@ -13,6 +13,7 @@ from tidegate.risk.reasons import Reason
 from tidegate.risk.scopes import State
 from tidegate.sim.faults.run import run
 from tidegate.sim.faults.schedule import FALSE, Fault
+from tidegate.venue.gateway.guard import Guard
 from tidegate.venue.gateway.halt_file import HaltFile
 from tidegate.venue.gateway.halts import Halts
 
@@ -153,3 +154,18 @@ def test_a_lane_that_a_new_writer_does_not_brief_is_found(monkeypatch):
     monkeypatch.setattr(LaneHalts, "brief", lambda self, lane: None)
     faults = [Fault(20, "kill", "oms-a"), Fault(20, "kill", "oms-b"), halts(20.1, "account:blue", ways="log")]
     assert "lane 0 takes account:blue for ACTIVE" in found(run(36, 1, faults))
+
+
+ASLEEP = [Fault(20, "pause", "risk-a", 20), Fault(20, "pause", "risk-b", 20)]
+
+
+def test_while_no_risk_service_lives_nothing_goes_out_that_may_add_risk(monkeypatch):
+    assert not run(37, 1, ASLEEP).violations
+    monkeypatch.setattr(Guard, "_brake", lambda self, name, on, text: None)
+    assert "no risk service has lived" in found(run(37, 1, ASLEEP))
+
+
+def test_a_breaker_reaches_gateways_before_the_log():
+    outcome = run(37, 1, [Fault(20, "rogue", "s-mixer", 3, {"how": "refused"})])
+    assert not outcome.violations
+    assert outcome.counts["breakers' halts before the log"] >= 1

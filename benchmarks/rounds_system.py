@@ -37,6 +37,14 @@ WIDE = {
 UP = 60.0
 """Seconds until the system must be up, or quiet."""
 
+TRACED = """
+from tidegate.log import embedded
+plain = embedded.configuration
+embedded.configuration = lambda **what: plain(**what) + "trace: true\\nmax_traced_msg_len: 64\\n"
+from tidegate.cli import main
+main()
+"""
+
 
 class Trouble(AssertionError):
     """The system did not do what it must: says what."""
@@ -124,6 +132,8 @@ class System:
     processes: list[list[str]] = field(default_factory=lambda: ALONE)
     log: dict[str, Any] = field(default_factory=dict)
     env: dict[str, str] = field(default_factory=dict)
+    traced: bool = False
+    """The log's server writes down every message's subject (`grants_used`)."""
 
     def __post_init__(self) -> None:
         self.home.mkdir(parents=True, exist_ok=True)
@@ -141,7 +151,9 @@ class System:
     async def start(self) -> None:
         """Bring it up; returns once every strategy has had an order acknowledged."""
         command = ("up", str(self.path), "--data", str(self.data), "--plain")
-        self._up = await self._spawn("up", "-m", "tidegate.cli", *command)
+        self._up = await self._spawn(
+            "up", *(("-c", TRACED) if self.traced else ("-m", "tidegate.cli")), *command
+        )
         await self.until(lambda: simulated(self.folder) is not None, "the venue to listen")
         found = simulated(self.folder)
         assert found is not None

@@ -16,10 +16,13 @@ from tidegate.access import local
 from tidegate.access.identity import Role
 from tidegate.access.identity_file import AccessSection
 from tidegate.access.signer import keys_folder
+from tidegate.cli.grants import grant_of
 from tidegate.cli.log import command_log
+from tidegate.config_live import processes_of
 from tidegate.errors import UserError
 from tidegate.execution.lane_view import read_view, view_request
 from tidegate.log.server_process import binary
+from tidegate.ops.topology import process_names
 
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 
@@ -154,11 +157,50 @@ def test_the_kill_switch(tmp_path):
     from rounds_system import System
 
     async def main():
-        system = System(tmp_path / "system", rate=40.0, lanes=1)
+        system = System(tmp_path / "system", rate=40.0, lanes=1, traced=True)
         try:
             await system.start()
             await whole(system)
         finally:
             await system.stop()
+        return system
 
-    asyncio.run(main())
+    needs_no_more_than_it_is_granted(asyncio.run(main()))
+
+
+_STRATEGY = {"publish alert.clock", "publish alert.strategy_stopped", "publish alert.strategy_throttled"}
+ONCE = {
+    "feed-1": {"publish alert.clock"},
+    "oms-1": {
+        "stream AUDIT", "publish audit.record",  # nobody took a lane up
+        "publish ctl.gw.>",  # nobody adopted a position
+        "publish lane.0.cmd",  # nothing was closed that no strategy holds
+        "publish dead.0", "publish dead.skip.0", "publish lane.0.skip", "publish lease.report", "publish risk.limits",  # nothing broke, was lent, or was missed
+    },
+    "risk-1": {
+        "stream LEASES", "publish lease.grant",  # one lane lends nothing
+        "stream AUDIT", "publish audit.record", "publish _INBOX.>",  # nobody changed a limit, nor asked
+        "publish lane.0.sys", "publish halt.event", "publish now.halt",  # no breaker tripped
+        "publish alert.>",
+    },
+    "gateway-1": {"publish _INBOX.>", "publish halt.event"},  # it was asked by its sockets; the log has halts from them
+    "recorder-1": {"publish alert.clock"},
+    "strategy-left": {"publish $KV.STATE.strategy.left", *_STRATEGY},
+    "strategy-right": {"publish $KV.STATE.strategy.right", *_STRATEGY},
+}  # fmt: skip
+"""What this run need not have used of the rights of each process, for it did not happen."""
+
+
+def needs_no_more_than_it_is_granted(system):
+    """The log's server refused nobody anything, and nobody has a right that is not used, nor told why in `ONCE`."""
+    from grants_used import idle_of, refusals
+
+    trace = system.data / "log" / "server.log"
+    assert refusals(trace) == []
+    config = system.world.config
+    roles = processes_of(config.topology, dict(config.strategies), True)
+    rights = {
+        name: grant_of(held, system.world) for name, held in zip(process_names(roles), roles, strict=True)
+    }
+    idle = {name: sorted(found - ONCE.get(name, set())) for name, found in idle_of(rights, trace).items()}
+    assert {name: rest for name, rest in idle.items() if rest} == {}

@@ -37,10 +37,8 @@ class User(NamedTuple):
 
 ANSWERS = Grant(("_INBOX.>",))
 """To answer requests."""
-MARKETS = Grant((), ("md.>", "touch.>", "pulse.>"))
 NOW = "now.halt"
 """A breaker's halt on its quick way (`risk.quick`): said by the risk service alone, heard by gateways alone."""
-AUDITED = Grant(("audit.record",))
 
 
 def all_of(grants: Iterable[Grant]) -> Grant:
@@ -66,14 +64,24 @@ def user_of(process: str) -> str:
 
 def get(*streams: str) -> Grant:
     """Look at single messages, as JSON: what they say cannot be passed off as another's message."""
-    return Grant(tuple(f"$JS.API.STREAM.{do}.{stream}" for stream in streams for do in ("INFO", "MSG.GET")))
+    return Grant(tuple(f"$JS.API.STREAM.MSG.GET.{stream}" for stream in streams))
+
+
+def begins(*streams: str) -> Grant:
+    """Learn where streams begin."""
+    return Grant(tuple(f"$JS.API.STREAM.INFO.{stream}" for stream in streams))
 
 
 def read(*streams: str) -> Grant:
-    """Read and follow whole streams."""
+    """Read what streams hold, up to their end."""
     acts = ("CONSUMER.CREATE", "CONSUMER.DELETE", "CONSUMER.MSG.NEXT")
-    publish = [f"$JS.API.{act}.{stream}.>" for stream in streams for act in acts]
-    return get(*streams) | Grant((*publish, *(f"$JS.FC.{stream}.>" for stream in streams)))
+    return get(*streams) | Grant(tuple(f"$JS.API.{act}.{stream}.>" for stream in streams for act in acts))
+
+
+def follow(*streams: str) -> Grant:
+    """Hear what is stored in streams, or in the streams of buckets, as it comes; again after the server was away."""
+    acts = ("API.CONSUMER.CREATE", "API.CONSUMER.DELETE", "FC")
+    return begins(*streams) | Grant(tuple(f"$JS.{act}.{stream}.>" for stream in streams for act in acts))
 
 
 def keys(bucket: str, *written: str) -> Grant:
@@ -86,7 +94,11 @@ def lanes_of(lanes: Iterable[int], *kinds: str) -> list[str]:
     return [f"{kind}_{lane}" for lane in lanes for kind in kinds]
 
 
-_TRAIL = read("AUDIT", "KV_ACCESS") | AUDITED
+_SIGNED = follow("KV_ACCESS")
+"""To know who is revoked."""
+_TRAIL = read("AUDIT") | Grant(("audit.record",)) | _SIGNED
+_HALTS = read("HALT") | follow("HALT")
+_CLOCK = Grant(("alert.clock",))
 _ALERTS = Grant(("alert.>",))
 
 
@@ -95,38 +107,30 @@ _ALERTS = Grant(("alert.>",))
 
 def feed() -> Grant:
     """Publishes markets, and answers who asks for a whole book."""
-    return Grant(("md.>", "touch.>", "pulse.>"), ("snap.>",)) | ANSWERS | _ALERTS
+    return Grant(("md.>", "touch.>", "pulse.>"), ("snap.>",)) | ANSWERS | _CLOCK
 
 
 def oms(lanes: Sequence[int]) -> Grant:
     """Writes lanes: facts, epochs, events; sends to gateways."""
-    publish = [f"lane.{n}.{kind}" for n in lanes for kind in ("sys", "epoch", "skip", "cmd")] + [
-        f"evt.{n}" for n in lanes
-    ]
-    publish += ["gw.>", "ctl.gw.>", "dead.>", "lease.>", "halt.event", "risk.limits"]
-    subscribe = ("oms.>", "ctl.halts", "risk.margin.reduce")
-    streams = read(
-        *lanes_of(lanes, "LANE", "EVT"), "HALT", "LEASES", "KV_LEASE", "KV_SNAP", "KV_STATE"
-    ) | get("DEAD")
-    written = keys("LEASE", "lane.>", "oms.>") | keys("SNAP", ">") | keys("STATE", "oms.>", "lane.>")
-    return all_of([Grant(tuple(publish), subscribe), streams, written, MARKETS, ANSWERS, _TRAIL, _ALERTS])
+    publish = [f"lane.{n}.{kind}" for n in lanes for kind in ("sys", "epoch", "skip", "cmd")]
+    publish += [f"{kind}.{n}" for n in lanes for kind in ("evt", "dead", "dead.skip")]
+    publish += ["gw.>", "ctl.gw.>", "lease.report", "halt.event", "risk.limits"]
+    subscribe = ("oms.>", "ctl.halts", "touch.>", "risk.margin.reduce")
+    logs = lanes_of(lanes, "LANE")
+    streams = [read(*logs), follow(*logs, "KV_LEASE")]
+    streams += [get("DEAD", "KV_LEASE", "KV_SNAP", *lanes_of(lanes, "EVT")), _HALTS, _TRAIL]
+    written = keys("LEASE", "lane.>", "oms.>") | keys("SNAP", "lane.>")
+    return all_of([Grant(tuple(publish), subscribe), *streams, written, ANSWERS, _ALERTS])
 
 
 def risk(lanes: Sequence[int]) -> Grant:
     """Lends limits, trips breakers, answers about exposures."""
-    publish = [f"lane.{n}.sys" for n in lanes] + ["lease.>", "halt.event", "risk.>", NOW]
-    streams = read(*lanes_of(lanes, "EVT"), "HALT", "LEASES", "ALERT", "KV_LEASE", "KV_STATE")
-    written = keys("LEASE", "risk", "risk.>") | keys("STATE", "risk", "risk.>", "limits", "limits.>")
-    parts = [
-        Grant(tuple(publish), ("risk.>", "ctl.halts", "margin.>")),
-        streams,
-        written,
-        MARKETS,
-        ANSWERS,
-        _TRAIL,
-        _ALERTS,
-    ]
-    return all_of(parts)
+    publish = [f"lane.{n}.sys" for n in lanes] + ["lease.grant", "halt.event", "risk.>", NOW]
+    events = lanes_of(lanes, "EVT")
+    streams = [read(*events, "LEASES"), follow(*events, "LEASES", "ALERT"), get("KV_LEASE", "KV_STATE")]
+    written = keys("LEASE", "risk.>") | keys("STATE", "risk.>")
+    hears = ("risk.>", "margin.>", "touch.>", "pulse.>")
+    return all_of([Grant(tuple(publish), hears), *streams, written, ANSWERS, _HALTS, _TRAIL, _ALERTS])
 
 
 def gateway(lanes: Sequence[int], accounts: Iterable[tuple[str, str]]) -> Grant:
@@ -137,35 +141,25 @@ def gateway(lanes: Sequence[int], accounts: Iterable[tuple[str, str]]) -> Grant:
     publish += [f"margin.{venue}.{account}" for venue, account in accounts]
     subscribe = [*names, *(f"ctl.{name}" for name in names), NOW]
     written = keys("LEASE", *names) | keys("STATE", *names)
-    streams = read("HALT", "KV_LEASE") | get("KV_STATE")
-    return all_of([Grant(tuple(publish), tuple(subscribe)), streams, written, ANSWERS, _TRAIL, _ALERTS])
+    streams = [follow("KV_LEASE"), get("KV_LEASE", "KV_STATE"), _HALTS, _TRAIL]
+    return all_of([Grant(tuple(publish), tuple(subscribe)), *streams, written, ANSWERS, _ALERTS])
 
 
 def recorder(lanes: Sequence[int]) -> Grant:
-    """Reads lanes and markets, and remembers how far it came."""
-    return all_of(
-        [read(*lanes_of(lanes, "LANE")), get("KV_STATE"), keys("STATE", "consumer.>"), MARKETS, _ALERTS]
-    )
+    """Follows lanes and markets, and remembers how far it came."""
+    streams = follow(*lanes_of(lanes, "LANE")) | get("KV_STATE")
+    return all_of([streams, keys("STATE", "consumer.>"), Grant((), ("md.>",)), _CLOCK])
 
 
 def deploy(lanes: Sequence[int], strategies: Iterable[str]) -> Grant:
     """Watches versions of strategies, shares their limits, posts a halt where one must end."""
     names = list(strategies)
-    publish = (
-        [f"lane.{n}.sys" for n in lanes] + [f"oms.{n}.strategy" for n in lanes] + ["deploy.>", "halt.event"]
-    )
-    streams = read(*lanes_of(lanes, "LANE", "EVT"), "DEPLOY", "HALT", "KV_LEASE", "KV_STATE")
+    publish = [f"lane.{n}.sys" for n in lanes] + [f"oms.{n}.strategy" for n in lanes]
+    publish += [*(f"deploy.{name}" for name in names), "halt.event"]
+    followed = follow(*lanes_of(lanes, "LANE", "EVT"), "DEPLOY", "KV_LEASE")
+    streams = [read("DEPLOY"), followed, get("KV_LEASE", "KV_STATE"), _HALTS, _TRAIL]
     written = keys("STATE", *(f"deploy.{name}" for name in names))
-    parts = [
-        Grant(tuple(publish), ("shadow.>", "deploy.>")),
-        streams,
-        written,
-        MARKETS,
-        ANSWERS,
-        _TRAIL,
-        _ALERTS,
-    ]
-    return all_of(parts)
+    return all_of([Grant(tuple(publish), ("shadow.>", "touch.>")), *streams, written, _ALERTS])
 
 
 class Trader(NamedTuple):
@@ -186,13 +180,14 @@ def strategy(trader: Trader) -> Grant:
     publish += ["alert.strategy_stopped", "alert.strategy_throttled", "alert.clock"]
     written = keys("LEASE", f"strategy.{name}") | keys("STATE", f"strategy.{name}")
     found = all_of([
-        Grant(tuple(publish), ("md.>", "touch.>", f"claim.{name}")), written, read(f"EVT_{lane}"),
+        Grant(tuple(publish), ("md.>", f"claim.{name}")), written, follow(f"EVT_{lane}"),
         get("KV_LEASE", "KV_STATE"),
     ])  # fmt: skip
     if trader.slot:
         base = name.partition(".")[0]
         slots = keys("LEASE", f"slot.{name}") | keys("STATE", f"kept.{base}.>")
-        found = all_of([found, slots, read("DEPLOY", "KV_ACCESS"), Grant((f"shadow.{base}",))])
+        versions = read("DEPLOY") | follow("DEPLOY") | _SIGNED
+        found = all_of([found, slots, versions, Grant((f"shadow.{base}",))])
     return found
 
 

@@ -47,7 +47,9 @@ ROUNDS ?= 20
 rounds: $(READY)
 	$(BIN)/python benchmarks/rounds.py --rounds $(ROUNDS)
 
-# The whole system under faults drawn from seeds, on virtual time: docs/faults.md. Another SOAK_SEED, other faults.
+# The whole system under faults drawn from seeds, on virtual time: processes killed, networks torn, people who halt and
+# resume. What fails is shrunk and kept in runs/faults, with the command that shows it again: docs/faults.md.
+# Another SOAK_SEED, other faults; SOAK_MINUTES real minutes.
 SOAK_MINUTES ?= 60
 SOAK_SEED ?= 1
 soak: $(READY)

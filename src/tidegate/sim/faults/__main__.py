@@ -1,10 +1,14 @@
-"""`python -m tidegate.sim.faults --seed N --minutes M [--schedule FILE]`, or `--soak MINUTES`."""
+"""The whole system under faults, on virtual time: one seed (`--seed N`), or seed after seed (`--soak MINUTES`).
+
+Everything is drawn from the seed: with the same version of the code it takes the same course each time. docs/faults.md.
+"""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 
 from rich.console import Console
@@ -55,7 +59,22 @@ def _figures(outcome: Outcome) -> None:
         f"({60 * outcome.virtual / outcome.real:.0f} a minute), {counts['faults']} faults, {counts['entries']} "
         f"entries, {counts['orders']} orders, {counts['venue fills']} fills, digest {outcome.digest}"
     )
+    _halts(counts)
+    if not outcome.violations:
+        console.print("  nothing was lost, doubled, told twice, lent twice, or sent against a halt")
     _recoveries(outcome.recoveries)
+
+
+def _halts(counts: Mapping[str, int]) -> None:
+    """What people and breakers did."""
+    down = sum(counts.get(f"scope {state}", 0) for state in ("REDUCE_ONLY", "CANCEL_ONLY", "KILLED"))
+    false = sum(n for name, n in counts.items() if name.startswith("false resumes"))
+    early = counts.get("halts by a socket first", 0) + counts.get("breakers' halts before the log", 0)
+    console.print(
+        f"  {down} halts ({early} times a gateway knew before the log told it), {counts.get('scope RECOVERING', 0)} let up "
+        f"again, {false} false tries to; {counts.get('orders on the wire at a halt', 0)} orders were on the wire to the "
+        f"venue then, {counts.get('orders that only reduce', 0)} passed that only reduce"
+    )
 
 
 def _recoveries(recoveries: list[tuple[str, float]]) -> None:
@@ -88,6 +107,9 @@ def _failed(outcome: Outcome, keep: Path, shorter: bool) -> None:
         f"python -m tidegate.sim.faults --seed {outcome.seed} --minutes {outcome.minutes:g} --schedule {path}"
     )
     console.print(f"again: {again}", style="bold")
+    console.print(
+        "each line of that file is a fault, to be cut and changed; another version takes another course"
+    )
 
 
 def _soak(first: int, minutes: float, real: float, jobs: int) -> Outcome | None:
@@ -110,6 +132,7 @@ def _soak(first: int, minutes: float, real: float, jobs: int) -> Outcome | None:
         f"{counts['faults']} faults, {counts['entries']} entries, {counts['orders']} orders, "
         f"{counts['venue fills']} fills; memory {done.resident:.0f} MiB a process, {done.slope():+.1f} MiB an hour"
     )
+    _halts(counts)
     _recoveries(done.recoveries)
     return done.failed
 

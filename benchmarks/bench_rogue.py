@@ -137,6 +137,7 @@ async def measure(case: str, load: Load, seconds: float, rate: float) -> tuple[W
             print(f"  {trouble}")
         requests = await asyncio.to_thread(system.orders)
         await halts(system)
+        await stored(system)
     return Ways(folder, requests), marks, system
 
 
@@ -153,6 +154,19 @@ async def halts(system: RogueSystem) -> None:
                 )
     finally:
         await log.close()
+
+
+async def stored(system: RogueSystem) -> None:
+    """Print how much of the rogue's came in: each entry was synced, where the log survives the loss of power."""
+    number = list(system.world.config.strategies).index("rogue")
+    log = await system.log()
+    try:
+        entries = [e async for batch in log.read("LANE_0") for e in batch if e.subject == f"lane.0.cmd.{number}"]
+    finally:
+        await log.close()
+    if entries:
+        took = (entries[-1].ts - entries[0].ts) / 1e6
+        print(f"  the rogue's entries in the log: {len(entries)}, stored within {took:.0f} ms")
 
 
 def _began(system: RogueSystem) -> int:

@@ -35,7 +35,7 @@ def watch(**users: Allowed) -> tuple[ConnectionWatch, list[tuple[str, str]]]:
 
 def test_what_a_process_may_send_follows_from_its_strategies_limits():
     paces = [Pace(100, 50, 20, 20), Pace(10, 10, 10, 10)]
-    assert allowed(paces) == Allowed(4 * 140 + 100, 90 + 200)
+    assert allowed(paces) == Allowed(4 * 140 + 100, 50 + 20 + 100)
     assert allowed([Pace(math.inf, math.inf, 1, 1)]).burst == math.inf
 
 

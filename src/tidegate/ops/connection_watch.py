@@ -2,7 +2,7 @@
 
 A flood of commands is stored one by one, and each waits for the disk: by the time a lane reads the first of them, the
 queue before everybody's next order is long. The server counts a message as it comes in, whoever's connection it is, and
-knows by the password whose. So this sees a flood within a twentieth of a second, and most of it never comes in.
+knows by the password whose. So this sees a flood within a hundredth of a second, and most of it never comes in.
 
 A process that floods is told to `told`, which ends it. What waited while the log was away and comes at once is no
 flood: after our own connection was lost nobody is judged for a while.
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -20,13 +21,15 @@ import msgspec
 from tidegate.execution.flood import FACTOR
 from tidegate.log.base import Log, LogError
 from tidegate.model.clock import Clock
-from tidegate.risk.pace import Pace
+from tidegate.risk.pace import ENTRIES_AT_ONCE, Pace
 
 SUBJECT = "$SYS.REQ.ACCOUNT.PING.CONNZ"
 QUESTION = msgspec.json.encode({"auth": True, "limit": 4096})
-EVERY = 0.05
-"""Seconds between two looks."""
-OTHER, OTHER_BURST = 100.0, 200.0
+EVERY = 0.01
+"""Seconds between two looks, where one takes no longer than a tenth of that."""
+SHARE = 10
+"""A look that takes long, on a server of many connections, is followed by a pause of so many times that."""
+OTHER, OTHER_BURST = 100.0, 100.0
 """Messages a second, and at once, beside commands: questions, state kept, acknowledgements."""
 AFTER_LOSS = 15_000_000_000
 """Ns after our own connection's loss in which nobody is judged."""
@@ -59,9 +62,10 @@ class Allowed(NamedTuple):
 
 
 def allowed(paces: list[Pace]) -> Allowed:
-    """Of a process with strategies of these limits. At once it may send what its own budget lets through, and no more:
-    a message there is one handler's commands together."""
-    rate, burst = sum(pace.total for pace in paces), sum(pace.burst for pace in paces)
+    """Of a process with strategies of these limits. At once it may send what its own budget writes at once, and no more:
+    beyond `ENTRIES_AT_ONCE` it gathers its commands (`strategy.budget`)."""
+    rate = sum(pace.total for pace in paces)
+    burst = sum(min(pace.burst, ENTRIES_AT_ONCE) if math.isfinite(pace.burst) else math.inf for pace in paces)
     return Allowed(rate * FACTOR + OTHER, burst + OTHER_BURST)
 
 
@@ -81,8 +85,10 @@ class ConnectionWatch:
 
     async def run(self) -> None:
         """Look, until cancelled."""
+        pause = EVERY
         while True:
-            await asyncio.sleep(EVERY)
+            await asyncio.sleep(pause)
+            began = time.perf_counter()
             if not self._log.connected:
                 self._lost_at = self._clock.now()
                 continue
@@ -93,6 +99,7 @@ class ConnectionWatch:
                 continue
             self.looks += 1
             self.judge(answer.data.connections, self._clock.now())
+            pause = max(EVERY, SHARE * (time.perf_counter() - began))
 
     def judge(self, connections: list[Connection], now: int) -> None:
         """What the server says at a time (ns)."""

@@ -10,6 +10,11 @@ if TYPE_CHECKING:
     from tidegate.risk.limits import ScopeLimits
 
 
+ENTRIES_AT_ONCE = 50
+"""Entries of the log that a strategy may write at once, its commands in them: `strategy.budget` keeps to it, and
+`ops.connection_watch` holds it to it."""
+
+
 class Pace(NamedTuple):
     """Messages a second, and how many may come at once; infinite where there is no limit."""
 

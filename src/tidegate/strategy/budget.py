@@ -3,15 +3,21 @@
 What is within the limits never meets this; what is far beyond them does not reach the log, where everybody on the lane
 would pay for its denial. New orders and replaces beyond it are refused, as the gate would refuse them; cancels wait
 their turn, each order's once, and none is lost.
+
+What the log's disk pays for is an entry, whatever is in it: so commands are written at twice the limits' pace too, and
+what comes faster than that is gathered into one entry, for a few milliseconds at most. Whoever watches from outside
+(`ops.connection_watch`) may then tell a flood by a few dozen entries.
 """
 
 from __future__ import annotations
 
-from tidegate.risk.pace import Pace
+from tidegate.risk.pace import ENTRIES_AT_ONCE, Pace
 
 FACTOR = 2
 LEAST = 10
 """Messages that may always come at once."""
+LEAST_ENTRIES = 100.0
+"""Entries a second that may always be written."""
 RUNAWAY, WITHIN = 20, 1_000_000_000
 """So many times its orders a second (and at least a thousand) refused within so many ns: it is out of control."""
 _LEAST_RUNAWAY = 1000
@@ -44,6 +50,11 @@ class Bucket:
         if self._rate <= 0:
             return 1 << 62
         return self._at + max(0, int((1.0 - self._left) / self._rate) + 1)
+
+
+def entries(pace: Pace) -> Bucket:
+    """Entries of the log that a strategy of these limits writes its commands in; no command waits longer than 10 ms."""
+    return Bucket(max(pace.total * FACTOR, LEAST_ENTRIES), ENTRIES_AT_ONCE)
 
 
 class Budget:

@@ -28,6 +28,7 @@ from tidegate.model.messages import CancelAll, Message, OrderEvent
 from tidegate.model.wire import decode, pack
 from tidegate.risk.gate import Gate
 from tidegate.risk.ledger import Ledger
+from tidegate.strategy.budget import entries
 from tidegate.strategy.live_runner import LiveRunner
 from tidegate.strategy.strategy import Strategy
 
@@ -71,6 +72,10 @@ class StrategyService:
         self._outbox = Outbox(log, lost=self._lost)
         self._commands = command_subject(self.lane, strategy.number)
         self._sent = 0
+        self._entries = entries(self._runner.budget.pace)
+        self._gathered: tuple[list[Message], int] = ([], 0)
+        """Commands that wait for an entry to be written in, and the trace of the last of them."""
+        self._gathering: asyncio.TimerHandle | None = None
         self._subscriptions: list[Subscription] = []
         self._markets: dict[str, int] = {}
         self._joining: set[int] = set(range(len(universe)))
@@ -126,6 +131,7 @@ class StrategyService:
                 await self._cancel_all()
             await self._save()
         self._running = False
+        self._write_gathered()
         if self._timer is not None:
             self._timer.cancel()
         await self._outbox.drained(2.0)
@@ -250,7 +256,23 @@ class StrategyService:
         now = self._clock.now()
         if self._on_hop and trace:
             self._on_hop("strategy.out", trace, now)
-        self._put(commands, trace, now)
+        if self._gathering is None and self._entries.take(now):
+            self._put(commands, trace, now)
+            return
+        self._gathered = [*self._gathered[0], *commands], trace
+        if self._gathering is None:
+            delay = max(0.0, (self._entries.due() - now) / 1e9)
+            self._gathering = asyncio.get_running_loop().call_later(delay, self._write_gathered)
+
+    def _write_gathered(self) -> None:
+        """Write what came faster than entries may: all of it in one."""
+        if self._gathering is not None:
+            self._gathering.cancel()
+            self._gathering = None
+            (commands, trace), self._gathered = self._gathered, ([], 0)
+            now = self._clock.now()
+            self._entries.take(now)
+            self._put(commands, trace, now)
 
     def _put(self, commands: list[Message], trace: int, now: int) -> None:
         self._sent += 1
@@ -291,6 +313,7 @@ class StrategyService:
             return
         self.error, self._running = why, False
         now = self._clock.now()
+        self._write_gathered()
         if cancel:
             self._put([CancelAll(now, account=-1, strategy=self.strategy.number)], 0, now)
         self._alert("strategy_stopped", "critical", why)

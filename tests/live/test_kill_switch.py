@@ -175,7 +175,8 @@ ONCE = {
         "stream AUDIT", "publish audit.record",  # nobody took a lane up
         "publish ctl.gw.>",  # nobody adopted a position
         "publish lane.0.cmd",  # nothing was closed that no strategy holds
-        "publish dead.0", "publish dead.skip.0", "publish lane.0.skip", "publish lease.report", "publish risk.limits",  # nothing broke, was lent, or was missed
+        "publish dead.0", "publish dead.skip.0", "publish lane.0.skip",  # nothing broke
+        "publish lease.report", "publish risk.limits",  # nothing was lent, or missed
     },
     "risk-1": {
         "stream LEASES", "publish lease.grant",  # one lane lends nothing

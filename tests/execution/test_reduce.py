@@ -186,6 +186,16 @@ def test_orders_that_could_make_it_larger_go_first_and_so_do_those_that_leave_no
     assert small in world.sent
 
 
+def test_a_step_may_only_cancel():
+    world = World({(0, 0): 100})
+    raising = world.own(0, 0, 30)
+    world.step(0.0, instruments=(), cancel=(0,))
+    assert [m.cmd_id for m in world.round().messages] == [world.lane.order(raising).cmd_id]
+    assert (world.look().state, world.look().messages) == ("waits", [])
+    world.cancel(raising)
+    assert world.look().state == "done"
+
+
 def test_an_order_that_will_not_go_is_not_waited_for_long():
     world = World({(0, 0): 100})
     world.own(0, 0, 30)

@@ -363,6 +363,40 @@ def test_steps_that_come_twice_and_late_close_nothing_twice():
     story(main)
 
 
+def test_a_risk_service_killed_in_the_middle_is_followed_by_one_that_goes_on():
+    async def main(room):
+        await room.risk("risk-2")
+        falling = asyncio.get_running_loop().create_task(room.fall(FALL, 60))
+        await until(room.fills)
+        room.kill("risk")
+        closed = len(room.fills())
+        await falling
+        await asyncio.sleep(10)
+        whole(room, apart=0.201)  # what each leg was when the call began, the second service does not know
+        assert len(room.fills()) > closed
+        steps(room)
+
+    story(main)
+
+
+def test_while_people_flatten_the_account_steps_give_way():
+    async def main(room):
+        falling = asyncio.get_running_loop().create_task(room.fall(FALL, 60))
+        await until(room.fills)
+        command = signed(
+            "flatten", "account:main", "ann", room.clock.now(), participation="50%", collar="1%"
+        )
+        await post(room.log, commanded(command.encode(), command.command, room.clock.now()))
+        await asyncio.sleep(1)
+        closed = len(room.fills())
+        await falling
+        assert room.liquidated == 0
+        assert len(room.fills()) == closed
+        assert max(map(abs, room.held())) < 10
+
+    story(main)
+
+
 def test_a_step_that_is_lost_is_published_anew():
     async def main(room):
         room.oms_one.reducer.close()  # it hears nothing

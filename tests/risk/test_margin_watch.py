@@ -146,6 +146,7 @@ def test_settings_are_read_in_human_units():
         ({"wran": 1}, r"risk.margin: unknown key 'wran'; did you mean 'warn'\?"),
         ({"warn": "much"}, "risk.margin.warn: .*'much'"),
         ({"warn": "90%"}, "0 < warn < reduce_only < reduce ≤ 1 must hold"),
+        ({"carry_out": "yes"}, "risk.margin.carry_out"),
         ("half", "expected a table, got 'half'"),
     ):
         with pytest.raises(UserError, match=says):

@@ -55,11 +55,6 @@ class Look(NamedTuple):
         """As they are to be written."""
         return [*self.cancels, *self.orders]
 
-    @property
-    def over(self) -> bool:
-        """Whether nothing more will be done."""
-        return self.state in ("done", "gave up")
-
 
 def look(s: State, reduction: Reduction, shut: Shut, now: int) -> Look:
     """The next of a step. The same state, words and time give the same orders under the same ids."""
@@ -77,7 +72,7 @@ def look(s: State, reduction: Reduction, shut: Shut, now: int) -> Look:
     raising, blocking = _in_the_way(s, reduction)
     cancels = tuple(CancelOrder(now, order.cmd_id) for order in (*raising, *blocking) if _asks(order))
     if not wanted and not working:
-        if not cancels:
+        if not raising:
             return Look("done", "", parts)
         return Look("waits", "orders that could make the account larger are being cancelled", parts, cancels)
     if (raising or blocking) and now - reduction.ts < PATIENCE:

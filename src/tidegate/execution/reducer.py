@@ -120,7 +120,9 @@ class Reducer:
                 continue
             if why := self._untimely(step, now):
                 self.counts["untimely"] += 1
-                self._say("failed", "critical", step.account, step.pool, f"not carried out: {why}", why=why)
+                self._say(
+                    "failed", "critical", step.account, step.pool, f"not carried out: {why}", "untimely"
+                )
             else:
                 self._take(lane, account, step, now)
 
@@ -170,6 +172,9 @@ class Reducer:
                 self._step(lane, writer, reduction)
 
     def _step(self, lane: int, writer: Writer, reduction: Reduction) -> None:
+        told = self._told.get((lane, reduction.account, reduction.pool))
+        if told is not None and told.over and told.plan == reduction.plan:
+            return
         s, now = writer.lane.state, self._clock.now()
         found = reduce.look(s, reduction, self._shut, now)
         self._tell(lane, reduction, found, now)

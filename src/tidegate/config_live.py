@@ -35,7 +35,8 @@ class SimulatedSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     `captures` names a recorded file for each instrument; `speed` how fast it is replayed; `loop` whether it begins
     again at its end. Instead, `agents` trade each instrument with one another (`venue.sim.agents.AgentsConfig`).
     `balance` is what every account starts with, of each currency. `fill` is the model of fills (docs/simulation.md);
-    `limits` the rate limits: the venue's own (`venue`), or `roomy` for load tests.
+    `limits` the rate limits: the venue's own (`venue`), or `roomy` for load tests. `funding` says which contracts are
+    funded, and `open_interest` what others hold (`venue.sim.config.VenueConfig`).
     """
 
     captures: dict[str, str] = {}
@@ -43,6 +44,8 @@ class SimulatedSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     speed: float = 1.0
     fill: str = "partial"
     limits: str = "venue"
+    funding: dict[str, dict[str, Any]] = {}
+    open_interest: dict[str, str] = {}
     loop: bool = False
     balance: Decimal = Decimal(10_000_000)
     port: int = 0

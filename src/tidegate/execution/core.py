@@ -72,6 +72,11 @@ Handler = Callable[[State, Any], None]
 def _funding(s: State, m: Funding) -> None:
     if not 0 <= m.instrument < s.instruments:
         raise Refused(Reason.UNKNOWN_INSTRUMENT, f"funding of instrument {m.instrument} of {s.instruments}")
+    if m.due:
+        if m.due <= s.funded.get(m.instrument, 0):
+            return
+        s.funded[m.instrument] = m.due
+        s.out.append(m)
     s.gate.funding(m.instrument, m.rate, m.price, m.ts)
     s.ledger.apply_funding(m.instrument, m.rate, m.price, m.ts)
 

@@ -50,6 +50,7 @@ class Saved(msgspec.Struct, array_like=True, gc=False):
     factors: list[tuple[int, tuple[int, int]]] = []
     withheld: list[tuple[Key, int]] = []
     slot_shares: list[SlotShare] = []
+    funded: list[tuple[int, int]] = []
     reductions: tuple[int, list[Reduction]] = (0, [])
 
 
@@ -92,6 +93,7 @@ def save(s: State) -> bytes:
             sorted(s.factors.items()),
             sorted(s.withheld.items()),
             [share for _, share in sorted(s.slot_shares.items())],
+            sorted(s.funded.items()),
             reductions.saved(s),
         )
     )
@@ -126,7 +128,7 @@ def load(data: bytes, universe: Universe, gate: Gate, ledger: Ledger) -> State:
     s.counts = dict(saved.counts)
     s.leases = dict(saved.leases)
     s.halt_epoch, s.limits_version, s.limits_due = saved.halt_epoch, saved.limits_version, saved.limits_due
-    s.gaps, s.adopted = dict(saved.gaps), saved.adopted
+    s.gaps, s.adopted, s.funded = dict(saved.gaps), saved.adopted, dict(saved.funded)
     s.factors, s.withheld = dict(saved.factors), dict(saved.withheld)
     s.slot_shares = {(share.live, share.candidate): share for share in saved.slot_shares}
     reductions.restore(s, saved.reductions)

@@ -164,7 +164,7 @@ class State:
     """A lane's state but for the gate's and the ledger's own. Changed by the modules of this package only."""
 
     __slots__ = (
-        "adopted", "by_cmd", "closed", "counts", "cuts_made", "error", "factors", "forgotten", "gaps", "gate", "groups",
+        "adopted", "by_cmd", "closed", "counts", "cuts_made", "error", "factors", "forgotten", "funded", "gaps", "gate", "groups",
         "halt_epoch", "instruments", "leased", "leases", "ledger", "limits_due", "limits_version", "links",
         "live", "marks", "now", "number", "out", "owed", "prefix", "reductions", "seq", "settings", "shared",
         "slot_shares", "touched", "universe", "waiting", "withheld",
@@ -209,6 +209,8 @@ class State:
         """Of the limits in force; 0 for those of the configuration."""
         self.limits_due: list[LimitsChange] = []
         """Limits that are to come into force at a later time."""
+        self.funded: dict[int, int] = {}
+        """The time (ns) of the last funding that was booked, by instrument."""
         self.gaps: dict[str, str] = {}
         """What of the risk log is missing, by stream, for people: while anything is, nothing passes but cancels."""
         self.leases: dict[Key, Lease] = {}

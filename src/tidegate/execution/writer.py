@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import msgspec
 
@@ -32,10 +31,13 @@ from tidegate.execution.lane_log import (
 )
 from tidegate.execution.lease_desk import LeaseDesk
 from tidegate.execution.state import LaneBroken
+from tidegate.execution.writer_settings import WriterCounts
+from tidegate.execution.writer_settings import WriterSettings as WriterSettings
 from tidegate.log.base import Conflict, Entry, Log, LogError, Subscription
 from tidegate.log.outbox import Outbox
 from tidegate.model.clock import Clock
 from tidegate.model.messages import (
+    Funding,
     LaneEpoch,
     LeaseReport,
     Message,
@@ -49,6 +51,8 @@ from tidegate.model.messages import (
 from tidegate.model.order import OrdStatus
 from tidegate.model.wire import Envelope, Newer, Unreadable, decode, pack
 
+TOLD = (OrderEvent, Funding)
+"""What is told to everybody who listens, on EVT_<n>."""
 Request = SendNew | SendCancel | SendReplace | SendStatus
 
 
@@ -58,30 +62,6 @@ HANDOVER = 5.0
 
 class Unusable(Exception):
     """This instance cannot write the lane; another may. Says why."""
-
-
-@dataclass(frozen=True)
-class WriterSettings:
-    """Times in seconds."""
-
-    tick: float = 0.1
-    """How often time is written into the log while an answer is awaited."""
-    snapshot_entries: int = 20_000
-    """Entries after which a snapshot is kept: what a successor has to fold at most, about."""
-
-
-@dataclass
-class WriterCounts:
-    """What happened so far."""
-
-    entries: int = 0
-    requests: int = 0
-    events: int = 0
-    dead: int = 0
-    snapshots: int = 0
-    folded_at_start: int = 0
-    gaps: int = 0
-    """Holes in what came of the lane's log, each read again."""
 
 
 class Writer:
@@ -223,7 +203,7 @@ class Writer:
                 if type(message) is LaneEpoch and entry.seq < mark and message.config != self._kind.config:
                     raise Unusable(_other_config(self.number, message.config))
                 if entry.seq > told:
-                    events += [out for out in step.outputs if type(out) is OrderEvent]
+                    events += [out for out in step.outputs if type(out) in TOLD]
             if len(events) >= 1000:
                 self._pipe.put(entry.seq, events, 0, self._clock.now())
                 events = []
@@ -297,6 +277,8 @@ class Writer:
                     events.append(out)
                     if out.reason and self.desk is not None:
                         self.desk.refused(out)
+                elif type(out) is Funding:
+                    events.append(out)
                 elif type(out) is LeaseReport:
                     if self.desk is not None:
                         self.desk.told(out)

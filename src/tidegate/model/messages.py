@@ -116,11 +116,16 @@ class Tick(Message):
 
 
 class Funding(Message):
-    """A funding payment is due: position × mark value × rate. `rate` is a fraction × 1e8."""
+    """A funding payment is due: position × mark value × rate. `rate` is a fraction × 1e8.
+
+    `due` is the venue's time of it (ns): of one time a lane books it once, however often it is told, and tells its
+    listeners; 0 is booked each time.
+    """
 
     instrument: int
     rate: int
     price: int
+    due: int = 0
 
 
 class ScopeState(Message):

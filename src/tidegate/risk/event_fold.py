@@ -7,7 +7,7 @@ from collections import Counter
 import msgspec
 
 from tidegate.log.base import Entry
-from tidegate.model.messages import OrderEvent
+from tidegate.model.messages import Funding, OrderEvent
 from tidegate.model.wire import Newer, Unreadable, decode
 from tidegate.risk import exposure_snapshot
 from tidegate.risk.breakers.panel import Panel
@@ -52,6 +52,8 @@ class EventFold:
                 if type(message) is OrderEvent:
                     self.events += 1
                     trips += self.panel.order(message, envelope.ts)
+                elif type(message) is Funding:
+                    trips += self.panel.funding(message, lane)
             if envelope.ts:
                 trips += self.panel.entry(lane, envelope.ts, entry.ts)
         return trips

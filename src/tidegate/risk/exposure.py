@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from decimal import Decimal
 from fractions import Fraction
 
@@ -310,17 +310,19 @@ class Exposure:
             elif cell.total.pnl > cell.total.peak:
                 cell.total.peak = cell.total.pnl
 
-    def funding(self, instrument: int, rate: int, price: int, ts: int, accounts: set[int]) -> None:
-        """A funding payment on every position of these accounts: rate × 1e-8 of its value at `price` (ticks)."""
+    def funding(self, instrument: int, rate: int, price: int, ts: int, accounts: Collection[int]) -> None:
+        """A funding payment on every position of these accounts, which are a lane's: rate × 1e-8 of its value at `price`
+        (ticks), each scope's own, as the gate of that lane books it."""
         self.tick(ts)
+        lots: dict[Cell, int] = {}
         for (account, strategy, i), held in self.positions.items():
-            if i != instrument or account not in accounts or not held[0]:
-                continue
-            paid = whole(float(self.worth.settle(i, price, held[0])) * rate * 1e-8)
-            held[1] -= paid
-            for cell in self.chain(account, strategy, i):
-                cell.cash -= paid
-                self._revalue_pnl(cell)
+            if i == instrument and account in accounts and held[0]:
+                held[1] -= whole(float(self.worth.settle(i, price, held[0])) * rate * 1e-8)
+                for cell in self.chain(account, strategy, i):
+                    lots[cell] = lots.get(cell, 0) + held[0]
+        for cell, sum_of in lots.items():
+            cell.cash -= whole(float(self.worth.settle(instrument, price, sum_of)) * rate * 1e-8)
+            self._revalue_pnl(cell)
 
     def mark(self, instrument: int, bid: int, ask: int, ts: int) -> bool:
         """A touch that values from now on; False where it cannot (crossed, one-sided): it is counted."""

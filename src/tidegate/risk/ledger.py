@@ -179,17 +179,23 @@ class Ledger:
 
         Gives each position's payment in settlement minor units, positive is received.
         """
+        payments = self.funding_of(instrument, rate, price)
+        for key, received in payments:
+            position = self._positions[key]
+            position.funding += received
+            balance, settle = self._balances[key[0]], position.terms.settle
+            balance[settle] = balance.get(settle, 0) + received
+        return payments
+
+    def funding_of(self, instrument: int, rate: int, price: int) -> list[tuple[Key, int]]:
+        """What `apply_funding` would book."""
         payments = []
         for key, position in self._positions.items():
-            if key[2] != instrument or not position.lots:
-                continue
-            terms = position.terms
-            worth = terms.cost(position.lots, price)
-            received = -round_half_even((-worth if terms.inverse else worth) * rate, _E8)
-            position.funding += received
-            balance = self._balances[key[0]]
-            balance[terms.settle] = balance.get(terms.settle, 0) + received
-            payments.append((key, received))
+            if key[2] == instrument and position.lots:
+                terms = position.terms
+                worth = terms.cost(position.lots, price)
+                received = -round_half_even((-worth if terms.inverse else worth) * rate, _E8)
+                payments.append((key, received))
         return payments
 
     def unrealised(self, marks: Marks) -> dict[Key, int]:

@@ -1,7 +1,8 @@
-"""Control 22's figures as the risk service keeps them: each market's depth and volume, from its pulse, told to every lane.
+"""Control 22's figures as the risk service keeps them: each market's depth, volume and open interest, told to every lane.
 
 At most once a second an instrument, when one of them has moved by an eighth, and only while a limit compares with them.
-Open interest no feed tells: there the limits' own figure stays in force. Hours of volume are kept for a successor.
+Open interest is the feed's, while it knows it. Where the feed itself is silent, nothing is known of it after a minute.
+Hours of volume are kept for a successor.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from tidegate.marketdata.pulse import Pulse
 from tidegate.model.clock import Clock
 from tidegate.model.instrument import Universe
 from tidegate.model.messages import MarketReference, Message
-from tidegate.model.time import SECOND
+from tidegate.model.time import MINUTE, SECOND
+from tidegate.risk.funding_desk import FundingDesk
 from tidegate.risk.lane_facts import LaneFacts
 from tidegate.risk.limits import Limits
 from tidegate.risk.market_shares import UNKNOWN
@@ -24,23 +26,36 @@ from tidegate.risk.market_volume import MarketVolume
 KEY = "risk.market"
 STEP = 8
 """A figure is told when it has moved by more than this part of it."""
-Told = tuple[int, int, int]
-"""Volume a day, depth of bids and of asks, lots."""
-_NOTHING: Told = (UNKNOWN, UNKNOWN, UNKNOWN)
-_SHARES = ("volume_share", "depth_share")
+SILENT = MINUTE
+"""A market whose feed has said nothing for so long is not known any more."""
+Told = tuple[int, int, int, int]
+"""Volume a day, open interest, depth of bids and of asks, lots."""
+_NOTHING: Told = (UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN)
+_SHARES = ("volume_share", "interest_share", "depth_share")
 
 
 class MarketDesk:
     """Of every instrument of the universe."""
 
     def __init__(
-        self, limits: Limits, universe: Universe, lanes: int, log: Log, clock: Clock, name: str
+        self,
+        limits: Limits,
+        universe: Universe,
+        lanes: int,
+        log: Log,
+        clock: Clock,
+        name: str,
+        funding: FundingDesk,
     ) -> None:
+        self.funding = funding
+        """What contracts pay: it looks at the same pulses."""
         self.volumes = [MarketVolume() for _ in universe.instruments]
         self._universe, self._log = universe, log
         self._facts = LaneFacts("market", lanes, log, clock, name)
         self._told: dict[int, tuple[int, Told]] = {}
         """When (ns) and what, by instrument."""
+        self._heard: dict[int, int] = {}
+        """When each market was told of while anybody wanted to know, ns."""
         self._changed = False
         self._wanted = False
         self.set_limits(limits)
@@ -50,7 +65,8 @@ class MarketDesk:
         self._wanted = limits.sets(*_SHARES)
 
     async def load(self) -> None:
-        """Go on from the hours that were kept; raises `LogError`."""
+        """Go on from the hours that were kept, and the fundings that were told; raises `LogError`."""
+        await self.funding.load()
         entry = await self._log.bucket("STATE").get(KEY)
         if entry is None or not entry.value:
             return
@@ -65,6 +81,7 @@ class MarketDesk:
 
     def pulses(self, pulses: list[Pulse], now: int, acting: bool) -> None:
         """Markets have been looked at."""
+        self.funding.pulses(pulses, now, acting)
         said: list[Message] = []
         for pulse in pulses:
             i = pulse.instrument
@@ -76,16 +93,28 @@ class MarketDesk:
             bids, asks = pulse.bid_lots, pulse.ask_lots
             if not bids and not asks:  # no whole book
                 bids = asks = UNKNOWN
-            figures = self.volumes[i].a_day(now), bids, asks
+            self._heard[i] = now
+            figures = self.volumes[i].a_day(now), pulse.interest, bids, asks
             at, before = self._told.get(i, (0, _NOTHING))
             if now - at >= SECOND and any(map(_moved, before, figures)):
                 self._told[i] = now, figures
-                said.append(MarketReference(now, i, figures[0], UNKNOWN, bids, asks))
+                said.append(MarketReference(now, i, *figures))
+        if said:
+            self._facts.tell(said)
+
+    def time(self, now: int) -> None:
+        """Time has passed: what nobody tells any more is not known."""
+        said: list[Message] = []
+        for i, heard in self._heard.items():
+            if now - heard > SILENT and self._told.get(i, (0, _NOTHING))[1] != _NOTHING:
+                self._told[i] = now, _NOTHING
+                said.append(MarketReference(now, i, *_NOTHING))
         if said:
             self._facts.tell(said)
 
     async def keep(self) -> None:
-        """Keep the hours of volume, where one has ended; raises `LogError`."""
+        """Keep the hours of volume, where one has ended, and fundings; raises `LogError`."""
+        await self.funding.keep()
         if self._changed:
             self._changed = False
             pairs = zip(self._universe.instruments, self.volumes, strict=True)
@@ -99,6 +128,7 @@ class MarketDesk:
     def close(self) -> None:
         """Tell nothing more."""
         self._facts.close()
+        self.funding.close()
 
 
 def _moved(before: int, now: int) -> bool:

@@ -59,6 +59,7 @@ from tidegate.risk.market_desk import MarketDesk
 from tidegate.risk.quick import ACTING, Sockets
 from tidegate.risk.scope_name import name_of, parse
 from tidegate.risk.scopes import ScopeTable, State
+from tidegate.risk.unset import missing
 
 FOLD = "risk.fold"
 """The key in STATE of the fold that a successor goes on from."""
@@ -114,7 +115,9 @@ class RiskService:
         self.announcer = Announcer(log, clock, name, self.board, sockets)
         lanes, universe = len(setup.lanes), setup.universe
         self.desk = LimitDesk(
-            setup.limits, universe, setup.scopes, lanes, log, clock, verify, first, note, self._limits
+            setup.limits, universe, setup.scopes, lanes, log, clock, verify, first, note, self._limits,
+            partial(missing, universe, setup.scopes, setup.base_currency, setup.fx),
+            lambda limits: below_use(limits, exposure),
         )  # fmt: skip
         book = MarginBook(
             exposure, setup.limits, setup.margin, source=name, collateral=setup.collateral,

@@ -14,7 +14,8 @@ SNAPSHOT_END, all with the sequence it stands at; or with nothing while there is
 published. To join: subscribe, ask, apply the answer, drop the deltas received that are not above its sequence.
 
 **The pulse.** Once a second `pulse.<VENUE>` says of each instrument when its last record came, its trading status, depth
-near the middle and volume (`marketdata.pulse`): what the risk service watches over markets by.
+near the middle, volume, and of contracts open interest and funding (`marketdata.pulse`): what the risk service watches
+over markets by.
 
 **The touch.** Best bid and ask of the instruments in which they changed are published on `touch.<VENUE>` ten times a
 second (Marks in an envelope): what the lanes sample into their logs.
@@ -25,7 +26,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -67,6 +68,27 @@ class Feed(Protocol):
 
     def health(self) -> dict[str, Any]:
         """How it stands."""
+
+
+class ContractFacts(NamedTuple):
+    """What a venue says of a contract beside its market: see `marketdata.pulse.Pulse`."""
+
+    interest: int = -1
+    rate: int = 0
+    funding_at: int = 0
+    mark: int = 0
+    paid: tuple[tuple[int, int, int], ...] = ()
+
+
+NO_FACTS = ContractFacts()
+
+
+@runtime_checkable
+class ContractFeed(Protocol):
+    """A feed that also asks what no stream of it tells."""
+
+    def facts(self, number: int) -> ContractFacts:
+        """Of an instrument, as it is known now."""
 
 
 class FeedService:
@@ -154,7 +176,8 @@ class FeedService:
             for number in feed.numbers:
                 levels, status = self._levels[number], int(feed.status.get(number, 0))
                 fields = (*levels.touch, *levels.depth(pulse.BAND), levels.traded)
-                one = pulse.Pulse(number, self._last[number], status, *fields)
+                facts = feed.facts(number) if isinstance(feed, ContractFeed) else NO_FACTS
+                one = pulse.Pulse(number, self._last[number], status, *fields, *facts)
                 told.setdefault(self._universe[number].venue, []).append(one)
         for venue, pulses in told.items():
             self._log.publish(f"pulse.{venue}", pulse.encode(pulses))

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from tidegate.kernel.gate_state import UNLIMITED
 from tidegate.model.instrument import Universe
-from tidegate.model.messages import OrderEvent
+from tidegate.model.messages import Funding, OrderEvent
 from tidegate.risk.breakers.fills import FillRateBreaker, SlippageBreaker
 from tidegate.risk.breakers.latency import LatencyBreaker
 from tidegate.risk.breakers.loss import LossBreaker
@@ -86,6 +86,7 @@ class Panel:
             settings.mismatch,
             lambda text: text_of(Kind.ACCOUNT, name) if (name := text.partition(".")[2]) in known else "firm",
         )
+        self._accounts_of = [frozenset(own) for own in lanes]
         self.clock = ClockBreaker(settings.clock, [[accounts[a] for a in own] for own in lanes])
         self.venue = VenueBreaker(settings.venue, instruments)
 
@@ -112,6 +113,14 @@ class Panel:
                 scopes = self._above(e.account, e.strategy)
                 found += self.loss.check(exposure.totals, scopes, e.ts)
         return self._first([trip for trip in found if trip is not None])
+
+    def funding(self, m: Funding, lane: int) -> list[Trip]:
+        """A lane has booked a funding payment."""
+        if not 0 <= m.instrument < len(self._venue_of):
+            return []
+        self.exposure.funding(m.instrument, m.rate, m.price, m.ts, self._accounts_of[lane])
+        found = self.loss.check(self.exposure.totals, range(len(self._scopes)), m.ts)
+        return self._first(found)
 
     def _above(self, account: int, strategy: int) -> tuple[int, ...]:
         found = self._chains.get((account, strategy))

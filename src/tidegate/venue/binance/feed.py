@@ -30,10 +30,12 @@ from tidegate.marketdata.live import LiveAssembler
 from tidegate.model.clock import Clock
 from tidegate.model.event import META, Status, Words
 from tidegate.model.instrument import Universe
+from tidegate.venue.binance.contract_facts import FUNDING_EVERY, INTEREST_EVERY, ContractPoll
 from tidegate.venue.binance.errors import VenueError
 from tidegate.venue.binance.products import Endpoints, product
 from tidegate.venue.binance.rest import Rest
 from tidegate.venue.binance.websocket import Pace, Socket
+from tidegate.venue.feed import ContractFacts
 from tidegate.venue.port import VenueDown, VenueRefused
 
 log = logging.getLogger("tidegate.venue.binance")
@@ -70,6 +72,7 @@ class BinanceFeed:
         *,
         streams: Sequence[str] = STREAMS,
         pace: Pace = PACE,
+        contract_paces: tuple[float, float] = (FUNDING_EVERY, INTEREST_EVERY),
     ) -> None:
         self.venue = venue
         self.numbers = [n for n, item in enumerate(universe.instruments) if item.venue == venue]
@@ -94,6 +97,9 @@ class BinanceFeed:
         self._frames = self._events = 0
         self._asking: dict[int, asyncio.Task[None]] = {}
         self._looking: asyncio.Task[None] | None = None
+        self._contracts = ContractPoll(
+            self._product, self._rest, universe, self.numbers, clock, *contract_paces
+        )
         self._socket = Socket(f"{venue} market data", self._url, self._read, self._changed, clock, pace)
         self._on_rows: OnRows = lambda number, rows: None
 
@@ -103,10 +109,12 @@ class BinanceFeed:
         if self.numbers:
             await self._socket.open()
             self._looking = asyncio.create_task(self._look(), name=f"status {self.venue}")
+            self._contracts.start()
 
     async def stop(self) -> None:
         """Leave."""
         await self._socket.close()
+        await self._contracts.stop()
         if self._looking is not None:
             self._looking.cancel()
             await asyncio.gather(self._looking, return_exceptions=True)
@@ -114,6 +122,10 @@ class BinanceFeed:
             task.cancel()
         await asyncio.gather(*self._asking.values(), return_exceptions=True)
         await self._rest.close()
+
+    def facts(self, number: int) -> ContractFacts:
+        """See `venue.feed.ContractFeed`."""
+        return self._contracts.facts(number)
 
     def health(self) -> dict[str, Any]:
         """How it stands, for people and monitors."""
@@ -130,6 +142,7 @@ class BinanceFeed:
             "events": self._events,
             "socket": self._socket.health(),
             **self.counts,
+            **self._contracts.counts,
         }
 
     async def _look(self) -> None:

@@ -42,6 +42,11 @@ class Product:
     """Positions with leverage, marks and liquidation prices."""
     brackets: str = ""
     """Margin tiers."""
+    open_interest: str = ""
+    premium: str = ""
+    """Mark price, and the rate and time of the next funding."""
+    funding: str = ""
+    """Fundings that were paid."""
     depth_speed: str = "@0ms"
     depth_levels: int = 1000
     depth_weight: int = 20
@@ -91,6 +96,7 @@ USDM = Product(
     open_orders="/fapi/v1/openOrders", cancel_all="/fapi/v1/allOpenOrders", trades="/fapi/v1/userTrades",
     account="/fapi/v3/balance", positions="/fapi/v3/positionRisk", countdown="/fapi/v1/countdownCancelAll",
     margin_account="/fapi/v2/account", position_risk="/fapi/v2/positionRisk", brackets="/fapi/v1/leverageBracket",
+    open_interest="/fapi/v1/openInterest", premium="/fapi/v1/premiumIndex", funding="/fapi/v1/fundingRate",
     types=_FUTURES,
 )  # fmt: skip
 COINM = Product(
@@ -99,6 +105,7 @@ COINM = Product(
     open_orders="/dapi/v1/openOrders", cancel_all="/dapi/v1/allOpenOrders", trades="/dapi/v1/userTrades",
     account="/dapi/v1/balance", positions="/dapi/v1/positionRisk", countdown="/dapi/v1/countdownCancelAll",
     margin_account="/dapi/v1/account", position_risk="/dapi/v1/positionRisk", brackets="/dapi/v2/leverageBracket",
+    open_interest="/dapi/v1/openInterest", premium="/dapi/v1/premiumIndex", funding="/dapi/v1/fundingRate",
     trades_weight=20, good_till_date=False, types=_FUTURES, orders=(Limit(1200, 60),),
 )  # fmt: skip
 PRODUCTS: Mapping[str, Product] = MappingProxyType({p.venue: p for p in (SPOT, USDM, COINM)})

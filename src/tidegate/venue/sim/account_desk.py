@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from tidegate.marketdata.binance_instruments import Market
 from tidegate.model.time import MS
 from tidegate.venue.sim import margin
@@ -14,14 +12,15 @@ from tidegate.venue.sim.listing import PURSE
 from tidegate.venue.sim.order import Trade
 from tidegate.venue.sim.order_desk import window
 from tidegate.venue.sim.refusal import Refused
+from tidegate.venue.sim.treasury import Treasury
 from tidegate.venue.sim.views import Json, futures_asset, position_view, spot_balance, trade_view
 
 
 class AccountDesk:
     """Answers `Call`s about an account."""
 
-    def __init__(self, exchange: Exchange) -> None:
-        self.exchange = exchange
+    def __init__(self, exchange: Exchange, treasury: Treasury) -> None:
+        self.exchange, self.treasury = exchange, treasury
 
     def account(self, call: Call) -> Json:
         """`GET account`, of spot or of a futures market."""
@@ -175,9 +174,17 @@ class AccountDesk:
             "takerCommissionRate": str(item.taker_fee),
         }
 
-    def nothing(self, call: Call) -> list[Any]:
-        """What a question is answered of which the simulated exchange has none: fundings."""
-        return []
+    def income(self, call: Call) -> list[Json]:
+        """`GET income`: fundings, oldest first, of a symbol, between two times (ms)."""
+        symbol, kind = call.params.get("symbol"), call.params.get("incomeType")
+        since, until = whole(call.params, "startTime"), whole(call.params, "endTime")
+        found = [
+            {name: value for name, value in row.items() if name != "market"}
+            for row in self.treasury.income.get(call.account.number, ())
+            if row["market"] is call.market and symbol in (None, row["symbol"]) and kind in (None, row["incomeType"])
+            and row["time"] >= since and (not until or row["time"] <= until)
+        ]  # fmt: skip
+        return found[-min(whole(call.params, "limit", 100), 1000) :]
 
 
 def _traded(trade: Trade) -> int:

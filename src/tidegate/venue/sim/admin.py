@@ -12,8 +12,10 @@ from aiohttp import web
 from tidegate.errors import UserError
 from tidegate.marketdata.binance_instruments import VENUES
 from tidegate.model.scale import ScaleError
+from tidegate.model.time import MS
 from tidegate.venue.sim.bands import BandRules
 from tidegate.venue.sim.call import VENUE_NAMES
+from tidegate.venue.sim.config import FundingRule
 from tidegate.venue.sim.corrections import amend_trade, find_trade
 from tidegate.venue.sim.faults import KINDS
 from tidegate.venue.sim.listing import PURSE, Listing
@@ -46,6 +48,8 @@ class Admin:
             ("POST", "resume"): lambda asked: self.halt(asked, False),
             ("POST", "bands"): self.set_bands,
             ("GET", "bands"): self.bands,
+            ("POST", "funding"): self.funding,
+            ("POST", "deposit"): self.deposit,
             ("POST", "bust"): self.bust,
             ("POST", "correct"): self.correct,
             ("POST", "start"): self.start,
@@ -131,6 +135,27 @@ class Admin:
             },
             "paused": {exchange.listings[n].instrument.id: why for n, why in exchange.paused.items()},
         }
+
+    # Money.
+
+    def funding(self, asked: Json) -> Json:
+        """Fund an `instrument` at a `rate` (decimal text) `every` so many seconds from now on."""
+        listing = self._listing(asked)
+        rule = FundingRule(rate=str(asked.get("rate", "0")), every=float(asked.get("every", 28_800)))
+        self._server.treasury.set_funding(listing, rule)
+        return {"next": self._server.treasury.next_of(listing.number, self._server.clock.now())[1] // MS}
+
+    def deposit(self, asked: Json) -> Json:
+        """Put an `amount` (decimal text, below 0 takes it out) of an `asset` into an `account` at a `venue`."""
+        found = [item for item in self._server.exchange.accounts if item.name == asked.get("account")]
+        venue = str(asked.get("venue", ""))
+        if not found or venue not in VENUES:
+            raise UserError(f"no account {asked.get('account')!r} at {venue!r}")
+        asset, amount = str(asked.get("asset", "")), str(asked.get("amount", ""))
+        self._server.treasury.deposit(found[0], VENUES[venue], asset, amount, self._server.clock.now())
+        return {"deposited": amount}
+
+    # Trades.
 
     def bust(self, asked: Json) -> Json:
         """Take a `trade` back."""

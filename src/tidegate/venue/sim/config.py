@@ -10,6 +10,8 @@ from tidegate.errors import UserError
 from tidegate.kernel.engine import FILL_MODELS
 from tidegate.kernel.queue import QUEUE_MODELS
 from tidegate.marketdata.binance_instruments import VENUES
+from tidegate.model import money
+from tidegate.model.scale import ScaleError
 
 
 class AccountConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -25,6 +27,13 @@ class AccountConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     def __repr__(self) -> str:
         return f"AccountConfig({self.name!r})"  # never the secret
+
+
+class FundingRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a perpetual pays, decimal text of at most eight places, and how often, seconds."""
+
+    rate: str = "0.0001"
+    every: float = 28_800.0
 
 
 class RateLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -64,6 +73,10 @@ class VenueConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     record: int = 10_000_000
     """Entries of the venue's own record (`/admin/record`); kept in a temporary file; what comes after is counted."""
     seed: int = 1
+    funding: dict[str, FundingRule] = msgspec.field(default_factory=dict)
+    """By contract (`SYMBOL.VENUE`); one that is not named is not funded."""
+    open_interest: dict[str, str] = msgspec.field(default_factory=dict)
+    """What others hold of a contract, base units (contracts on COIN-M), beside this exchange's own accounts."""
 
     @staticmethod
     def load(raw: dict[str, Any]) -> VenueConfig:
@@ -93,6 +106,15 @@ class VenueConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
                 raise UserError(
                     f"the simulated venue knows no market {market!r}; one of: {', '.join(VENUES)}"
                 )
+        for name, rule in self.funding.items():
+            try:
+                money.to_units(rule.rate.lstrip("-"), "USDT")
+            except ScaleError:
+                raise UserError(
+                    f"the simulated venue's funding of {name}: rate {rule.rate!r} is none"
+                ) from None
+            if not rule.every >= 0.001:
+                raise UserError(f"the simulated venue's funding of {name}: every {rule.every} s is too often")
         for item in self.accounts:
             if not item.api_key or not item.api_secret:
                 raise UserError(f"account {item.name!r} of the simulated venue needs api_key and api_secret")

@@ -156,6 +156,24 @@ def money_event(account: Account, listing: Listing, ts: int, mark_of: MarkOf) ->
     )
 
 
+def moved_events(
+    account: Account, market: Market, asset: str, units: int, reason: str, ts: int
+) -> list[bytes]:
+    """What is told of money that no order moved: `balanceUpdate` and then the balance on spot, an `ACCOUNT_UPDATE` with
+    that balance alone of futures (so Binance tells of funding of crossed positions)."""
+    ms, text = ts // MS, PURSE.text
+    if market is Market.SPOT:
+        held = account.spot[asset]
+        balance = {"a": asset, "f": text(asset, held.free), "l": text(asset, held.locked)}
+        return [
+            orjson.dumps({"e": "balanceUpdate", "E": ms, "a": asset, "d": text(asset, units), "T": ms}),
+            orjson.dumps({"e": "outboundAccountPosition", "E": ms, "u": ms, "B": [balance]}),
+        ]
+    wallet = text(asset, account.wallets[market, asset])
+    body = {"m": reason, "B": [{"a": asset, "wb": wallet, "cw": wallet, "bc": text(asset, units)}], "P": []}
+    return [orjson.dumps({"e": "ACCOUNT_UPDATE", "E": ms, "T": ms, "a": body})]
+
+
 def ended(order: Order) -> bool:
     """Whether nothing more is to come of an order."""
     return order.status >= OrdStatus.FILLED

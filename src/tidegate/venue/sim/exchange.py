@@ -35,6 +35,11 @@ class Listener(Protocol):
     def on_money(self, account: Account, listing: Listing, ts: int, traded: bool) -> None:
         """Balances that `listing` touches have changed; `traded`: by a fill, not by a lock."""
 
+    def on_moved(
+        self, account: Account, market: Market, asset: str, units: int, reason: str, ts: int
+    ) -> None:
+        """So much (minor units) has come to a balance, or gone, for another reason than an order."""
+
 
 class Exchange:
     """Accounts and their orders over a background."""

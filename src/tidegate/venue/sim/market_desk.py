@@ -15,6 +15,7 @@ from tidegate.venue.sim.limits import Limits
 from tidegate.venue.sim.listing import Listing
 from tidegate.venue.sim.market_view import MarketView
 from tidegate.venue.sim.refusal import Refused
+from tidegate.venue.sim.treasury import E8, Treasury
 from tidegate.venue.sim.views import Json
 
 _MINUTES = {
@@ -33,8 +34,8 @@ FOREVER = 4_133_404_800_000
 class MarketDesk:
     """Answers questions about a market."""
 
-    def __init__(self, exchange: Exchange, feed: Feed, limits: Limits) -> None:
-        self.exchange, self.feed, self.limits = exchange, feed, limits
+    def __init__(self, exchange: Exchange, feed: Feed, limits: Limits, treasury: Treasury) -> None:
+        self.exchange, self.feed, self.limits, self.treasury = exchange, feed, limits, treasury
 
     def _view(self, market: Market, params: Params) -> MarketView:
         return self.feed.views[listing_of(self.exchange.listings, market, params).number]
@@ -108,23 +109,55 @@ class MarketDesk:
         return self._view(market, params).klines(minutes, min(whole(params, "limit", 500), 1500))
 
     def premium(self, market: Market, params: Params, now: int) -> Any:
-        """`GET premiumIndex`: the mark is the middle of the book; nothing is funded."""
+        """`GET premiumIndex`: the mark is the middle of the book."""
         rows = []
         for view in self._views(market, params):
             mark = view.listing.price.text(self.exchange.mark(view.listing.number))
+            rate, due = self.treasury.next_of(view.listing.number, now)
             rows.append(
                 {
                     "symbol": view.listing.symbol,
                     "markPrice": mark,
                     "indexPrice": mark,
                     "estimatedSettlePrice": mark,
-                    "lastFundingRate": "0.00000000",
+                    "lastFundingRate": rate_text(rate),
                     "interestRate": "0.00000000",
-                    "nextFundingTime": 0,
+                    "nextFundingTime": due // MS,
                     "time": now // MS,
                 }
             )
         return rows[0] if params.get("symbol") and market is not Market.COINM else rows
+
+    def funding(self, market: Market, params: Params, now: int) -> list[Json]:
+        """`GET fundingRate`: what was paid, oldest first; COIN-M tells no mark."""
+        listing = listing_of(self.exchange.listings, market, params)
+        since, until = whole(params, "startTime") * MS, whole(params, "endTime") * MS
+        found = [
+            paid for paid in self.treasury.paid.get(listing.number, ())
+            if paid.due >= since and (not until or paid.due <= until)
+        ]  # fmt: skip
+        limit = min(whole(params, "limit", 100), 1000)
+        rows = []
+        for paid in found[:limit] if since else found[-limit:]:
+            row: Json = {
+                "symbol": listing.symbol, "fundingRate": rate_text(paid.rate), "fundingTime": paid.due // MS,
+            }  # fmt: skip
+            rows.append(row | ({"markPrice": listing.price.text(paid.mark)} if market is Market.USDM else {}))
+        return rows
+
+    def open_interest(self, market: Market, params: Params, now: int) -> Json:
+        """`GET openInterest`: base units, on COIN-M contracts."""
+        listing = listing_of(self.exchange.listings, market, params)
+        made: Json = {
+            "symbol": listing.symbol, "openInterest": listing.qty.text(self.treasury.interest(listing)),
+            "time": now // MS,
+        }  # fmt: skip
+        return made | ({"pair": listing.pair, "contractType": "PERPETUAL"} if market is Market.COINM else {})
+
+
+def rate_text(rate: int) -> str:
+    """A rate of 1e-8 as decimal text."""
+    return f"{'-' if rate < 0 else ''}{abs(rate) // E8}.{abs(rate) % E8:08d}"
 
 
 def _price_filter(listing: Listing) -> Json:

@@ -104,14 +104,17 @@ def rest_table(desks: Desks) -> Table:
         "POST leverage": (accounts.leverage, 1),
         "POST marginType": (accounts.margin_type, 1),
         "GET commissionRate": (accounts.commission, 20),
-        "GET income": (accounts.nothing, 30),
+        "GET income": (accounts.income, 30),
         "GET leverageBracket": (accounts.brackets, 1),
         "GET v2/leverageBracket": (accounts.symbol_brackets, 1),
     }
     table: Table = {}
     for name, (answer, weight) in public.items():
         table[False, name] = table[True, name] = Route(answer, weight, Security.NONE)
-    table[True, "GET premiumIndex"] = Route(markets.premium, 1, Security.NONE)
+    for name, answer in (
+        ("premiumIndex", markets.premium), ("fundingRate", markets.funding), ("openInterest", markets.open_interest),
+    ):  # fmt: skip
+        table[True, f"GET {name}"] = Route(answer, 1, Security.NONE)
     for name, (private, weight) in both.items():
         table[False, name] = table[True, name] = Route(private, weight, Security.SIGNED)
     table |= {(False, name): Route(op, weight, Security.SIGNED) for name, (op, weight) in spot.items()}

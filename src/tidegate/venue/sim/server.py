@@ -41,6 +41,7 @@ from tidegate.venue.sim.routes import Desks, rest_table, socket_table
 from tidegate.venue.sim.sockets import Outlet, Outlets
 from tidegate.venue.sim.streams import Streams
 from tidegate.venue.sim.timeline import Timeline
+from tidegate.venue.sim.treasury import Treasury
 from tidegate.venue.sim.user_streams import UserStreams
 from tidegate.venue.sim.wakeup import Wakeup
 from tidegate.venue.sim.ws_api import SocketApi
@@ -65,6 +66,7 @@ class VenueServer:
         self.listings = Listings(universe)
         self.exchange = self.users.exchange = Exchange(self.listings, config, self.users)
         self.liquidator = Liquidator(self.exchange)
+        self.treasury = Treasury(self.exchange, config.funding, config.open_interest)
         self.hub = Hub(self.outlets)
         self.orders = OrderDesk(self.exchange, self.faults, self.limits)
         self.streams = Streams(self.hub, self.users, self.outlets, self.clock)
@@ -205,6 +207,7 @@ class VenueServer:
 
     def _pump(self, now: int) -> None:
         self.exchange.advance(now)
+        self.treasury.step(now)
         self.liquidator.step(now)
         self.orders.tick(now)
         self.users.expire(now)
@@ -235,8 +238,8 @@ class VenueServer:
     def _application(self) -> web.Application:
         desks = Desks(
             self.orders,
-            AccountDesk(self.exchange),
-            MarketDesk(self.exchange, self.feed, self.limits),
+            AccountDesk(self.exchange, self.treasury),
+            MarketDesk(self.exchange, self.feed, self.limits, self.treasury),
             self.users,
         )
         common = (self.exchange, self.clock, self.limits, self.faults, self.record, self.outlets)

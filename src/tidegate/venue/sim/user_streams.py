@@ -12,7 +12,7 @@ import orjson
 from tidegate.marketdata.binance_instruments import Market
 from tidegate.model.time import MINUTE, MS, SECOND
 from tidegate.venue.sim.account import Account
-from tidegate.venue.sim.events import money_event, order_event
+from tidegate.venue.sim.events import money_event, moved_events, order_event
 from tidegate.venue.sim.exchange import Exchange
 from tidegate.venue.sim.faults import Faults
 from tidegate.venue.sim.listing import Listing
@@ -119,6 +119,14 @@ class UserStreams:
         if self._listening.get((account.number, listing.market)):
             event = money_event(account, listing, ts, self.exchange.mark)
             self._report(account, listing.market, event, ts)
+
+    def on_moved(
+        self, account: Account, market: Market, asset: str, units: int, reason: str, ts: int
+    ) -> None:
+        """See `exchange.Listener`."""
+        if self._listening.get((account.number, market)):
+            for event in moved_events(account, market, asset, units, reason, ts):
+                self._report(account, market, event, ts)
 
     def _report(self, account: Account, market: Market, event: bytes, now: int) -> None:
         """Send an event, or let happen to it what faults are in force."""

@@ -87,11 +87,21 @@ async def story(data, log, clock):
     code, out, err = await command("exposure", "strategy:strategy0", "--data", data)
     assert "60,000" in out, err
     assert (await command("exposure", "account:nobody", "--data", data))[0] == 2
+    code, out, err = await command("margin", "--data", data)
+    assert (code, "nobody writes lane 0" in err) == (0, True), err
+    assert "FINE" in out
+    assert "account0" in out
+    code, out, err = await command("margin", "acount0", "--data", data)
+    assert code == 2
+    assert "did you mean 'account0'" in err
 
     code, out, err = await command("limits", "show", "--data", data)
     assert (code, "# version 0" in out, '[risk.strategies."*"]' in out) == (0, True, True), err
     code, out, err = await command("limits", "diff", "firm.loss=900", "--data", data)
-    assert (code, out) == (0, "firm.loss: 1000 → 900\ntouches firm\n"), err
+    assert (code, out.splitlines()[:2]) == (0, ["firm.loss: 1000 → 900", "touches firm"]), err
+    assert "denied by default: strategy:strategy0 has no limit for control 10 (max_age): what does not" in out
+    code, out, err = await command("limits", "diff", "firm.loss=2100", "--data", data)
+    assert "two people must sign: firm.loss: 1,000 → 2,100" in out, err
 
     change = ("limits", "set", "--reason", "calm", "--data", data)
     code, out, err = await command(*change, "firm.loss=900", "--as", "ann")
@@ -108,6 +118,12 @@ async def story(data, log, clock):
     assert "ann asks, because: calm" in out
     code, out, err = await command(*change, "firm.gross=50_000", "--as", "bob")
     assert "reduce-only: firm: gross 50,000 is below the 60,000.00 in use" in out, err
+    code, out, err = await command("limits", "show", "--data", data)
+    assert "# below present use, only reduces: firm: gross 50,000 is below the 60,000.00 in use" in out, err
+    code, out, err = await command("limits", "approve", waits, "--as", "bob", "--data", data)
+    assert (code, "VERSION: version 2 was" in err or "the next is 4" in err) == (1, True), err
+    code, out, err = await command("limits", "diff", "firm.max_age=1500ms", "--data", data)
+    assert "firm.max_age: not set → 1500ms" in out, err
     file = data / "limits.toml"
     file.write_text("[risk.firm]\nloss = 10\n")
     code, out, err = await command("limits", "diff", file, "--data", data)

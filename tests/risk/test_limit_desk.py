@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 import pytest
 from gate_desk import merged
@@ -64,6 +65,85 @@ def test_more_than_twice_takes_two_people_and_says_what_does():
         said = await room.limits("bob", firm={"loss": 1_500_000})
         assert said["ok"], said
         assert [note[3].partition(":")[0] for note in room.notes] == ["refused", "refused", "done"]
+
+    story(main)
+
+
+def test_small_steps_within_a_day_count_together_until_two_people_have_signed():
+    async def main(room, service):
+        assert (await room.limits(firm={"loss": 900_000}))["ok"]
+        said = await room.limits(version=2, firm={"loss": 1_100_000})
+        assert said["text"].startswith("NEEDS_TWO_PEOPLE: ")
+        assert "firm.loss: 500,000 → 1,100,000, within 24 hours" in said["text"]
+        assert (await room.limits("bob", version=2, firm={"loss": 1_100_000}))["ok"]
+        assert (await room.limits(version=3, firm={"loss": 2_100_000}))["ok"], (
+            "two people agreed to 1,100,000"
+        )
+        asked = {
+            "do": "check",
+            "limits": Limits.load(merged({"firm": {"loss": 2_300_000}})).to_json().decode(),
+        }
+        said = await room.ask("risk.limits", json.dumps(asked, separators=(",", ":")).encode())
+        assert said["people"] == 2
+        assert said["lines"] == ["two people must sign: firm.loss: 1,100,000 → 2,300,000, within 24 hours"]
+        await asyncio.sleep(86_401)
+        assert (await room.limits(version=4, firm={"loss": 2_300_000}))["ok"], (
+            "a day later it is what was in force"
+        )
+
+    story(main)
+
+
+def test_steps_that_are_to_come_count_too_and_a_successor_remembers():
+    async def main(room, service):
+        assert (await room.limits(firm={"loss": 900_000}, effective=room.now + 10 * S))["ok"]
+        said = await room.limits(version=2, firm={"loss": 1_700_000}, effective=room.now + 20 * S)
+        assert "firm.loss: 500,000 → 1,700,000, within 24 hours" in said["text"]
+        await asyncio.sleep(12)
+        assert (await room.limits(version=2, firm={"loss": 950_000}))["ok"]
+        room.server.partition("risk")
+        await asyncio.sleep(1)
+        second = await room.service("two")
+        await asyncio.sleep(4)
+        room.server.heal("risk")
+        await asyncio.sleep(2)
+        said = await room.limits(version=3, firm={"loss": 1_800_000})
+        assert "firm.loss: 500,000 → 1,800,000, within 24 hours" in said["text"]
+        await second.stop()
+
+    story(main)
+
+
+def test_a_change_that_comes_too_late_or_twice_is_told_so():
+    async def main(room, service):
+        assert (await room.limits(firm={"loss": 400_000}))["ok"]
+        said = await room.limits(version=1, firm={"loss": 400_000})
+        assert said["text"] == "VERSION: this was done before: version 1, by ann"
+        said = await room.limits(version=1, firm={"loss": 300_000})
+        assert said["text"].startswith("VERSION: version 1 was given meanwhile, by ann (")
+        assert "`tidegate limits set`" in said["text"]
+        said = await room.limits(version=7, firm={"loss": 300_000})
+        assert said["text"].startswith("VERSION: it is version 7, the next is 2: ask again")
+
+    story(main)
+
+
+def test_what_nobody_sets_is_said_when_asked_for_and_shown_while_it_holds():
+    async def main(room, service):
+        document = json.loads(GENEROUS_LIMITS.to_json())
+        for table in (document["firm"], *document["accounts"].values(), *document["strategies"].values()):
+            table.pop("gross", None)
+        text = json.dumps(document).encode()
+        said = await room.limits(document=text)
+        assert said["ok"], "nothing can be ordered any more: that takes one person"
+        (line, *_) = said["warnings"]
+        assert line.startswith("denied by default: "), line
+        assert (
+            "has no limit for control 18 (gross, net): what does not reduce in all instruments is refused"
+            in line
+        )
+        shown = await room.ask("risk.limits", b'{"do":"show"}')
+        assert shown["warnings"] == said["warnings"]
 
     story(main)
 

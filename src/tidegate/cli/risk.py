@@ -6,7 +6,7 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args
 
 import typer
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tidegate.risk.limits import Limits
 
 T = TypeVar("T")
+UNITS = (("h", 3_600 * 10**9), ("m", 60 * 10**9), ("s", 10**9), ("ms", 10**6), ("us", 10**3), ("ns", 1))
 SILENT = "no risk service answers; is `tidegate up` running, with the role risk?"
 
 limits = typer.Typer(no_args_is_help=True, help="Show, compare and change the limits in force.")
@@ -83,6 +84,8 @@ def show(data: DataOption = DEFAULT_DATA, config: ConfigOption = None) -> None:
         when = f", from {iso(document['effective'])} on" if document in said["later"] else ""
         print(f"# version {document['version']}, by {by}: {document['reason']}{when}")
         _print_toml(Limits.from_json(document["limits"].encode()))
+    for line in said["warnings"]:
+        print(f"# {line}")
 
 
 @limits.command("diff")
@@ -91,10 +94,9 @@ def diff(
     data: DataOption = DEFAULT_DATA,
     config: ConfigOption = None,
 ) -> None:
-    """Show what a file, or single limits, would change. Nothing is changed."""
+    """Show what a file, or single limits, would change, who must sign, and what would be refused. Nothing is changed."""
     now, wanted, _ = _wanted(change, data, config)
-    for line in _lines(now, wanted):
-        print(line)
+    _print_review(now, wanted, data, config)
 
 
 @limits.command("set")
@@ -115,7 +117,8 @@ def set_(
     """Change limits, by a signed command with a version: all lanes have them, and keep them over a restart.
 
     Where one becomes more than twice what it was, or unlimited, two people sign: with --and, or with --out and
-    `tidegate limits approve FILE`. A limit below what is used now leaves its scope only reducing. Exit code 1: refused.
+    `tidegate limits approve FILE`. What a person alone changed within 24 hours counts together. A limit below what is
+    used now leaves its scope only reducing. Exit code 1: refused.
     """
     import time
 
@@ -123,8 +126,9 @@ def set_(
     from tidegate.access.signer import find
 
     now, wanted, version = _wanted(change, data, config)
-    for line in _lines(now, wanted):
-        print(line)
+    _print_review(
+        now, wanted, data, config, "0" if effective == "now" else str(_when(effective, time.time_ns()))
+    )
     at, first = time.time_ns(), find(data, signer)
     args = {
         "version": str(version + 1),
@@ -158,10 +162,8 @@ def approve(
 
     made = asked_in(file, "limits", "firm")
     asked, said = made.command, _show(data, config)
-    for line in _lines(
-        Limits.from_json(said["now"]["limits"].encode()), Limits.from_json(asked.args["limits"].encode())
-    ):
-        print(line)
+    now, wanted = (Limits.from_json(text.encode()) for text in (said["now"]["limits"], asked.args["limits"]))
+    _print_review(now, wanted, data, config, asked.args.get("effective", "0"))
     _send(command.approve(made, find(data, signer)).encode(), data, config)
 
 
@@ -203,6 +205,18 @@ def _send(signed: bytes, data: Path, config: Path | None) -> None:
     print(answer["text"])
 
 
+def _print_review(now: Limits, wanted: Limits, data: Path, config: Path | None, effective: str = "0") -> None:
+    """What a change comes to, for who is to sign it."""
+    import msgspec
+
+    for line in _lines(now, wanted):
+        print(line)
+    asked = {"do": "check", "limits": wanted.to_json().decode(), "effective": effective}
+    answer = _ask(msgspec.json.encode(asked), data, config)
+    for line in answer["lines"] if answer["ok"] else [f"will be refused: {answer['text']}"]:
+        print(line)
+
+
 def _wanted(change: list[str], data: Path, config: Path | None) -> tuple[Limits, Limits, int]:
     """The limits in force, what they are to be, and the last version."""
     import tomllib
@@ -235,12 +249,33 @@ def _lines(before: Limits, after: Limits) -> list[str]:
 
     was, now = (_flat(msgspec.json.decode(limits.to_json())) for limits in (before, after))
     lines = [
-        f"{key}: {was.get(key, 'not set')} → {now.get(key, 'taken out')}"
+        f"{key}: {_shown(key, was, 'not set')} → {_shown(key, now, 'taken out')}"
         for key in sorted({*was, *now})
         if was.get(key) != now.get(key)
     ]
     over = touched(before, after)
     return [*lines, f"touches {', '.join(over)}"] if over else ["nothing differs"]
+
+
+def _shown(key: str, limits: dict[str, Any], absent: str) -> Any:
+    return _readable(key.rpartition(".")[2], limits[key]) if key in limits else absent
+
+
+def _readable(field: str, value: Any) -> Any:
+    """A value as people write it: times with their unit."""
+    import msgspec
+
+    from tidegate.risk.limits import Duration, ScopeLimits
+
+    times = (
+        f.name
+        for f in msgspec.structs.fields(ScopeLimits)
+        if Duration in get_args(f.type) or f.type is Duration
+    )
+    if not isinstance(value, int) or field not in times:
+        return value
+    unit, size = next((u, n) for u, n in UNITS if not value % n)
+    return f"{value // size}{unit}"
 
 
 def _flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -256,7 +291,9 @@ def _print_toml(limits: Limits) -> None:
     tables: dict[str, list[str]] = {}
     for key, value in _flat(msgspec.json.decode(limits.to_json())).items():
         place, _, field = key.rpartition(".")
-        tables.setdefault(place, []).append(f"{field} = {msgspec.json.encode(value).decode()}")
+        tables.setdefault(place, []).append(
+            f"{field} = {msgspec.json.encode(_readable(field, value)).decode()}"
+        )
     for place, lines in tables.items():
         level, _, rest = place.partition(".")
         name, _, instrument = (

@@ -25,7 +25,9 @@ from tidegate.model.messages import LimitsChange
 from tidegate.model.time import iso
 from tidegate.model.wire import pack
 from tidegate.risk.contradictions import check
-from tidegate.risk.limit_changes import BelowUse, changes, contradictions, people, touched
+from tidegate.risk.limit_changes import BelowUse, touched
+from tidegate.risk.limit_documents import Document, Documents
+from tidegate.risk.limit_review import Review, Reviewer, warnings
 from tidegate.risk.limits import Limits
 from tidegate.risk.scopes import ScopeTable
 
@@ -39,28 +41,6 @@ Verify = Callable[[Signed | bytes, int, int, Collection[str]], Verified]
 """(signed, now, people, over) → who; raises `Denied` (`access.verify.Verifier.verify`)."""
 
 
-class Document(msgspec.Struct, frozen=True):
-    """One version: the whole document as JSON, from when on it holds (ns), and who asked for it."""
-
-    version: int
-    limits: bytes
-    effective: int
-    by: tuple[str, ...]
-    reason: str
-
-
-class Documents(msgspec.Struct, frozen=True):
-    """What STATE holds: the version in force, and those to come, by version."""
-
-    now: Document
-    later: tuple[Document, ...] = ()
-
-    @property
-    def last(self) -> int:
-        """The highest version given."""
-        return max(d.version for d in (self.now, *self.later))
-
-
 class Refused(Exception):
     """The change is not made; says why in one line."""
 
@@ -70,7 +50,8 @@ class Unbelieved(Refused):
 
 
 class LimitDesk:
-    """`on_change(limits, version)` is called when others come into force, and says which are below present use."""
+    """`on_change(limits, version)` is called when others come into force, and says which are below present use;
+    `unset` says which limits of a document are missing, `below` which are below present use."""
 
     def __init__(
         self,
@@ -84,10 +65,13 @@ class LimitDesk:
         first: Callable[[str, int, int], bool],
         note: Note,
         on_change: Callable[[Limits, int], list[BelowUse]],
+        unset: Callable[[Limits], list[str]],
+        below: Callable[[Limits], list[BelowUse]],
     ) -> None:
         self.documents = Documents(Document(0, base.to_json(), 0, (), "the configuration's file"))
         self.limits = base
-        self._universe, self._scopes, self._lanes = universe, scopes, lanes
+        self._reviewer = Reviewer(universe, scopes, unset, below)
+        self._lanes = lanes
         self._log, self._clock = log, clock
         self._verify, self._first, self._note, self._on_change = verify, first, note, on_change
         self._revision = 0
@@ -116,7 +100,7 @@ class LimitDesk:
             return
         newest = max(due, key=lambda d: d.version)
         later = tuple(d for d in self.documents.later if d.version > newest.version)
-        self.documents = Documents(newest, later)
+        self.documents = self.documents.follow(newest, newest.effective, later)
         self._apply(newest)
 
     def _apply(self, document: Document) -> list[BelowUse]:
@@ -130,7 +114,8 @@ class LimitDesk:
     # Requests.
 
     async def answer(self, data: bytes) -> bytes:
-        """A request on `risk.limits`: `{"do": "show"}`, `TELL`, or a signed command `limits`. JSON with `ok` and `text`."""
+        """A request on `risk.limits`: `{"do": "show"}`, `TELL`, `{"do": "check", "limits": …}` (what a document would
+        come to), or a signed command `limits`. JSON with `ok` and `text`."""
         async with self._one_at_a_time:
             try:
                 said = await self._answer(data)
@@ -145,14 +130,17 @@ class LimitDesk:
             self.tell()
             return {"ok": True, "text": ""}
         if data.startswith(b'{"do":"show"}'):
+            unset, below = self._reviewer.unset(self.limits), self._reviewer.below(self.limits)
             return {
-                "ok": True, "text": "", "version": self.documents.last,
+                "ok": True, "text": "", "version": self.documents.last, "warnings": warnings(unset, below),
                 "now": msgspec.to_builtins(self.documents.now) | {"limits": self.documents.now.limits.decode()},
                 "later": [
                     msgspec.to_builtins(d) | {"limits": d.limits.decode()} for d in self.documents.later
                 ],
             }  # fmt: skip
         now = self._clock.now()
+        if data.startswith(b'{"do":"check"'):
+            return self._check(data, now)
         try:
             signed = Signed.decode(data)
             command = signed.command
@@ -173,18 +161,17 @@ class LimitDesk:
             raise Unbelieved(f"OTHER_COMMAND: {command.do} is not for the desk of limits")
         document, wanted, found = self._read(command, now)
         try:
-            verified = self._verify(signed, now, people(found), self._touched(document, wanted))
+            verified = self._verify(signed, now, found.people, self._touched(document, wanted))
         except Denied as error:
-            loosened = "; ".join(str(change) for change in found if change.loosened)
+            loosened = "; ".join(found.loosened)
             more = (
                 f" (more than doubled, or unlimited: {loosened})" if error.code == "NEEDS_TWO_PEOPLE" else ""
             )
             raise Unbelieved(f"{error}{more}") from None
-        if not found:
+        if not found.changes:
             raise Refused("UNCHANGED: these are the limits in force")
-        wrong = contradictions(wanted, self._universe, self._scopes, found)
-        if wrong:
-            raise Refused(f"CONTRADICTORY: {'; '.join(wrong)}")
+        if found.wrong:
+            raise Refused(f"CONTRADICTORY: {'; '.join(found.wrong)}")
         try:
             first = self._first(command.id, command.expires, now)
         except UserError as error:
@@ -192,9 +179,9 @@ class LimitDesk:
         if not first:
             raise Refused("REPLAYED: this command was done before")
         document = msgspec.structs.replace(document, by=verified.names)
-        dropped = [d for d in self.documents.later if d not in self._before(document)]
+        dropped = [d for d in self.documents.later if d not in self.documents.before(document)]
         below = await self._keep(document, now)
-        lines = [str(change) for change in found]
+        lines = [str(change) for change in found.changes]
         self._note(
             " and ".join(verified.names), "limits", command.scope, "done",
             f"version {document.version}, {command.reason}: {'; '.join(lines)}", signed.encode(),
@@ -207,50 +194,75 @@ class LimitDesk:
             text += f"; reduce-only: {'; '.join(map(str, below))}"
         return {
             "ok": True, "text": text, "version": document.version, "changes": lines,
-            "below": [str(line) for line in below],
+            "below": [str(line) for line in below], "warnings": warnings(found.unset, []),
         }  # fmt: skip
 
-    def _read(self, command: Command, now: int) -> tuple[Document, Limits, list[Any]]:
+    def _check(self, data: bytes, now: int) -> dict[str, Any]:
+        """What a document would come to, for who has not signed yet."""
+        try:
+            asked = msgspec.json.decode(data, type=dict[str, str])
+            wanted = Limits.from_json(asked.get("limits", "").encode())
+            check(wanted)
+            effective = int(asked.get("effective", "0"))
+            document = Document(self.documents.last + 1, wanted.to_json(), effective, (), "")
+            found = self._review(document, wanted, now)
+        except (UserError, ValueError) as error:
+            raise Refused(f"LIMITS: {error}") from None
+        return {"ok": True, "text": "", "people": found.people, "lines": found.lines()}
+
+    def _review(self, document: Document, wanted: Limits, now: int) -> Review:
+        compared = [Limits.from_json(limits) for limits in self.documents.compared(document, now)]
+        return self._reviewer.review(compared, wanted, self.documents.crowded)
+
+    def _read(self, command: Command, now: int) -> tuple[Document, Limits, Review]:
         """The document that a command brings, and what it changes of the last one given."""
         args, last = command.args, self.documents.last
         version, effective = args.get("version", ""), args.get("effective", "0")
         if version != str(last + 1):
-            raise Unbelieved(
-                f"VERSION: it is version {version!r}, the next is {last + 1}: look at the limits again"
-            )
+            raise Unbelieved(self._other_version(version, args.get("limits", "").encode()))
         if not effective.isdecimal() or int(effective) > now + FURTHEST:
             raise Unbelieved(f"EFFECTIVE: {effective!r} is no time within the next 30 days")
         try:
             wanted = Limits.from_json(args.get("limits", "").encode())
             check(wanted)
             document = Document(last + 1, wanted.to_json(), int(effective), (), command.reason)
-            found = changes(self._limits_before(document), wanted, self._universe, self._scopes)
+            found = self._review(document, wanted, now)
         except UserError as error:
             raise Unbelieved(f"LIMITS: {error}") from None
         return document, wanted, found
 
     def _limits_before(self, document: Document) -> Limits:
         """What holds when a new version comes into force: what it is compared with."""
-        return Limits.from_json(
-            max((self.documents.now, *self._before(document)), key=lambda d: d.version).limits
-        )
+        return Limits.from_json(self.documents.compared(document, self._clock.now())[-1])
+
+    def _other_version(self, version: str, limits: bytes) -> str:
+        """Why a version other than the next is refused, and what to do."""
+        documents = self.documents
+        for d in (documents.now, *documents.later):
+            who = " and ".join(d.by)
+            if str(d.version) == version and d.limits == limits:
+                return f"VERSION: this was done before: version {version}, by {who}"
+            if str(d.version) == version:
+                return (
+                    f"VERSION: version {version} was given meanwhile, by {who} ({d.reason}): see `tidegate limits diff`, "
+                    "and ask again with `tidegate limits set`"
+                )
+        told = version or "none"
+        return f"VERSION: it is version {told}, the next is {documents.last + 1}: ask again with `tidegate limits set`"
 
     def _touched(self, document: Document, wanted: Limits) -> list[str]:
         """The scopes whose limits it changes, with those that a version changes which it drops."""
         before = self._limits_before(document)
-        dropped = [d for d in self.documents.later if d not in self._before(document)]
+        dropped = [d for d in self.documents.later if d not in self.documents.before(document)]
         versions = [wanted, *(Limits.from_json(d.limits) for d in dropped)]
         return list(dict.fromkeys(scope for new in versions for scope in touched(before, new)))
-
-    def _before(self, document: Document) -> list[Document]:
-        """Those to come before it. What was to come after it is dropped: a newer version is above it."""
-        return [d for d in self.documents.later if d.effective < document.effective]
 
     async def _keep(self, document: Document, now: int) -> list[BelowUse]:
         """Keep it, tell the lanes; raises `Refused` where another service was quicker."""
         at_once = document.effective <= now
-        later = (*self._before(document), document)
-        kept = Documents(document) if at_once else Documents(self.documents.now, later)
+        was = self.documents
+        later = (*was.before(document), document)
+        kept = was.follow(document, now) if at_once else msgspec.structs.replace(was, later=later)
         bucket = self._log.bucket("STATE")
         try:
             self._revision = await bucket.update(KEY, msgspec.json.encode(kept), self._revision)

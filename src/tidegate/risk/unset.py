@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from decimal import Decimal
+
 from tidegate.kernel import gate_state as g
 from tidegate.model.instrument import Universe
+from tidegate.model.time import MINUTE
+from tidegate.risk.build import build
 from tidegate.risk.controls import BY_NUMBER
+from tidegate.risk.limits import Limits
+from tidegate.risk.rules import write_limits
 from tidegate.risk.scope_name import name_of
 from tidegate.risk.scopes import ScopeTable
+from tidegate.risk.tables import Tables
 
 _NAMED = 3
+
+
+def missing(
+    universe: Universe, scopes: ScopeTable, base: str, fx: Mapping[str, str | Decimal], limits: Limits
+) -> list[str]:
+    """What such limits leave unset, in the same lines, for who only considers them."""
+    state = build(universe, scopes, base, fx, 1, 0, MINUTE)
+    write_limits(state, Tables(universe, scopes, limits))
+    return [line.removeprefix("risk: ") for line in unset(state, universe, scopes)]
 
 
 def unset(state: g.GateState, universe: Universe, scopes: ScopeTable) -> list[str]:

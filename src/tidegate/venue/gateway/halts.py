@@ -75,6 +75,8 @@ class Halts:
         """Halts that the log has not brought yet, by event id."""
         self.followed: OrderedDict[int, int] = OrderedDict()
         """When each of the last changes by the log held here, ns, by its place in HALT."""
+        self.held: OrderedDict[str, int] = OrderedDict()
+        """When each of the last halts first held here, ns, whichever way it came, by its event's id."""
         self._venue, self._session, self._sweeper = venue, session, sweeper
         self._alerts, self._clock, self._counts, self._file = alerts, clock, counts, file
         self._spawn, self._on_recovering = spawn, on_recovering
@@ -182,6 +184,7 @@ class Halts:
             return False
         self.pending[key] = event
         self._views.clear()
+        self._holds(key)
         self._act(event.scope, key)
         self._keep()
         return True
@@ -197,11 +200,17 @@ class Halts:
             self._early.popitem(last=False)
         self.pending[key] = event
         self._views.clear()
+        self._holds(key)
         self._act(event.scope, key)
         self._outbox.put(*entry(event))
         if self._keeping is None:
             self._keeping = asyncio.get_running_loop().call_later(behind, self._keep)
         return True
+
+    def _holds(self, key: str) -> None:
+        self.held.setdefault(key, self._clock.now())
+        if len(self.held) > FOLLOWED:
+            self.held.popitem(last=False)
 
     async def kept(self) -> None:
         """What holds is on the disk, as far as it takes it."""
@@ -225,6 +234,7 @@ class Halts:
         self._views.clear()
         if not self._live:
             return
+        self._holds(event.id)
         self.followed[stored.seq] = self._clock.now()
         if len(self.followed) > FOLLOWED:
             self.followed.popitem(last=False)

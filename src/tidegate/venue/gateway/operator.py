@@ -81,6 +81,7 @@ class Operator:
             "not_clean": self._reconciler.why,
             "halts": self._halts.shown(),
             "followed": {str(seq): ts for seq, ts in self._halts.followed.items()},
+            "held": dict(self._halts.held),
         }
 
     async def _command(self, order: Order) -> dict[str, Any]:

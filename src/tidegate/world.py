@@ -128,6 +128,13 @@ class World:
         """The limits as people wrote them."""
         return Limits.load(self.config.risk, f"{self.path}: risk")
 
+    def unset(self) -> list[str]:
+        """What these limits leave unset, and is refused for it."""
+        from tidegate.risk.unset import missing
+
+        run = self.config.run
+        return missing(self.universe, self.scopes, run.base_currency, self.rates, self.limits)
+
     @property
     def accounts(self) -> list[str]:
         """Names by number."""

@@ -78,6 +78,8 @@ def up(
     for lane, desks in shared_lanes(world).items():
         shown = ", ".join(desk or "none" for desk in desks)
         print(f"lane {lane} is shared by desks {shown}: their strategies may read each other's orders there")
+    for line in world.unset():
+        print(f"denied by default, by {config}: {line}; set it there, or with `tidegate limits set`")
     console = Console(force_terminal=False if plain else None)
     seconds = _seconds(length, "--for"), _seconds(kill, "--kill")
     waits = Breach(world, data, lambda: simulated(folder)) if breach else None

@@ -80,9 +80,9 @@ def show(data: DataOption = DEFAULT_DATA, config: ConfigOption = None) -> None:
 
     said = _show(data, config)
     for document in [said["now"], *said["later"]]:
-        by = " and ".join(document["by"]) or "the configuration's file"
+        by = f", by {' and '.join(document['by'])}" if document["by"] else ""
         when = f", from {iso(document['effective'])} on" if document in said["later"] else ""
-        print(f"# version {document['version']}, by {by}: {document['reason']}{when}")
+        print(f"# version {document['version']}{by}: {document['reason']}{when}")
         _print_toml(Limits.from_json(document["limits"].encode()))
     for line in said["warnings"]:
         print(f"# {line}")

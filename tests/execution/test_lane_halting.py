@@ -5,8 +5,8 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
-from lane_world import MS, new, sends
-from test_lane_gate import SCOPES, gated
+from lane_world import MS, new, sends, universe
+from test_lane_gate import SCOPES, gate, gated
 
 from tidegate.execution.core import Lane
 from tidegate.model.messages import (
@@ -20,6 +20,7 @@ from tidegate.model.messages import (
     Tick,
 )
 from tidegate.model.order import ExecType, OrdStatus
+from tidegate.risk.ledger import Ledger
 from tidegate.risk.reasons import Reason
 from tidegate.risk.scopes import Level, State
 
@@ -60,6 +61,25 @@ def test_the_orders_of_the_scope_are_cancelled_and_no_others(halt, cancelled, st
     assert {cancel.cl_ord_id for cancel in sends(out, SendCancel)} == {keys[name] for name in cancelled}
     assert lane.apply(ScopeState(6, state=state, epoch=7, **halt)) == [], "twice is once"
     assert {order.status for order in lane.open_orders()} <= {OrdStatus.NEW, OrdStatus.PENDING_CANCEL}
+
+
+def test_a_state_that_comes_late_changes_nothing():
+    """A writer that was asleep tells what it had in hand: the scope was halted again since."""
+    lane = gated()
+    lane.apply(ScopeState(5, MAIN, State.KILLED, epoch=7, at=7))
+    lane.apply(ScopeState(6, MAIN, State.RECOVERING, epoch=7, at=8))
+    lane.apply(ScopeState(7, MAIN, State.KILLED, epoch=9, at=9))
+    before = lane.state.gate.state_bytes()
+    assert lane.apply(ScopeState(8, MAIN, State.RECOVERING, epoch=7, at=8)) == []
+    assert lane.state.gate.state_bytes() == before
+    assert lane.state.counts[Reason.STALE_COMMAND] == 1
+    again = Lane.restore(lane.snapshot(), universe(), gate(), Ledger(universe()))
+    again.apply(ScopeState(9, MAIN, State.RECOVERING, epoch=7, at=8))
+    assert again.state.gate.scope_state(MAIN) is State.KILLED, "a snapshot keeps what it was told"
+    again.apply(ScopeState(10, MAIN, State.RECOVERING, epoch=9, at=11))
+    assert again.state.gate.scope_state(MAIN) is State.RECOVERING
+    lane.apply(ScopeState(9, -1, State.KILLED, instrument=1, epoch=3, at=3))
+    assert lane.state.gate.instrument_state(1) is State.KILLED, "an instrument has a place of its own"
 
 
 def test_reduce_only_cancels_nothing():

@@ -45,17 +45,24 @@ def tolerant(handler: Handler) -> Handler:
 
 
 def _scope_state(s: State, m: ScopeState) -> None:
+    key = (m.scope, -1) if m.instrument < 0 else (-1, m.instrument)
+    if 0 < m.at < s.halts_at.get(key, 0):
+        s.count(Reason.STALE_COMMAND)
+        return
     if m.instrument >= 0:
         s.gate.set_instrument_state(m.instrument, m.state, m.ts)
     else:
         s.gate.set_state(m.scope, m.state, m.ts)
+    if 0 < m.at < 1 << 63:
+        s.halts_at[key] = m.at
     cancel_halted(s, m)
 
 
 def scope_state(s: State, m: ScopeState) -> None:
     """A state changed. What the lane lets pass from here on carries the epoch of the last halt it knows of.
 
-    Even of a halt it cannot apply: the order was judged after it.
+    Even of a halt it cannot apply: the order was judged after it. A writer that was replaced, and was only asleep, tells
+    what it had in hand: a state older than the lane has of the scope changes nothing.
     """
     if isinstance(m.epoch, int) and 0 <= m.epoch < 1 << 63:
         s.halt_epoch = max(s.halt_epoch, m.epoch)

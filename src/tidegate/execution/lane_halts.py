@@ -69,6 +69,9 @@ class LaneHalts:
         self._live = False
         self._looking: asyncio.TimerHandle | None = None
         self._again: dict[int, asyncio.TimerHandle] = {}
+        self._unheard: dict[int, list[Message]] = {}
+        """By lane: what its log has not acknowledged. It goes with what is told next: a lane that knows of a halt knows of
+        all before it, for its orders carry one epoch."""
 
     async def start(self) -> None:
         """Know every halt there is, then follow. Raises `LogError`."""
@@ -93,6 +96,7 @@ class LaneHalts:
     def brief(self, lane: int) -> None:
         """Tell a lane that has just become ours of every scope that was ever halted."""
         messages = [m for status in self.board.scopes.values() for m in self._states(status)]
+        self._unheard[lane] = []
         if self._feed.gap or STREAM in self._writers[lane].lane.state.gaps:
             messages.append(self._gap())
         if messages:
@@ -119,7 +123,7 @@ class LaneHalts:
         now = self._clock.now()
         if ref.kind not in (Kind.INSTRUMENT, Kind.VENUE):
             reason = int(_REASONS.get(status.state, Reason.NONE))
-            return [ScopeState(now, ref.number, int(status.state), reason, -1, status.epoch)]
+            return [ScopeState(now, ref.number, int(status.state), reason, -1, status.epoch, status.seq)]
         items = enumerate(self._universe.instruments)
         touched = [n for n, item in items if n == ref.number or (ref.number < 0 and item.venue == ref.name)]
         return [self._instrument(n, now) for n in touched]
@@ -129,8 +133,9 @@ class LaneHalts:
         item = self._universe[number]
         names = (text_of(Kind.INSTRUMENT, item.id), text_of(Kind.VENUE, item.venue))
         state = most_severe(self.board.status(name).state for name in names)
+        at = max(self.board.status(name).seq for name in names)
         reason = int(_REASONS.get(state, Reason.NONE))
-        return ScopeState(now, -1, int(state), reason, number, self.board.epoch(names))
+        return ScopeState(now, -1, int(state), reason, number, self.board.epoch(names), at)
 
     def _board(self) -> bytes:
         """The board, for who asks at `BOARD`."""
@@ -160,13 +165,18 @@ class LaneHalts:
         self._outbox.put(subject, data, f"{kind}-{seq}")
 
     def _write(self, lane: int, messages: list[Message]) -> None:
+        told = [*self._unheard.get(lane, ()), *messages]
+        self._unheard[lane] = told
+
         def stored(future: asyncio.Future[int]) -> None:
             failed = future.cancelled() or future.exception() is not None
+            if not failed:
+                self._unheard[lane] = [m for m in self._unheard[lane] if m not in told]
             if failed and self._live and lane in self._writers and lane not in self._again:
                 self.counts["halts_told_again"] += 1
                 self._again[lane] = asyncio.get_running_loop().call_later(AGAIN, self._rewrite, lane)
 
-        self._writers[lane].append(*messages).add_done_callback(stored)
+        self._writers[lane].append(*told).add_done_callback(stored)
 
     def _rewrite(self, lane: int) -> None:
         del self._again[lane]

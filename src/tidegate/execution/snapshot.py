@@ -52,6 +52,7 @@ class Saved(msgspec.Struct, array_like=True, gc=False):
     slot_shares: list[SlotShare] = []
     funded: list[tuple[int, int]] = []
     reductions: tuple[int, list[Reduction]] = (0, [])
+    halts_at: list[tuple[tuple[int, int], int]] = []
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -95,6 +96,7 @@ def save(s: State) -> bytes:
             [share for _, share in sorted(s.slot_shares.items())],
             sorted(s.funded.items()),
             reductions.saved(s),
+            sorted(s.halts_at.items()),
         )
     )
 
@@ -130,6 +132,7 @@ def load(data: bytes, universe: Universe, gate: Gate, ledger: Ledger) -> State:
     s.halt_epoch, s.limits_version, s.limits_due = saved.halt_epoch, saved.limits_version, saved.limits_due
     s.gaps, s.adopted, s.funded = dict(saved.gaps), saved.adopted, dict(saved.funded)
     s.factors, s.withheld = dict(saved.factors), dict(saved.withheld)
+    s.halts_at = dict(saved.halts_at)
     s.slot_shares = {(share.live, share.candidate): share for share in saved.slot_shares}
     reductions.restore(s, saved.reductions)
     gate.load(saved.gate)

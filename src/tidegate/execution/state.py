@@ -165,7 +165,7 @@ class State:
 
     __slots__ = (
         "adopted", "by_cmd", "closed", "counts", "cuts_made", "error", "factors", "forgotten", "funded", "gaps", "gate", "groups",
-        "halt_epoch", "instruments", "leased", "leases", "ledger", "limits_due", "limits_version", "links",
+        "halt_epoch", "halts_at", "instruments", "leased", "leases", "ledger", "limits_due", "limits_version", "links",
         "live", "marks", "now", "number", "out", "owed", "prefix", "reductions", "seq", "settings", "shared",
         "slot_shares", "touched", "universe", "waiting", "withheld",
     )  # fmt: skip
@@ -205,6 +205,8 @@ class State:
         """Positions that people took into the books, in their order."""
         self.halt_epoch = 0
         """The last halt that the lane knows of: what it lets pass carries it."""
+        self.halts_at: dict[tuple[int, int], int] = {}
+        """By (scope, instrument): the place in HALT of the state it was told last."""
         self.limits_version = 0
         """Of the limits in force; 0 for those of the configuration."""
         self.limits_due: list[LimitsChange] = []

@@ -138,6 +138,9 @@ class ScopeState(Message):
     """The state is this instrument's where it is ≥ 0; `scope` is then −1."""
     epoch: int = 0
     """Halt epoch: the place of the halt in the log's HALT stream; 0 for a state that came from elsewhere."""
+    at: int = 0
+    """The place in HALT of what brought the state, which may come late: what is older than the lane has of this scope or
+    instrument changes nothing. 0: it is always followed."""
 
 
 class LeaseGrant(Message):

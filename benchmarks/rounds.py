@@ -26,11 +26,15 @@ from pathlib import Path
 import machine
 from rich.console import Console
 from rich.table import Table
-from rounds_acts import PARTS, Blow, Part
+from rounds_acts import PARTS as PLAIN
+from rounds_acts import Blow, Part
+from rounds_breaker import PART as BREAKER
 from rounds_check import Verdict, again, compare, silence
 from rounds_system import Trouble
 
 from tidegate.errors import UserError
+
+PARTS = PLAIN | {BREAKER.name: BREAKER}
 
 
 @dataclass

@@ -162,13 +162,16 @@ class Replicated(System):
 
 
 @asynccontextmanager
-async def replicated(home: Path, rate: float) -> AsyncIterator[System]:
-    """A system on a log of three nodes."""
+async def replicated(
+    home: Path, rate: float, alter: Callable[[Path], None] = lambda path: None
+) -> AsyncIterator[System]:
+    """A system on a log of three nodes; `alter` may change its configuration's file."""
     cluster = Cluster(3, home / "cluster")
     os.environ[f"{CREDENTIALS}_USER"], os.environ[f"{CREDENTIALS}_PASSWORD"] = cluster.user, cluster.password
     await cluster.start()
     log = {"url": ", ".join(cluster.urls), "credentials": f"env:{CREDENTIALS}", "durability": "replicated"}
     system = Replicated(home, rate, log=log, cluster=cluster)
+    alter(system.path)
     try:
         await system.start()
         system.client = await open_log(system.world, system.data, "rounds-leader", SystemClock())

@@ -151,6 +151,8 @@ def differences(universe: Universe, said: VenueMargin, tolerance: Fraction = TOL
         ):
             if apart(Fraction(units), _exact(theirs, name), tolerance):
                 found.append(Difference(what, item.id, money.show(units, name), f"{theirs:f} {name}"))
+        if said.assets:
+            continue  # what liquidates it, and each wallet's part, is a matter of all wallets
         price = of_pool(pool, own).price
         exact = price * Fraction(item.tick) if price is not None else Fraction(0)
         if apart(exact, Fraction(position.liquidation), tolerance):
@@ -158,7 +160,7 @@ def differences(universe: Universe, said: VenueMargin, tolerance: Fraction = TOL
             theirs_text = f"{position.liquidation:f}" if position.liquidation else "never"
             found.append(Difference("liquidation price", item.id, shown, theirs_text))
     for name, wallet in said.wallets.items():
-        if name in unknown:
+        if name in unknown or said.assets:
             continue
         units = ours[name].figures().maintenance
         units += sum(h.maintenance for h in ours[name].holdings if h.isolated is not None)

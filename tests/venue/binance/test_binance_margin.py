@@ -135,10 +135,15 @@ def test_the_venues_tiers_are_the_packaged_ones_where_an_instrument_brings_none(
     run(work)
 
 
-def test_spot_has_no_margin(tmp_path):
+def test_spot_has_no_margin_and_says_what_it_holds(tmp_path):
     async def work():
         async with server(tmp_path) as at, Session(at, "BINANCE") as desk:
-            assert await desk.venue.margin() is None
+            said = await desk.venue.margin()
+            assert said.positions == []
+            assert {name: wallet.wallet for name, wallet in said.wallets.items()} == {
+                "USDT": 100_000,
+                "BTC": 1_000,
+            }
 
     run(work)
 

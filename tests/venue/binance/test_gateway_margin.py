@@ -11,6 +11,7 @@ import msgspec
 from binance_world import CONFIG, UNIVERSE, Session, run, server
 
 from tidegate.log.memory import MemoryServer
+from tidegate.marketdata.binance_instruments import Market
 from tidegate.log.streams import declared
 from tidegate.model.clock import SystemClock
 from tidegate.model.instrument import Universe
@@ -134,8 +135,9 @@ def test_spot_states_what_is_held_and_again_when_that_has_changed_but_not_for_an
             )
             assert at.record.size[0] == asked + 2, "two orders, and no question about the account"
             assert desk.check.last is not None
-            session.venue._money("balanceUpdate", {"a": "USDT", "d": "5", "T": 1})
-            assert (await heard())["USDT"] == held["USDT"], "a difference alone has the account asked again"
+            at.treasury.deposit(at.exchange.accounts[0], Market.SPOT, "USDT", "5", at.clock.now())
+            at.outlets.flush()
+            assert (await heard())["USDT"] == held["USDT"] + 5, "a difference has the account asked again"
             assert at.record.size[0] == asked + 3
             assert await desk.told() == []
             running.cancel()
@@ -151,5 +153,21 @@ def test_a_venue_that_cannot_answer_is_asked_again_later(tmp_path):
             assert await desk.check.once()
             assert desk.counts["margin_unanswered"] == 1
             assert desk.check.last is None
+
+    run(work)
+
+
+def test_money_that_no_fill_explains_has_a_futures_account_asked_at_once(tmp_path):
+    async def work():
+        async with server(tmp_path, CONFIG) as at, Session(at, "BINANCE_USDM") as session:
+            desk = Desk(session, TIERED)
+            desk.check._every = 30.0
+            running = asyncio.create_task(desk.check.run())
+            first = decode((await asyncio.wait_for(desk.heard.get(), 5))[1]).wallets["USDT"].wallet
+            at.treasury.deposit(at.exchange.accounts[0], Market.USDM, "USDT", "-250", at.clock.now())
+            at.outlets.flush()
+            again = decode((await asyncio.wait_for(desk.heard.get(), 5))[1]).wallets["USDT"].wallet
+            assert again == first - 250
+            running.cancel()
 
     run(work)

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from tidegate.risk import margin_file
-from tidegate.risk.margin_compare import VenueMargin, VenuePosition, VenueWallet
+from tidegate.risk.margin_compare import VenueAsset, VenueMargin, VenuePosition, VenueWallet
 from tidegate.risk.margin_file import Margins
 from tidegate.venue.binance.errors import VenueError
 from tidegate.venue.binance.products import Product
@@ -34,9 +34,12 @@ class MarginQueries:
         """What the venue asks for and of what; raises `VenueDown`."""
         tiers = await self.tiers() if with_tiers else {}
         account = await self._ask(self._product.margin_account, 5)
+        together = bool(self._product.asset_index and account.get("multiAssetsMargin"))
+        index = await self._index() if together else []
         risks = {row["symbol"]: row for row in await self._ask(self._product.position_risk, 5)}
         try:
             wallets = {row["asset"]: _wallet(row) for row in account["assets"]}
+            assets = {row["symbol"].removesuffix("USD"): _asset(row) for row in index}
             positions = [
                 self._position(self._symbols.by_name[row["symbol"]], row, risks[row["symbol"]])
                 for row in account["positions"]
@@ -44,7 +47,16 @@ class MarginQueries:
             ]
         except (KeyError, TypeError, ArithmeticError, ValueError) as error:
             raise VenueDown(f"{self._product.venue}: margin: not understood: {error!r}") from None
-        return VenueMargin(self._rest.venue_now(), wallets, positions, tiers)
+        held = {name: asset for name, asset in assets.items() if name in wallets}
+        if together and not held:
+            raise VenueDown(f"{self._product.venue}: margin: no asset of a multi-assets account has an index")
+        return VenueMargin(self._rest.venue_now(), wallets, positions, tiers, held)
+
+    async def _index(self) -> Any:
+        try:
+            return await self._rest.public(self._product.asset_index, None, 10)
+        except VenueError as error:
+            raise VenueDown(f"{self._product.venue}: margin: {error}") from None
 
     async def _ask(self, path: str, weight: int) -> Any:
         try:
@@ -71,3 +83,7 @@ def _wallet(row: Mapping[str, str]) -> VenueWallet:
     return VenueWallet(
         Decimal(row["crossWalletBalance"]), Decimal(row["initialMargin"]), Decimal(row["maintMargin"])
     )
+
+
+def _asset(row: Mapping[str, str]) -> VenueAsset:
+    return VenueAsset(Decimal(row["index"]), Decimal(row["bidRate"]))

@@ -42,6 +42,8 @@ class Product:
     """Positions with leverage, marks and liquidation prices."""
     brackets: str = ""
     """Margin tiers."""
+    asset_index: str = ""
+    """What assets count for in multi-assets mode, where there is one."""
     open_interest: str = ""
     premium: str = ""
     """Mark price, and the rate and time of the next funding."""
@@ -97,6 +99,7 @@ USDM = Product(
     account="/fapi/v3/balance", positions="/fapi/v3/positionRisk", countdown="/fapi/v1/countdownCancelAll",
     margin_account="/fapi/v2/account", position_risk="/fapi/v2/positionRisk", brackets="/fapi/v1/leverageBracket",
     open_interest="/fapi/v1/openInterest", premium="/fapi/v1/premiumIndex", funding="/fapi/v1/fundingRate",
+    asset_index="/fapi/v1/assetIndex",
     types=_FUTURES,
 )  # fmt: skip
 COINM = Product(

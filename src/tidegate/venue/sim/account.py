@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Callable
 from fractions import Fraction
@@ -17,6 +18,8 @@ from tidegate.venue.sim.order import Order, Trade
 
 MarkOf = Callable[[int], int]
 """An instrument's mark, ticks; 0 while it has none."""
+Taken = Callable[[str], tuple[Fraction, Fraction]]
+"""What one unit of an asset is worth in USD, and what it counts for; 0 and 0 for one that is not taken."""
 
 
 class Holding:
@@ -50,6 +53,9 @@ class Account:
                     self.wallets[market, asset] = units
                     self.order_margin[market, asset] = 0
         self.positions = {item.number: Position(item.terms) for item in listings.all if item.futures}
+        self.multi_assets = config.multi_assets
+        self.together: Taken | None = None
+        """In multi-assets mode on USDⓈ-M: what assets are taken for."""
         self.leverage = dict.fromkeys(self.positions, config.leverage)
         self.margin_type = dict.fromkeys(self.positions, "cross")
         self.orders: OrderedDict[int, Order] = OrderedDict()
@@ -222,7 +228,11 @@ class Account:
         return -(-listing.value(position.lots, mark) // self.leverage[listing.number])
 
     def available(self, market: Market, asset: str, mark_of: MarkOf) -> int:
-        """What new orders may use of a futures wallet."""
+        """What new orders may use of a futures wallet; in multi-assets mode, of all of them together."""
+        if self.multi and market is Market.USDM:
+            free_usd = self.balance(mark_of) - self.asked(self._bound, mark_of)
+            worth = self.taken(asset)[0] * Fraction(money.unit(asset))
+            return math.floor(free_usd / worth) if worth else 0
         free = self.wallets[market, asset] - self.order_margin[market, asset]
         for number, position in self.positions.items():
             if position.lots:
@@ -230,6 +240,40 @@ class Account:
                 if listing.market is market and listing.settle == asset:
                     free += self.unrealised(listing, mark_of) - self.position_margin(listing, mark_of)
         return free
+
+    # Multi-assets mode.
+
+    @property
+    def multi(self) -> bool:
+        """Whether all wallets of USDⓈ-M stand together."""
+        return self.multi_assets and self.together is not None
+
+    def taken(self, asset: str) -> tuple[Fraction, Fraction]:
+        """See `Taken`."""
+        return self.together(asset) if self.together is not None else (Fraction(0), Fraction(0))
+
+    def balance(self, mark_of: MarkOf) -> Fraction:
+        """USD: wallets and unrealised profit of USDⓈ-M, what is held for what it counts, what is owed in full."""
+        total = Fraction(0)
+        for market, asset in self.wallets:
+            if market is Market.USDM:
+                units = self.wallets[market, asset]
+                units += sum(self.unrealised(item, mark_of) for item in self._settling(asset))
+                worth, counts = self.taken(asset)
+                total += units * Fraction(money.unit(asset)) * (counts if units > 0 else worth)
+        return total
+
+    def asked(self, of: Callable[[str, MarkOf], int], mark_of: MarkOf) -> Fraction:
+        """USD: what `of` comes to in each asset's minor units, over all of USDⓈ-M."""
+        each = (asset for market, asset in self.wallets if market is Market.USDM)
+        return sum((of(a, mark_of) * Fraction(money.unit(a)) * self.taken(a)[0] for a in each), Fraction(0))
+
+    def _bound(self, asset: str, mark_of: MarkOf) -> int:
+        margin = sum(self.position_margin(item, mark_of) for item in self._settling(asset))
+        return self.order_margin[Market.USDM, asset] + margin
+
+    def _settling(self, asset: str) -> list[Listing]:
+        return [item for item in self.listings.of(Market.USDM) if item.settle == asset]
 
 
 def share(units: int, rate: tuple[int, int]) -> int:

@@ -34,7 +34,7 @@ class AccountDesk:
             "canTrade": True,
             "canDeposit": False,
             "canWithdraw": False,
-            "multiAssetsMargin": False,
+            "multiAssetsMargin": call.account.multi and call.market is Market.USDM,
             "updateTime": call.now // MS,
             "totalInitialMargin": total["initialMargin"],
             "totalMaintMargin": total["maintMargin"],
@@ -173,6 +173,18 @@ class AccountDesk:
             "makerCommissionRate": str(item.maker_fee),
             "takerCommissionRate": str(item.taker_fee),
         }
+
+    def multi_assets(self, call: Call) -> Json:
+        """`GET multiAssetsMargin`."""
+        return {"multiAssetsMargin": call.account.multi}
+
+    def set_multi_assets(self, call: Call) -> Json:
+        """`POST multiAssetsMargin`."""
+        wanted = needed(call.params, "multiAssetsMargin").lower() == "true"
+        if wanted == call.account.multi_assets:
+            raise Refused(-4171, "No need to change multi-assets mode.")
+        call.account.multi_assets = wanted
+        return {"code": 200, "msg": "success"}
 
     def income(self, call: Call) -> list[Json]:
         """`GET income`: fundings, oldest first, of a symbol, between two times (ms)."""

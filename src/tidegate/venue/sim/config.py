@@ -24,6 +24,8 @@ class AccountConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Self-trade prevention acts between accounts of one owner; the account's own name when empty."""
     balances: dict[str, dict[str, str]] = msgspec.field(default_factory=dict)
     leverage: int = 20
+    multi_assets: bool = False
+    """USDⓈ-M: all wallets stand behind all positions, each asset for what `collateral` says."""
 
     def __repr__(self) -> str:
         return f"AccountConfig({self.name!r})"  # never the secret
@@ -34,6 +36,14 @@ class FundingRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     rate: str = "0.0001"
     every: float = 28_800.0
+
+
+class CollateralRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What USDⓈ-M takes an asset for in multi-assets mode: its index in USD, decimal text or the contract whose mark it
+    is, and by how much less it counts (`bidBuffer`)."""
+
+    index: str = "1"
+    buffer: str = "0"
 
 
 class RateLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -77,6 +87,9 @@ class VenueConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """By contract (`SYMBOL.VENUE`); one that is not named is not funded."""
     open_interest: dict[str, str] = msgspec.field(default_factory=dict)
     """What others hold of a contract, base units (contracts on COIN-M), beside this exchange's own accounts."""
+
+    collateral: dict[str, CollateralRule] = msgspec.field(default_factory=dict)
+    """By asset; USDT is worth 1, what is not named counts for nothing."""
 
     @staticmethod
     def load(raw: dict[str, Any]) -> VenueConfig:

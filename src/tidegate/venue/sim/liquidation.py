@@ -15,7 +15,7 @@ from tidegate.marketdata.binance_instruments import Market
 from tidegate.model.order import OrdStatus, OrdType, Side, TimeInForce
 from tidegate.model.time import MS
 from tidegate.venue.sim import margin
-from tidegate.venue.sim.account import Account, share
+from tidegate.venue.sim.account import Account, MarkOf, share
 from tidegate.venue.sim.exchange import Exchange
 from tidegate.venue.sim.listing import Listing
 from tidegate.venue.sim.order import Order
@@ -62,8 +62,15 @@ class Liquidator:
         mark_of, held = self.exchange.mark, self._held(account, wallet)
         if not held or any(mark_of(listing.number) <= 0 for listing in held):
             return False  # never without a mark
+        if account.multi and wallet[0] is Market.USDM:
+            kept = account.asked(lambda asset, marks: self._kept(account, asset, marks), mark_of)
+            return account.balance(mark_of) <= kept
         balance = account.wallets[wallet] + sum(account.unrealised(item, mark_of) for item in held)
         return balance <= sum(margin.maintenance(account, item, mark_of) for item in held)
+
+    def _kept(self, account: Account, asset: str, mark_of: MarkOf) -> int:
+        held = self._held(account, (Market.USDM, asset))
+        return sum(margin.maintenance(account, item, mark_of) for item in held)
 
     def _judge(self, account: Account, wallet: Wallet, now: int) -> None:
         if not self.due(account, wallet):

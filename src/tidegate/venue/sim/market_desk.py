@@ -145,6 +145,25 @@ class MarketDesk:
             rows.append(row | ({"markPrice": listing.price.text(paid.mark)} if market is Market.USDM else {}))
         return rows
 
+    def asset_index(self, market: Market, params: Params, now: int) -> Any:
+        """`GET assetIndex`: what assets are taken for in multi-assets mode."""
+        rows = []
+        for asset, rule in self.treasury.collateral.items():
+            worth, counts = (float(value) for value in self.treasury.taken(asset))
+            rows.append(
+                {
+                    "symbol": f"{asset}USD",
+                    "time": now // MS,
+                    "index": f"{worth:.8f}",
+                    "bidBuffer": f"{float(rule.buffer):.8f}",
+                    "askBuffer": "0.00000000",
+                    "bidRate": f"{counts:.8f}",
+                    "askRate": f"{worth:.8f}",
+                }
+            )
+        wanted = params.get("symbol")
+        return next((row for row in rows if row["symbol"] == wanted), None) if wanted else rows
+
     def open_interest(self, market: Market, params: Params, now: int) -> Json:
         """`GET openInterest`: base units, on COIN-M contracts."""
         listing = listing_of(self.exchange.listings, market, params)

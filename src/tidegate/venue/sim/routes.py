@@ -104,6 +104,8 @@ def rest_table(desks: Desks) -> Table:
         "POST leverage": (accounts.leverage, 1),
         "POST marginType": (accounts.margin_type, 1),
         "GET commissionRate": (accounts.commission, 20),
+        "GET multiAssetsMargin": (accounts.multi_assets, 30),
+        "POST multiAssetsMargin": (accounts.set_multi_assets, 1),
         "GET income": (accounts.income, 30),
         "GET leverageBracket": (accounts.brackets, 1),
         "GET v2/leverageBracket": (accounts.symbol_brackets, 1),
@@ -115,6 +117,7 @@ def rest_table(desks: Desks) -> Table:
         ("premiumIndex", markets.premium), ("fundingRate", markets.funding), ("openInterest", markets.open_interest),
     ):  # fmt: skip
         table[True, f"GET {name}"] = Route(answer, 1, Security.NONE)
+    table[True, "GET assetIndex"] = Route(markets.asset_index, 10, Security.NONE)
     for name, (private, weight) in both.items():
         table[False, name] = table[True, name] = Route(private, weight, Security.SIGNED)
     table |= {(False, name): Route(op, weight, Security.SIGNED) for name, (op, weight) in spot.items()}

@@ -66,7 +66,7 @@ class VenueServer:
         self.listings = Listings(universe)
         self.exchange = self.users.exchange = Exchange(self.listings, config, self.users)
         self.liquidator = Liquidator(self.exchange)
-        self.treasury = Treasury(self.exchange, config.funding, config.open_interest)
+        self.treasury = Treasury(self.exchange, config.funding, config.open_interest, config.collateral)
         self.hub = Hub(self.outlets)
         self.orders = OrderDesk(self.exchange, self.faults, self.limits)
         self.streams = Streams(self.hub, self.users, self.outlets, self.clock)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
+from fractions import Fraction
 from typing import Any, NamedTuple
 
 from tidegate.errors import UserError
@@ -17,7 +18,7 @@ from tidegate.marketdata.binance_instruments import Market
 from tidegate.model import money
 from tidegate.model.time import MS, SECOND
 from tidegate.venue.sim.account import Account, share
-from tidegate.venue.sim.config import FundingRule
+from tidegate.venue.sim.config import CollateralRule, FundingRule
 from tidegate.venue.sim.exchange import Exchange
 from tidegate.venue.sim.listing import PURSE, Listing
 
@@ -39,8 +40,9 @@ class Treasury:
     """Over an exchange's accounts; `others` is what is held elsewhere, lots by instrument."""
 
     def __init__(
-        self, exchange: Exchange, funding: Mapping[str, FundingRule], others: Mapping[str, str]
-    ) -> None:
+        self, exchange: Exchange, funding: Mapping[str, FundingRule], others: Mapping[str, str],
+        collateral: Mapping[str, CollateralRule],
+    ) -> None:  # fmt: skip
         self.exchange = exchange
         self.paid: dict[int, deque[Paid]] = {}
         self.income: dict[int, deque[Json]] = {}
@@ -59,6 +61,20 @@ class Treasury:
         }
         for name, rule in funding.items():
             self.set_funding(by_id[name], rule)
+        self.collateral = {"USDT": CollateralRule(), **collateral}
+        self._index: dict[str, Listing | Fraction] = {}
+        for asset, taken in self.collateral.items():
+            try:
+                self._index[asset] = by_id.get(taken.index) or Fraction(taken.index)
+                buffer = Fraction(taken.buffer)
+            except ValueError:
+                buffer = Fraction(-1)
+            if not 0 <= buffer <= 1:
+                raise UserError(
+                    f"the simulated venue's collateral {asset}: index {taken.index!r}, buffer {taken.buffer!r}"
+                )
+        for account in exchange.accounts:
+            account.together = self.taken
 
     # Funding.
 
@@ -124,6 +140,16 @@ class Treasury:
             account.order_margin.setdefault((market, asset), 0)
         reason = "DEPOSIT" if units >= 0 else "WITHDRAW"
         self.exchange.listener.on_moved(account, market, asset, units, reason, now)
+
+    # Multi-assets mode.
+
+    def taken(self, asset: str) -> tuple[Fraction, Fraction]:
+        """See `account.Taken`."""
+        found = self._index.get(asset, Fraction(0))
+        if isinstance(found, Listing):
+            found = self.exchange.mark(found.number) * Fraction(found.instrument.tick)
+        rule = self.collateral.get(asset)
+        return found, found * (1 - Fraction(rule.buffer)) if rule else Fraction(0)
 
     # Open interest.
 

@@ -31,7 +31,11 @@ class Story:
         run.begin(0)
         scopes = run.scopes
         self.mark(600_000)
-        self.say(SlotShare(self.ts, scopes.strategy_scope(LIVE), scopes.strategy_scope(NEXT), WHOLE * 4 // 5, WHOLE // 5))
+        self.say(
+            SlotShare(
+                self.ts, scopes.strategy_scope(LIVE), scopes.strategy_scope(NEXT), WHOLE * 4 // 5, WHOLE // 5
+            )
+        )
 
     def say(self, *messages):
         self.seq += 1

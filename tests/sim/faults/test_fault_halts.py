@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from tidegate.access.policy import POLICY
+from tidegate.execution import controls
 from tidegate.execution.lane_halts import LaneHalts
 from tidegate.risk import halt as rules
 from tidegate.risk.gate import Gate
@@ -60,6 +61,23 @@ def test_a_risk_service_killed_amid_its_grants_lends_nothing_twice():
     assert not outcome.violations
     assert outcome.counts["fault: kills amid an append"] >= 3
     assert outcome.counts["lease epochs"] >= 4
+
+
+def test_a_writer_that_wakes_tells_its_lane_no_old_state(monkeypatch):
+    """It sleeps while its scopes are let up and halted again, and its lane has another writer."""
+    scopes = ("account:red", "account:blue")
+    faults = [Fault(10, "person halts", scope, 0, {"state": "KILLED", "ways": "log"}) for scope in scopes]
+    faults += [Fault(20, "pause", "oms-a", 9.0)]
+    faults += [Fault(20.3 + n / 10, "resume", "", 0, {"pick": n}) for n in range(2)]
+    faults += [halts(25, scope, ways="log") for scope in scopes]
+    assert not run(61, 1, faults).violations
+
+    def old(s, m):
+        real(s, msgspec.structs.replace(m, at=0))
+
+    real = controls._scope_state
+    monkeypatch.setattr(controls, "_scope_state", old)
+    assert "by what is older than its halt" in found(run(61, 1, faults))
 
 
 # What the checks are worth: each of these takes a guard away.

@@ -83,6 +83,8 @@ class HaltWatch:
         self._entries: list[Entry] = []
         self._knew: dict[tuple[int, int, int], list[tuple[int, int]]] = {}
         """By lane, scope and instrument (−1 for none): (entry, the halt that the lane was told of there)."""
+        self._last: dict[tuple[int, int, int], State] = {}
+        """What each lane takes them for."""
         self._reducing: dict[object, tuple[str, ...]] = {}
         """Requests that left under scopes that only reduce."""
 
@@ -159,9 +161,13 @@ class HaltWatch:
             known = self.known[account]
             known.waiting = {key: told for key, told in known.waiting.items() if told.kept}
 
-    def lane(self, number: int, seq: int, m: ScopeState) -> None:
-        """A lane is told a state."""
-        knew = self._knew.setdefault((number, m.scope if m.instrument < 0 else -1, m.instrument), [])
+    def lane(self, number: int, seq: int, m: ScopeState, now: State) -> None:
+        """A lane is told a state; `now` is what it takes the scope or instrument for then."""
+        place = (number, m.scope if m.instrument < 0 else -1, m.instrument)
+        knew = self._knew.setdefault(place, [])
+        if knew and m.epoch < knew[-1][1] and now < self._last[place]:
+            self._fail(f"lane {number} goes up from {self._last[place].name} by what is older than its halt")
+        self._last[place] = now
         if not knew or m.epoch > knew[-1][1]:
             knew.append((seq, m.epoch))
 

@@ -30,7 +30,9 @@ from tidegate.model.messages import (
 )
 from tidegate.model.order import ExecType, OrdStatus
 from tidegate.model.wire import Unreadable, decode
+from tidegate.risk.gate import Gate
 from tidegate.risk.reasons import Reason
+from tidegate.risk.scopes import State
 from tidegate.sim.faults.exchange import Exchange
 from tidegate.sim.faults.halt_watch import HaltWatch, key_of
 from tidegate.sim.faults.lease_watch import LeaseWatch
@@ -40,6 +42,12 @@ from tidegate.sim.faults.plant import ACCOUNTS, POSITION, Plant
 KEPT = 4000
 """Entries of a lane whose requests may still be sent: a zombie's are not older."""
 _SIGN = {ExecType.TRADE: 1, ExecType.TRADE_CORRECT: 1, ExecType.TRADE_CANCEL: -1}
+
+
+def _state(lane: Lane, m: ScopeState) -> State:
+    gate = lane.state.gate
+    assert isinstance(gate, Gate)
+    return gate.scope_state(m.scope) if m.instrument < 0 else gate.instrument_state(m.instrument)
 
 
 class LaneWatch:
@@ -134,7 +142,7 @@ class Watch:
                     self.fail(f"lane {w.number}: epoch {message.epoch} was marked after {w.epochs[-1][1]}")
                 w.epochs.append((entry.seq, message.epoch, message.owner))
             elif type(message) is ScopeState:
-                self.halts.lane(w.number, entry.seq, message)
+                self.halts.lane(w.number, entry.seq, message, _state(w.lane, message))
             for out in outputs:
                 if type(out) is OrderEvent:
                     w.untold.append((entry.seq, out))

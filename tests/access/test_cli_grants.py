@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -48,26 +51,34 @@ def test_each_process_is_given_its_own_user(tmp_path):
     assert USER not in found["venue-1"].env
 
 
-def test_a_strategys_process_is_not_given_the_keys_of_people_and_accounts(tmp_path, monkeypatch):
+def test_no_process_is_given_keys_that_are_not_its(tmp_path, monkeypatch):
     world = system(tmp_path, edit=("[accounts.making]", f"[accounts.making]\n{KEYS}"))
-    found = processes(world, tmp_path)
-    for name in (ENVIRONMENT, "MAKING_KEY", "MAKING_SECRET"):
-        assert name in found["strategy-maker"].withheld
-        assert name not in found["gateway-1"].withheld
+    for name in (ENVIRONMENT, "MAKING_KEY", "MAKING_SECRET", "OTHER_API_KEY", "TIDEGATE_OMS_1_PASSWORD"):
         monkeypatch.setenv(name, "a secret")
     monkeypatch.setenv("HARMLESS", "word")
+    found = processes(world, tmp_path)
+    passwords = {process.env[PASSWORD] for process in found.values() if PASSWORD in process.env}
     folder = DataFolder(tmp_path)
     folder.make()
-    import dataclasses
-    import sys
-
-    shows = [sys.executable, "-c", "import os; print(sorted(os.environ.items()))"]
-    for name, holds in (("strategy-maker", False), ("gateway-1", True)):
-        child, _ = spawn(dataclasses.replace(found[name], argv=shows, cell=None), folder, {})
+    shows = [sys.executable, "-c", "import os, json; print(json.dumps(dict(os.environ)))"]
+    for name, process in found.items():
+        assert not any(word in text for text in process.argv for word in ("a secret", *passwords)), (
+            "ps shows these"
+        )
+        if name == "log":
+            continue
+        child, begin = spawn(dataclasses.replace(process, argv=shows, cell=None), folder, {})
         assert child.wait() == 0
-        said = folder.out(name).read_text()
-        assert ("a secret" in said) is holds
-        assert "('HARMLESS', 'word')" in said
+        given = json.loads(folder.out(name).read_text()[begin:])
+        held = {variable for variable, value in given.items() if value == "a secret"}
+        if name == "gateway-1":
+            assert held == {"MAKING_KEY", "MAKING_SECRET", "OTHER_API_KEY", "TIDEGATE_OMS_1_PASSWORD"}
+        elif name.startswith("strategy"):
+            assert held == set()
+        else:
+            assert held == {"OTHER_API_KEY", "TIDEGATE_OMS_1_PASSWORD"}
+        assert given["HARMLESS"] == "word"
+        assert passwords & set(given.values()) == ({given[PASSWORD]} if name != "venue-1" else set())
 
 
 def test_strategies_command_under_their_own_numbers(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import sys
 import time
@@ -165,7 +166,9 @@ def test_the_kill_switch(tmp_path):
             await system.stop()
         return system
 
-    needs_no_more_than_it_is_granted(asyncio.run(main()))
+    system = asyncio.run(main())
+    needs_no_more_than_it_is_granted(system)
+    keeps_its_secrets(system)
 
 
 _STRATEGY = {"publish alert.clock", "publish alert.strategy_stopped", "publish alert.strategy_throttled"}
@@ -190,6 +193,21 @@ ONCE = {
     "strategy-right": {"publish $KV.STATE.strategy.right", *_STRATEGY},
 }  # fmt: skip
 """What this run need not have used of the rights of each process, for it did not happen."""
+
+
+def keeps_its_secrets(system):
+    """None stands anywhere but where it is kept: in no log, no printed line, no event, no state, no stream."""
+    from secrets_kept import places, secrets_in
+
+    conf = (system.data / "log" / "server.conf").read_text()
+    secrets = secrets_in(system.data, dict(re.findall(r'user: "([^"]+)", password: "([^"]+)"', conf)))
+    assert {"making.toml secret", "venue.json token", "strategy-left", "second.key"} <= secrets.keys()
+    kept = ["log/server.conf", "log/server.json", "run/venue.json"]
+    kept += [f"run/keys/{name}.toml" for name in ("making", "arbitrage")]
+    kept += [f"access/keys/{path.name}" for path in keys_folder(system.data).iterdir()]
+    assert places(system.data, secrets) == dict.fromkeys(kept, "0o600")
+    for out in system.home.glob("*.out"):
+        assert not any(secret in out.read_bytes() for secret in secrets.values()), out
 
 
 def needs_no_more_than_it_is_granted(system):

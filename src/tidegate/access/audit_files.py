@@ -11,6 +11,7 @@ from typing import IO
 import msgspec
 
 from tidegate.access.audit_chain import AuditRecord
+from tidegate.log import private
 
 
 class AuditQueue:
@@ -48,7 +49,7 @@ class AuditQueue:
         if self._file is None:
             import fcntl
 
-            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            private.folder(self._folder)
             made = self._path.with_name(f".{self._path.name}")
             self._file = os.fdopen(os.open(made, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab")
             fcntl.flock(self._file, fcntl.LOCK_EX)
@@ -93,7 +94,7 @@ class Anchors:
 
     def keep(self, n: int, digest: str) -> None:
         """Remember the hash of record `n`. Raises `OSError`."""
-        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        private.folder(self.path.parent)
         with os.fdopen(os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as file:
             file.write(f"{n} {digest}\n".encode())
 

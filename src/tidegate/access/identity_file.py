@@ -13,6 +13,7 @@ import msgspec
 
 from tidegate.access.identity import Identities, Identity, Role
 from tidegate.errors import UserError, nearest
+from tidegate.log import private
 from tidegate.model.time import iso, parse
 
 _TIMES = ("not_before", "expires", "revoked")
@@ -112,7 +113,7 @@ def save(data: Path, identities: Iterable[Identity]) -> None:
         lines += [f"{key} = {json.dumps(value)}\n" for key, value in _fields(one)]
     part = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        private.folder(path.parent)
         with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
             file.write("".join(lines))
             file.flush()

@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 
 from tidegate.errors import UserError, nearest
+from tidegate.log import private
 
 Above = Mapping[str, tuple[str, ...]]
 """By a scope's text: every scope that it wholly lies below, the firm aside."""
@@ -45,7 +46,7 @@ def path_of(data: Path) -> Path:
 def keep(data: Path, above: Above) -> None:
     """Keep the table for commands of people, who need not say which configuration it is. Raises `OSError`."""
     path = path_of(data)
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    private.folder(path.parent)
     part = path.with_name(f".{path.name}.{os.getpid()}")
     with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
         file.write(msgspec.json.encode(above))

@@ -10,6 +10,7 @@ from pathlib import Path
 from tidegate.access import ed25519
 from tidegate.access.identity import NAME
 from tidegate.errors import UserError
+from tidegate.log import private
 
 ENVIRONMENT = "TIDEGATE_SIGNING_KEY"
 """The variable that may hold `NAME:tgsk_…`."""
@@ -84,7 +85,7 @@ class Signer:
         """Write the key to a new file of mode 0600; raises `UserError` where it cannot, or one is there."""
         line = f"{self.name}:{PREFIX}{ed25519.text(self._seed)}\n"
         try:
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            private.folder(path.parent)
             with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
                 file.write(line)
                 file.flush()

@@ -23,6 +23,7 @@ from tidegate.cli import (
     risk,
 )
 from tidegate.errors import UserError
+from tidegate.log import private
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -62,6 +63,7 @@ def _main(
 def main() -> None:
     """Entry point of the `tidegate` command."""
     try:
+        private.no_core()
         app()
     except UserError as error:
         print(f"tidegate: {error}", file=sys.stderr)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,8 +13,9 @@ import typer
 
 from tidegate.access.signer import ENVIRONMENT
 from tidegate.cli.options import DEFAULT_DATA, DataOption
-from tidegate.log import grants
+from tidegate.log import grants, opening
 from tidegate.log.grants import Grant, Trader
+from tidegate.ops.redact import telling
 from tidegate.risk.scopes import NEXT
 
 if TYPE_CHECKING:
@@ -55,7 +57,7 @@ def admitted(process: Process, roles: Sequence[str], world: World, server: LogSe
     env = dict(process.env)
     if server is not None and any(role.partition(":")[0] != "venue" for role in roles):
         env |= server.admit(process.name, grant_of(roles, world))
-    hidden = withheld(world.config) if all(role.partition(":")[0] == "strategy" for role in roles) else ()
+    hidden = withheld(world.config, {role.partition(":")[0] for role in roles})
     return dataclasses.replace(process, env=env, withheld=hidden)
 
 
@@ -74,15 +76,22 @@ def traders_of(world: World) -> dict[str, Trader]:
     return found
 
 
-def withheld(config: Config) -> tuple[str, ...]:
-    """Environment variables that a strategy's process is not given: keys of people and of accounts."""
+def withheld(config: Config, kinds: Collection[str]) -> tuple[str, ...]:
+    """Environment variables that a process of these roles is not given: the key of whoever starts the system, which no
+    role needs; accounts' keys, unless it is a gateway; and where strategies alone run in it, all whose names tell of a
+    secret, but its own at the log."""
     found = [ENVIRONMENT]
-    for account in config.accounts.values():
-        for text in account.keys.values():
-            kind, _, where = text.partition(":")
-            if kind == "env":
-                found += [f"{where}_KEY", f"{where}_SECRET"]
-    return tuple(found)
+    if "gateway" not in kinds:
+        for account in config.accounts.values():
+            for text in account.keys.values():
+                kind, _, where = text.partition(":")
+                if kind == "env":
+                    found += [f"{where}_KEY", f"{where}_SECRET"]
+    if set(kinds) == {"strategy"}:
+        log = config.log.credentials.removeprefix("env:")
+        own = {opening.USER, opening.PASSWORD, f"{log}_USER", f"{log}_PASSWORD"}
+        found += [name for name in telling(os.environ) if name not in own]
+    return tuple(dict.fromkeys(found))
 
 
 def shared_lanes(world: World) -> dict[int, list[str]]:

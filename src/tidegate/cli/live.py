@@ -54,6 +54,7 @@ def up(
     from tidegate.cli.breach import Breach
     from tidegate.cli.grants import shared_lanes
     from tidegate.cli.prepare import prepare
+    from tidegate.log import private
     from tidegate.ops.folder import DataFolder
     from tidegate.ops.log_server import LogServer
     from tidegate.ops.supervisor import ChildFailed
@@ -61,6 +62,7 @@ def up(
     from tidegate.roles.place import simulated
     from tidegate.world import World
 
+    private.unseen()
     prepare()
     loaded = configuration.load(config)
     if breach and loaded.simulated is None:

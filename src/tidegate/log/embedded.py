@@ -21,6 +21,7 @@ from typing import IO
 import msgspec
 
 from tidegate.errors import UserError
+from tidegate.log import private
 from tidegate.log.grants import User
 from tidegate.log.server_process import ServerProcess, configuration, free_port, port_taken, write_private
 
@@ -123,7 +124,7 @@ class Embedded:
     def _prepare(self, home: Path) -> None:
         """The folder, its lock and room on its disk."""
         try:
-            (home / "store").mkdir(parents=True, exist_ok=True, mode=0o700)
+            private.folder(home / "store")
             lock = (home / "lock").open("a+b")
         except OSError as error:
             raise _unwritable(home, error) from None
@@ -162,7 +163,7 @@ class Embedded:
                 users=[User(user, password), *self.users],
                 sync=self.durability == "machine",
             )
-            server = ServerProcess(home / "server.conf", home / "server.log", name, port)
+            server = ServerProcess(home / "server.conf", home / "server.log", name, port, _environment())
             try:
                 write_private(home / "server.conf", text)
                 await server.start()
@@ -238,3 +239,8 @@ def _unwritable(home: Path, error: OSError) -> UserError:
     return UserError(
         f"log: {home} is not writable: {error.strerror}; mend its rights or choose another data folder"
     )
+
+
+def _environment() -> dict[str, str]:
+    """What the server is given of our environment: nothing that may hold a key."""
+    return {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "SYSTEMROOT") if name in os.environ}

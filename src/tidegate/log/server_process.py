@@ -13,11 +13,12 @@ import signal
 import socket
 import sys
 import sysconfig
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tidegate.errors import UserError
+from tidegate.log import private
 from tidegate.log.grants import User, authorization
 from tidegate.log.streams import MAX_PAYLOAD
 
@@ -105,8 +106,12 @@ ping_max: 2
 class ServerProcess:
     """A nats-server run by this process. Start it from the main thread: it ends when its starter's thread does."""
 
-    def __init__(self, config: Path, output: Path, name: str, port: int) -> None:
+    def __init__(
+        self, config: Path, output: Path, name: str, port: int, env: Mapping[str, str] | None = None
+    ) -> None:
         self.config, self.output, self.name, self.port = config, output, name, port
+        self.env = env
+        """Its environment; None: ours."""
         self.watchdog = not sys.platform.startswith("linux")
         """Whether a process between us sees to it that the server ends with us, because the kernel does not."""
         self._process: asyncio.subprocess.Process | None = None
@@ -119,10 +124,10 @@ class ServerProcess:
     async def start(self, ready: float = READY) -> None:
         """Start and wait until it answers; raises `UserError` with the server's own last words."""
         command = [binary(), "-c", str(self.config)]
-        options: dict[str, Any] = {"stdin": asyncio.subprocess.DEVNULL}
+        options: dict[str, Any] = {"stdin": asyncio.subprocess.DEVNULL, "env": self.env}
         if self.watchdog:
             command = [sys.executable, "-c", _WATCHDOG, *command]
-            options = {"stdin": asyncio.subprocess.PIPE}
+            options["stdin"] = asyncio.subprocess.PIPE
         elif sys.platform.startswith("linux"):
             options["preexec_fn"] = _die_with(os.getpid())
         with self.output.open("ab") as output:
@@ -204,6 +209,7 @@ def _die_with(owner: int) -> Any:
     prctl = ctypes.CDLL(None).prctl
 
     def prepare() -> None:
+        private.no_core()
         prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
         if os.getppid() != owner:  # it died already
             os.kill(os.getpid(), signal.SIGTERM)

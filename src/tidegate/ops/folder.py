@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tidegate.errors import UserError
+from tidegate.log import private
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,60}")
 """What a process may be called: its files are named by it."""
@@ -70,7 +71,7 @@ class DataFolder:
         probe = self.run / f".probe.{os.getpid()}"
         try:
             for folder in (self.run, self.logs):
-                folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+                private.folder(folder)
             for folder in (self.run, self.logs):
                 probe = folder / probe.name
                 probe.write_bytes(b"x" * 4096)

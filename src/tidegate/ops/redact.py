@@ -23,7 +23,12 @@ _SHORTEST = 6
 
 def secrets_of(environ: Mapping[str, str]) -> list[str]:
     """The values of environment variables whose names tell that they are secret."""
-    return [value for key, value in environ.items() if _KEY.search(key)]
+    return [environ[name] for name in telling(environ)]
+
+
+def telling(names: Iterable[str]) -> list[str]:
+    """The names that tell of a secret."""
+    return [name for name in names if _KEY.search(name)]
 
 
 class Redactor:

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from tidegate.log import private
 from tidegate.ops.cell_life import Cell
 from tidegate.ops.folder import DataFolder
 from tidegate.ops.topology import Process
@@ -59,6 +60,7 @@ def _before(parent: int, confine: Callable[[], None] | None) -> Callable[[], Non
     libc = ctypes.CDLL(None, use_errno=True)
 
     def act() -> None:
+        private.no_core()
         libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
         if os.getppid() != parent:  # it died before we asked
             os._exit(1)

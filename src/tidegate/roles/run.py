@@ -11,6 +11,7 @@ import gc
 import os
 from pathlib import Path
 
+from tidegate.log import private
 from tidegate.log.alert import alert
 from tidegate.log.base import LogError
 from tidegate.log.nats import NatsLog
@@ -57,6 +58,8 @@ async def run(
     place = Place(world, folder, name, clock, lines, Hops(lines, file=kept))
     stop = StopSignal()
     strategies = {role for role, _ in roles} == {"strategy"}
+    if any(role == "gateway" for role, _ in roles):
+        private.unseen()
     if strategies:  # a copy of the process would write and read on the same connection
         os.register_at_fork(after_in_child=lambda: os._exit(FORKED))
     health = HealthFile(

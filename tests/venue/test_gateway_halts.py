@@ -302,3 +302,23 @@ def test_a_file_of_halts_that_cannot_be_read_halts_the_firm(tmp_path):
             assert "cannot be read" in desk.gateway.halts.shown()["firm"]
 
     asyncio.run(main())
+
+
+def test_a_halt_that_did_not_come_holds_new_orders_back_until_it_is_known_and_then_holds():
+    async def main():
+        async with Desk() as desk:
+            gateway = await desk.start_gateway()
+            key = await desk.rest()
+            desk.gw_log.faults.skip = 1.0
+            await post(desk.user, breach("firm", State.KILLED, desk.clock.now()))
+            await asyncio.sleep(0.1)
+            desk.gw_log.faults.skip, desk.gw_log.faults.delay = 0.0, (0.2, 0.2)
+            await post(desk.user, breach("account:other", State.REDUCE_ONLY, desk.clock.now()))
+            await desk.until(lambda: "halts" in gateway.session.holds)
+            assert "1 entries of HALT have not come" in gateway.health()["why"]
+            await desk.until(lambda: "halts" not in gateway.session.holds)
+            assert gateway.halts.state_of("firm") is State.KILLED
+            await desk.status(key, OrdStatus.CANCELED)
+            assert gateway.counts["halt_gaps"] == 1
+
+    run(main())

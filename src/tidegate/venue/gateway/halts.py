@@ -80,7 +80,7 @@ class Halts:
         self._venue, self._session, self._sweeper = venue, session, sweeper
         self._alerts, self._clock, self._counts, self._file = alerts, clock, counts, file
         self._spawn, self._on_recovering = spawn, on_recovering
-        self._feed = HaltFeed(log, self.board, self._told)
+        self._feed = HaltFeed(log, self.board, self._told, self._on_gap)
         self._outbox = Outbox(log, BOUND, counts, alive)
         self._events: dict[str, HaltEvent] = {}
         """The event that brought each halted scope to its state."""
@@ -171,6 +171,14 @@ class Halts:
         return {*self.board.scopes, *(event.scope for event in self.pending.values())}
 
     # What comes.
+
+    def _on_gap(self, text: str) -> None:
+        """Something of HALT has not come: what it says may be a halt, so nothing new goes out before it is known."""
+        self._session.holds.pop("halts", None)
+        if text:
+            self._counts["halt_gaps"] += 1
+            self._session.holds["halts"] = text
+            self._alerts.say("log_gap", "critical", text, key="halts")
 
     def halt(self, event: HaltEvent) -> bool:
         """A halt that did not come by the log: it holds when this returns, is on the disk and on its way to the log.

@@ -67,12 +67,12 @@ async def breaker(system: System, notes: list[str]) -> list[Blow]:
     assert system.client is not None
     log = system.client
     people = _people(system)
-    early = await _early(system)
+    early, bid = await _early(system), await _market(system, log)
     node = await system.cluster.leader(log, "HALT")
     blow = now()
     await system.cluster.kill(node)
     jumped = now()
-    refused = await _jump(system, log)
+    refused = await _jump(system, log, bid)
     if await _early(system) == early:
         raise Trouble("no gateway was told the quick way: the log was not without a leader")
     status = await _stored(log)
@@ -123,16 +123,38 @@ async def _early(system: System) -> int:
     return sum(int(one["health"]["counters"].get("halts_early", 0)) for one in said if "health" in one)
 
 
-async def _jump(system: System, log: NatsLog) -> int:
+async def _market(system: System, log: NatsLog) -> int:
+    """A bid of the market, ticks, that the risk service has heard, too: without one it does not see a jump."""
+    await system.until(
+        lambda: (
+            system.health("risk-1").get("services", {}).get("risk", {}).get("risk", {}).get("state")
+            == "acting"
+        ),
+        "the risk service to act",
+    )
+    number = system.world.universe.number(MARKET)
+    heard: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    def hear(_: str, data: bytes) -> None:
+        for mark in decode(data).messages:
+            if isinstance(mark, Mark) and mark.instrument == number and not heard.done():
+                heard.set_result(mark.bid)
+
+    listening = log.subscribe(f"touch.{system.world.universe[number].venue}", hear)
+    try:
+        async with asyncio.timeout(AGREE):
+            return await heard
+    finally:
+        listening.close()
+
+
+async def _jump(system: System, log: NatsLog, bid: int) -> int:
     """The market jumps, until every gateway concerned refuses it; when the last was seen to."""
     number = system.world.universe.number(MARKET)
-    item = system.world.universe[number]
-    price = round(float((await system.admin("state"))["making"]["orders"][-1]["price"]) * JUMP)
-    ticks = item.ticks(str(price))
-    end, told = time.monotonic() + NOTICED, 0
+    item, ticks = system.world.universe[number], round(bid * JUMP)
+    end = time.monotonic() + NOTICED
     while time.monotonic() < end:
         at = now()
-        told += 1
         log.publish(f"touch.{item.venue}", pack([Mark(at, number, ticks, ticks + 1)] * 2, ts=at))
         said = await _ask(system, scope=SCOPE)
         if said and all(

@@ -20,7 +20,7 @@ from tidegate.model.messages import (
     SendNew,
     Tick,
 )
-from tidegate.model.order import ExecType, OrdType, Side, TimeInForce
+from tidegate.model.order import ExecInst, ExecType, OrdType, Side, TimeInForce
 from tidegate.model.time import SECOND
 from tidegate.risk.gate import Gate
 from tidegate.risk.ledger import Ledger
@@ -164,9 +164,12 @@ class World:
         return [key for key in self.sent if self.lane.order(key).cmd_id >= MARGIN_IDS]
 
     def fill(self, key: int, part: float = 1.0) -> int:
-        """Fill a part of an order; an immediate one is over with that."""
+        """Fill a part of an order; an immediate one is over with that. Reduce-only is held by the venue too: where a
+        strategy has turned the position meanwhile, nothing fills."""
         order = self.lane.order(key)
         lots = int(self.sent[key].qty * part)
+        if order.exec_inst & ExecInst.REDUCE_ONLY:
+            lots = min(lots, max(0, -order.side.sign * self.held(order.instrument)))
         if lots:
             self.execs += 1
             left = order.leaves_qty - lots

@@ -90,10 +90,10 @@ async def story(data, log, clock):
     code, out, err = await command("margin", "--data", data)
     assert (code, "nobody writes lane 0" in err) == (0, True), err
     assert "FINE" in out
-    assert "account0" in out
-    code, out, err = await command("margin", "acount0", "--data", data)
+    assert "main" in out
+    code, out, err = await command("margin", "nobody", "--data", data)
     assert code == 2
-    assert "did you mean 'account0'" in err
+    assert "'nobody' has no positions with margin; known: main" in err
 
     code, out, err = await command("limits", "show", "--data", data)
     assert (code, "# version 0" in out, '[risk.strategies."*"]' in out) == (0, True, True), err

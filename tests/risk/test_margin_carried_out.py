@@ -383,9 +383,7 @@ def test_while_people_flatten_the_account_steps_give_way():
     async def main(room):
         falling = asyncio.get_running_loop().create_task(room.fall(FALL, 60))
         await until(room.fills)
-        command = signed(
-            "flatten", "account:main", "ann", room.clock.now(), participation="50%", collar="1%"
-        )
+        command = signed("flatten", "account:main", "ann", room.clock.now(), participation="50%", collar="1%")
         await post(room.log, commanded(command.encode(), command.command, room.clock.now()))
         await asyncio.sleep(1)
         closed = len(room.fills())

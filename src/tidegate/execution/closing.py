@@ -25,7 +25,8 @@ import msgspec
 
 from tidegate.errors import UserError
 from tidegate.model.instrument import Instrument, Universe
-from tidegate.model.order import Side
+from tidegate.model.messages import NewOrder
+from tidegate.model.order import ExecInst, OrdType, Side, TimeInForce
 from tidegate.model.time import SECOND
 
 PPM = 1_000_000
@@ -111,6 +112,15 @@ class Close(NamedTuple):
     qty: int
     price: int
     touch: Touch
+
+
+def order_of(close: Close, cmd_id: int, now: int) -> NewOrder:
+    """The order as a command."""
+    return NewOrder(
+        now, cmd_id, close.account, close.strategy, close.instrument, close.side, OrdType.LIMIT, close.qty, close.price,
+        time_in_force=TimeInForce.IOC, exec_inst=ExecInst.REDUCE_ONLY, ref_bid=close.touch.bid,
+        ref_ask=close.touch.ask, ref_ts=close.touch.ts,
+    )  # fmt: skip
 
 
 class Clear(NamedTuple):

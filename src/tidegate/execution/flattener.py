@@ -9,15 +9,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
-from tidegate.execution.closing import Clear, Close, Leg, Step, Terms, Touch, step
+from tidegate.execution.closing import Clear, Leg, Step, Terms, Touch, order_of, step
 from tidegate.execution.ids import HOUSE_IDS
 from tidegate.execution.state import LaneOrder
 from tidegate.execution.writer import Writer
 from tidegate.log.base import Log
 from tidegate.model.clock import Clock
 from tidegate.model.instrument import Universe
-from tidegate.model.messages import CancelAll, Message, NewOrder
-from tidegate.model.order import ExecInst, OrdType, TimeInForce
+from tidegate.model.messages import CancelAll, Message
 from tidegate.model.wire import pack
 from tidegate.risk.halt import HaltBoard, Status
 from tidegate.risk.ledger import NOBODY, Ledger
@@ -112,17 +111,10 @@ class Flattener:
         now = self._clock.now()
         cancels: list[Message] = [self._clear(clear, now) for clear in done.clears]
         base = (HOUSE_IDS | status.seq << _SHIFT) + given
-        return [*cancels, *(self._order(close, base + n, now) for n, close in enumerate(done.closes, 1))]
+        return [*cancels, *(order_of(close, base + n, now) for n, close in enumerate(done.closes, 1))]
 
     def _clear(self, clear: Clear, now: int) -> Message:
         return CancelAll(now, clear.account, clear.strategy)
-
-    def _order(self, close: Close, cmd_id: int, now: int) -> Message:
-        return NewOrder(
-            now, cmd_id, close.account, close.strategy, close.instrument, close.side, OrdType.LIMIT, close.qty,
-            close.price, time_in_force=TimeInForce.IOC, exec_inst=ExecInst.REDUCE_ONLY, ref_bid=close.touch.bid,
-            ref_ask=close.touch.ask, ref_ts=close.touch.ts,
-        )  # fmt: skip
 
 
 def _key(order: LaneOrder) -> tuple[int, int, int]:

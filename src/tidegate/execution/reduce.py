@@ -17,12 +17,12 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from tidegate.execution import reductions
-from tidegate.execution.closing import ALL, Close, Leg, Terms, Touch, least, step
+from tidegate.execution.closing import ALL, Close, Leg, Terms, Touch, least, order_of, step
 from tidegate.execution.ids import HOUSE_IDS
 from tidegate.execution.state import Cut, LaneOrder, Reduction, State
 from tidegate.model.instrument import Universe
 from tidegate.model.messages import CancelOrder, Message, NewOrder
-from tidegate.model.order import ExecInst, OrdStatus, OrdType, Side, TimeInForce
+from tidegate.model.order import OrdStatus, Side
 from tidegate.model.time import SECOND
 from tidegate.risk.reasons import describe
 
@@ -190,13 +190,8 @@ def _split(s: State, reduction: Reduction, cut: Cut, close: Close, shut: Shut, n
         qty = min(room, wanted)
         if qty < small:
             break
-        made.append(
-            NewOrder(
-                now, reductions.next_id(cut, len(made) + 1), reduction.account, strategy, cut.instrument, close.side,
-                OrdType.LIMIT, qty, close.price, time_in_force=TimeInForce.IOC, exec_inst=ExecInst.REDUCE_ONLY,
-                ref_bid=close.touch.bid, ref_ask=close.touch.ask, ref_ts=close.touch.ts,
-            )
-        )  # fmt: skip
+        part = close._replace(strategy=strategy, qty=qty)
+        made.append(order_of(part, reductions.next_id(cut, len(made) + 1), now))
         wanted -= qty
     return made
 

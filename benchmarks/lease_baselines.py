@@ -1,21 +1,24 @@
 """What leases are compared with, on the very demand of `sim.lease_soak.calm`: fixed parts, a sum that is told late and
-trips, and a central check by a real request and reply for every order."""
+trips, and a central check by real requests and replies."""
 
 from __future__ import annotations
 
 import asyncio
+import os
+import struct
+import sys
 import tempfile
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import uvloop
+
 from tidegate.log.base import LogDown
 from tidegate.log.embedded import Embedded
 from tidegate.log.nats import NatsLog, connect
 from tidegate.log.streams import declared
-from tidegate.model.messages import LeaseGrant
 from tidegate.model.time import MS, SECOND
-from tidegate.model.wire import decode, pack
 from tidegate.sim import lease_soak_kernel as k
 from tidegate.sim.lease_soak import BEGIN, LeaseSoak, SoakPlan
 from tidegate.sim.lease_soak_world import FAR
@@ -112,65 +115,98 @@ def in_vain(plan: SoakPlan) -> SoakPlan:
 
 # The central check, for real.
 
+UNDER_WAY, TOGETHER = 32, 20
+"""Questions under way at once, and orders in one question: as many as a lane's writer takes from its log at a time."""
 
-async def central(seconds: float = 3.0, in_flight: int = 32) -> tuple[float, float]:
-    """Orders a second when each asks a server of its own process over the log, and µs for one that goes alone.
 
-    `in_flight` orders are under way at once, and the answer is nothing but a sum and a comparison.
-    """
+@dataclass
+class Central:
+    """Orders a second that one central check answers: `alone`, where who asks waits for each answer; with `UNDER_WAY`
+    questions under way, of one order and of `TOGETHER`."""
+
+    alone: float
+    under_way: float
+    together: float
+
+
+async def central(seconds: float = 3.0) -> Central:
+    """Each order is asked for over the log's server. The keeper has a process of its own, as the asker has and the
+    server, and answers with nothing but a sum and a comparison: no other central check could be quicker at that."""
     with tempfile.TemporaryDirectory() as folder:
         embedded = Embedded(Path(folder), "process")
         server = await embedded.start()
+        keeper = await asyncio.create_subprocess_exec(
+            sys.executable,
+            __file__,
+            server.url,
+            env=os.environ | {"KEEPER": f"{server.user}:{server.password}"},
+        )
         try:
-            asker, keeper = [
-                await connect(
-                    server.url, name=name, declared=declared(1), user=server.user, password=server.password
-                )
-                for name in ("asker", "keeper")
-            ]
+            asker = await _connect(server.url, server.user, server.password, "asker")
             try:
-                return await _measure(asker, keeper, seconds, in_flight)
+                return await _measure(asker, seconds)
             finally:
                 await asker.close()
-                await keeper.close()
         finally:
+            keeper.terminate()
+            await keeper.wait()
             await embedded.stop()
 
 
-async def _measure(asker: NatsLog, keeper: NatsLog, seconds: float, in_flight: int) -> tuple[float, float]:
-    used = 0
+async def _connect(url: str, user: str, password: str, name: str) -> NatsLog:
+    return await connect(url, name=name, declared=declared(1), user=user, password=password)
+
+
+async def keep(url: str, user: str, password: str) -> None:
+    """The keeper's process, until it is ended: one number for the whole firm."""
+    used, log = 0, await _connect(url, user, password, "keeper")
 
     def check(data: bytes) -> bytes:
         nonlocal used
-        (m,) = decode(data).messages
-        assert type(m) is LeaseGrant
-        fits = used + m.granted <= FAR
-        used += m.granted if fits else 0
-        return b"1" if fits else b"0"
+        answers = bytearray()
+        for (need,) in struct.iter_unpack("<q", data):
+            fits = used + need <= FAR
+            used += need if fits else 0
+            answers.append(fits)
+        return bytes(answers)
 
-    served = keeper.serve("risk.check", check)
-    question = pack([LeaseGrant(0, 0, 0, -1, 1)])
-    for _ in range(100):  # until the server knows who serves
+    log.serve("risk.check", check)
+    await asyncio.Event().wait()
+
+
+async def _measure(asker: NatsLog, seconds: float) -> Central:
+    one = struct.pack("<q", 1)
+    for _ in range(200):  # until the keeper has begun
         try:
-            await asker.request("risk.check", question)
+            await asker.request("risk.check", one, timeout=0.5)
             break
         except LogDown:
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0.05)
     alone = []
-    for _ in range(300):
+    for _ in range(2_000):
         began = time.perf_counter()
-        assert await asker.request("risk.check", question) == b"1"
+        assert await asker.request("risk.check", one) == b"\x01"
         alone.append(time.perf_counter() - began)
-    count, end = 0, time.perf_counter() + seconds
+    return Central(
+        1 / sorted(alone)[len(alone) // 2],
+        await _rate(asker, one, 1, seconds),
+        await _rate(asker, one * TOGETHER, TOGETHER, seconds),
+    )
+
+
+async def _rate(asker: NatsLog, question: bytes, orders: int, seconds: float) -> float:
+    count, began = 0, time.perf_counter()
 
     async def ask() -> None:
         nonlocal count
-        while time.perf_counter() < end:
-            await asker.request("risk.check", question)
-            count += 1
+        while time.perf_counter() < began + seconds:
+            assert len(await asker.request("risk.check", question)) == orders
+            count += orders
 
-    began = time.perf_counter()
-    await asyncio.gather(*(ask() for _ in range(in_flight)))
-    rate = count / (time.perf_counter() - began)
-    served.close()
-    return rate, sorted(alone)[len(alone) // 2] * 1e6
+    await asyncio.gather(*(ask() for _ in range(UNDER_WAY)))
+    return count / (time.perf_counter() - began)
+
+
+if __name__ == "__main__":
+    who, _, secret = os.environ["KEEPER"].partition(":")
+    uvloop.run(keep(sys.argv[1], who, secret))

@@ -136,7 +136,7 @@ def test_of_a_strategy_orders_that_another_process_sent_are_told_apart_by_the_la
     ("line", "error"),
     [
         (b"no json", "JSON"),
-        (b'{"do": "buy"}', "'buy' is none of command, state"),
+        (b'{"do": "buy"}', "'buy' is none of command, holdings, state"),
         (b'{"do": "command"}', "MALFORMED"),
         (b'{"do": "state", "colour": "red"}', "colour"),
         (lambda now: order("cancel-all", "instrument:C9.X", "oz", now), "unknown instrument 'C9.X'"),

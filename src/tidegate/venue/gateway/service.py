@@ -20,36 +20,30 @@ from tidegate.log.base import KvEntry, Log, LogError, Subscription
 from tidegate.log.lease import Lease
 from tidegate.model.clock import Clock
 from tidegate.model.instrument import Universe
-from tidegate.model.messages import Report, SendCancel, SendNew, SendReplace, SendStatus
-from tidegate.model.order import ExecType
-from tidegate.model.wire import Envelope, Newer, Unreadable, decode
+from tidegate.model.messages import Report
 from tidegate.risk import quick
 from tidegate.risk.halt import Check, HaltEvent
 from tidegate.risk.scope_name import Kind, text_of
 from tidegate.risk.scopes import ScopeTable, State
 from tidegate.venue.gateway.alerts import Alerts
-from tidegate.venue.gateway.asker import Asker
 from tidegate.venue.gateway.dropcopy import DropCopy
 from tidegate.venue.gateway.guard import Guard
 from tidegate.venue.gateway.halt_file import HaltFile
 from tidegate.venue.gateway.halts import Halts
 from tidegate.venue.gateway.history import History
 from tidegate.venue.gateway.holdings import HoldingsDesk
-from tidegate.venue.gateway.holdings import HoldingsDesk
+from tidegate.venue.gateway.intake import Hop, Intake
 from tidegate.venue.gateway.margin import MarginCheck
 from tidegate.venue.gateway.memory import Memory
 from tidegate.venue.gateway.operator import Operator
 from tidegate.venue.gateway.quick import Quick
 from tidegate.venue.gateway.reconciler import Reconciler
 from tidegate.venue.gateway.reports import Reports
-from tidegate.venue.gateway.session import SEND, Session
+from tidegate.venue.gateway.session import Session
 from tidegate.venue.gateway.settings import GatewaySettings
 from tidegate.venue.gateway.sweep import Sweeper
 from tidegate.venue.gateway.target import Place
 from tidegate.venue.port import Venue, VenueDown, VenueRefused
-
-Hop = tuple[int, int, int, int, int]
-"""(trace, when the envelope was written, when it was received, when the order was on the wire, its ClOrdID); ns."""
 
 
 class GatewayService:
@@ -114,10 +108,6 @@ class GatewayService:
             venue_name, account_name, lanes, venue, universe, clock, self.reports, self.history, self.reconciler,
             settings,
         ).answer  # fmt: skip
-        self.operator.doers["holdings"] = HoldingsDesk(
-            venue_name, account_name, lanes, venue, universe, clock, self.reports, self.history, self.reconciler,
-            settings,
-        ).answer  # fmt: skip
         self.guard = Guard(
             venue, sweeper, self.session, self.lease, self.reconciler, self.alerts, self.counts, settings
         )
@@ -130,7 +120,10 @@ class GatewayService:
         self._subscriptions: list[Subscription] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._leasing: asyncio.Task[None] | None = None
-        self._asker = Asker(venue, self.reports, self.counts)
+        self._intake = Intake(
+            account_number, venue, self.session, self.guard, self.halts, self.reports, self.alerts, self.counts, clock,
+            self._spawn, on_hop,
+        )  # fmt: skip
 
     # Life.
 
@@ -225,7 +218,7 @@ class GatewayService:
             bucket.watch(self._on_lane, "lane."),
             bucket.watch(lambda entry: self.guard.lifeline.hear(entry, loop.time()), quick.ACTING),
             self._log.subscribe(quick.SUBJECT, self.quick.hear),
-            self._log.subscribe(self._subject, self._on_request),
+            self._log.subscribe(self._subject, lambda _, data: self._intake.take(data)),
         ]
         await self.operator.open()
         for work in (self.reconciler.run(), self._compare(), self.guard.run(), self.memory.run(self.counts)):
@@ -286,58 +279,6 @@ class GatewayService:
                 self.session.holds["failed"] = f"{type(error).__name__}: {error}"
             text = f"a part of the gateway has failed: {error!r}"
             self.alerts.say("gateway_failed", "critical" if vital else "high", text, key=type(error).__name__)
-
-    # Requests.
-
-    def _on_request(self, _: str, data: bytes) -> None:
-        received = self._clock.now()
-        try:
-            envelope = decode(data)
-        except (Unreadable, Newer) as error:
-            self.counts["unreadable"] += 1
-            self.alerts.say(
-                "unreadable_request", "high", f"a request cannot be read: {error}", key="unreadable"
-            )
-            return
-        if not self.session.admits(envelope.lane, envelope.epoch, len(envelope.messages)):
-            return
-        self.guard.check()
-        for m in envelope.messages:
-            if type(m) is SendCancel:
-                self._send(m)
-            elif type(m) is SendNew or type(m) is SendReplace:
-                self._enter(m, envelope, received)
-            elif type(m) is SendStatus:
-                if self._asker.new(m):
-                    self._spawn(self._asker.ask(m), vital=False)
-            else:
-                self.counts["no_request"] += 1
-
-    def _enter(self, m: SendNew | SendReplace, envelope: Envelope, received: int) -> None:
-        if m.account != self._account:
-            self.counts["misrouted"] += 1
-            self.alerts.say(
-                "misrouted", "high", f"a request for account {m.account} came here", key=m.account
-            )
-            return
-        verdict = self.session.judge(m, envelope.trace, envelope.ts, received, self.halts.judge(m))
-        if verdict == SEND:
-            self._send(m)
-            if self._on_hop is not None and type(m) is SendNew:
-                self._on_hop((envelope.trace, envelope.ts, received, self._clock.now(), m.cl_ord_id))
-        elif verdict > 0:
-            kind, qty, price = ExecType.REJECTED, 0, 0
-            if type(m) is SendReplace:
-                kind, qty, price = ExecType.CANCEL_REJECTED, m.qty, m.price
-            self.reports.deliver([Report(received, m.cl_ord_id, kind, qty=qty, price=price, reason=verdict)])
-
-    def _send(self, m: SendNew | SendCancel | SendReplace) -> None:
-        try:
-            self._venue.send(m)
-            self.counts["sent"] += 1
-        except Exception as error:  # the order's fate is unknown; the lane will ask
-            self.counts["send_failed"] += 1
-            self.alerts.say("send_failed", "high", f"a request could not be written: {error!r}", key="send")
 
     # What others tell.
 

@@ -80,6 +80,27 @@ def test_a_writer_that_wakes_tells_its_lane_no_old_state(monkeypatch):
     assert "by what is older than its halt" in found(run(61, 1, faults))
 
 
+def test_a_lane_that_knows_of_a_halt_knows_of_all_before_it(monkeypatch):
+    """What it lets pass carries one epoch, and two halts in a row may be lost one by one on their way to it."""
+    faults = [Fault(15, "log", name, 20, {"lose": 0.4}) for name in ("oms-a", "oms-b")]
+    for n, name in enumerate(("quoter", "mixer", "taker")):
+        at, item = 16 + 4.3 * n, "PERP" if n else "SPOT"
+        faults += [
+            Fault(at - 0.2, "rogue", f"s-{name}", 6, {"how": "busy"}),
+            halts(at, f"strategy:{name}", "REDUCE_ONLY", ways="log"),
+            halts(at + 0.3, f"instrument:{item}.SIM", "REDUCE_ONLY", ways="log"),
+        ]
+    assert not run(61, 1, faults).violations
+
+    def alone(self, lane, messages):
+        self._unheard[lane] = []
+        real(self, lane, messages)
+
+    real = LaneHalts._write
+    monkeypatch.setattr(LaneHalts, "_write", alone)
+    assert "which its lane let pass before halt" in found(run(61, 1, faults))
+
+
 # What the checks are worth: each of these takes a guard away.
 
 AMID = [halts(10.0 + 5 * n, scope, ways="log", amid=f"s-{name}", slow=3.0) for n, (scope, name) in enumerate(

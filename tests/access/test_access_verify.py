@@ -11,7 +11,7 @@ from tidegate.access import command as commands
 from tidegate.access.command import Signature, Signed, approve, sign
 from tidegate.access.identity import Identities, Identity, Role
 from tidegate.access.policy import POLICY
-from tidegate.access.replays import Replays
+from tidegate.access.replays import KEPT, Replays
 from tidegate.access.signer import Signer
 from tidegate.access.verify import LONGEST, Denied, Verifier
 from tidegate.errors import UserError
@@ -158,6 +158,25 @@ def test_a_command_from_the_future_is_denied():
     assert denied(signed, NOW - 5 * SECOND - 1) == "FROM_THE_FUTURE"
 
 
+@pytest.mark.parametrize(
+    ("sender", "receiver", "code"),
+    [
+        (4, 0, ""), (6, 0, "FROM_THE_FUTURE"), (-59, 0, ""), (-61, 0, "COMMAND_EXPIRED"), (0, -4, ""),
+        (0, -6, "FROM_THE_FUTURE"), (0, 59, ""), (0, 61, "COMMAND_EXPIRED"), (3600, 3600, ""), (-3600, -3600, ""),
+        (7200, 0, "FROM_THE_FUTURE"), (-7200, 0, "COMMAND_EXPIRED"),
+    ],
+)  # fmt: skip
+def test_a_clock_that_was_stepped_on_either_side_is_named(sender, receiver, code):
+    signed = order("halt", OLIVE, NOW + sender * SECOND)
+    try:
+        verifier().verify(signed, NOW + receiver * SECOND)
+        said = ""
+    except Denied as error:
+        said = str(error)
+    assert said.partition(":")[0] == code
+    assert not code or "a clock is wrong" in said
+
+
 def test_a_command_that_would_live_too_long_is_denied():
     assert denied(order("halt", OLIVE, expires=NOW + LONGEST + 1)) == "LIVES_TOO_LONG"
 
@@ -248,8 +267,18 @@ def test_a_command_is_done_once():
     assert not seen.first("a", NOW + 10, NOW + 9)
     assert seen.first("b", NOW + 5, NOW)
     assert len(seen) == 2
-    assert seen.first("c", NOW + 50, NOW + 20)
-    assert len(seen) == 1  # what has expired is refused for that, and need not be remembered
+    assert seen.first("c", NOW + 50, NOW + KEPT + 20)
+    assert len(seen) == 1  # what has long expired is refused for that, and need not be remembered
+
+
+def test_a_clock_that_goes_back_brings_no_command_back():
+    """The receiver's clock is two hours ahead for a while, and others are followed meanwhile."""
+    hours, signed = 7_200 * SECOND, order("cancel-all", OLIVE)
+    seen, expires = Replays(), signed.command.expires
+    assert seen.first(signed.command.id, expires, NOW)
+    assert seen.first("later", NOW + hours + 60 * SECOND, NOW + hours)
+    assert verifier().verify(signed, NOW + SECOND), "set right again, it would be timely"
+    assert not seen.first(signed.command.id, expires, NOW + SECOND)
 
 
 def test_a_restart_forgets_no_command(tmp_path):
@@ -268,7 +297,7 @@ def test_the_file_of_ids_does_not_grow_for_ever(tmp_path):
     path = tmp_path / "replays"
     seen = Replays(path)
     for n in range(500):
-        assert seen.first(f"id{n}", NOW + n + 3, NOW + n)
+        assert seen.first(f"id{n}", NOW + n + 3, NOW + n * KEPT)
     assert len(path.read_text().splitlines()) < 200
     assert not Replays(path).first("id499", NOW + 600, NOW + 499)
 

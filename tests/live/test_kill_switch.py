@@ -78,11 +78,17 @@ async def whole(system):
     me = next(p.stem for p in keys_folder(system.data).glob("*.key") if p.stem != "second")
     by = ("--as", me)
 
+    # Somebody who was revoked halts nothing, and is told so.
+    local.add(system.data, AccessSection(), "gone", Role.OPERATOR, "gone")
+    local.revoke(system.data, "gone", time.time_ns())
+    code, said = await tidegate(system, "halt", "strategy:left", "--reason", "out of spite", "--as", "gone")
+    assert (code, said) == (2, "tidegate: nothing is done: IDENTITY_REVOKED: gone is revoked\n")
+
     # One strategy is killed while it hangs; the other trades on.
     os.kill(system.pid("strategy-left"), signal.SIGSTOP)
     code, said = await tidegate(system, "halt", "strategy:left", "--reason", "it hangs", *by)
     assert code == 0, said
-    assert "halt epoch 1" in said
+    assert "halt epoch 2" in said
     answered = time.time_ns()
     os.kill(system.pid("strategy-left"), signal.SIGCONT)
     await more_acks(system, "right")
@@ -102,6 +108,13 @@ async def whole(system):
     code, said = await tidegate(system, "resume", "firm", "--approve", request, "--as", "second")
     assert code == 2
     assert "not to resume firm" in said
+    for _ in range(40):  # who asked does not approve too, and spoils nothing for who may
+        code, said = await tidegate(system, "resume", "strategy:left", "--approve", request, *by)
+        if "may not come up yet" not in said:
+            break
+        await asyncio.sleep(0.5)
+    assert code == 2, said
+    assert "SAME_PERSON" in said
     for _ in range(40):  # its gateways must be reconciled first
         code, said = await tidegate(system, "resume", "strategy:left", "--approve", request, "--as", "second")
         if code == 0:

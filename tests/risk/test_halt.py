@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from halting import SECOND, T0, VERIFIER, breach, event, signed
+from halting import SECOND, SIGNERS, T0, VERIFIER, breach, event, signed
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from tidegate.access import command
+from tidegate.access.command import Signed
 from tidegate.access.verify import Denied
 from tidegate.errors import UserError
 from tidegate.log.memory import MemoryServer
 from tidegate.log.streams import declared
-from tidegate.risk.halt import RECOVERING_FOR, HaltBoard, HaltEvent, State, commanded, decode, post
+from tidegate.risk.halt import RECOVERING_FOR, HaltBoard, HaltEvent, State, commanded, decode, entry, post
 from tidegate.risk.scope_name import chain_names, name_of, parse, split
 from tidegate.sim.virtual_time import VirtualClock, run
 
@@ -35,6 +37,19 @@ def test_a_breach_takes_a_scope_down_and_kill_twice_is_kill_once():
     assert b.effective(["firm", "strategy:mm"]) is S.KILLED
     assert b.effective(["firm", "strategy:arb"]) is S.ACTIVE
     assert b.epoch(["firm", "strategy:arb", "account:main"]) == 0
+
+
+def test_a_command_that_was_refused_for_want_of_a_signature_is_no_echo_of_the_good_one():
+    alone = event("resume", "firm", "ann", T0, epoch="1")
+    asked = Signed.decode(alone.signed)
+    both = msgspec.structs.replace(alone, signed=command.approve(asked, SIGNERS["bob"]).encode())
+    later = msgspec.structs.replace(both, ts=T0 + SECOND)
+    assert entry(alone)[2] != entry(both)[2], "the log would take it for the same message"
+    assert entry(later)[2] == entry(both)[2], "a gateway's copy of it is the same"
+    b = board()
+    b.apply(1, T0, breach("firm", S.KILLED, T0))
+    assert b.apply(2, T0, alone) == []
+    assert b.apply(3, T0, both)
 
 
 def test_people_of_a_desk_halt_and_resume_what_is_below_it_alone():

@@ -9,9 +9,13 @@ from pathlib import Path
 
 from tidegate.errors import UserError
 
+KEPT = 86_400_000_000_000
+"""How long an id is remembered after its command has expired, ns."""
+
 
 class Replays:
-    """Remembers ids. With a `path` also over a restart: an id is on the disk before `first` says yes.
+    """Remembers ids, for `KEPT` longer than their commands live: a clock that was ahead, and is set back, brings none
+    back. With a `path` also over a restart: an id is on the disk before `first` says yes.
 
     Ask only about commands that have been verified: a stranger's ids would fill the memory.
     """
@@ -30,7 +34,7 @@ class Replays:
 
     def first(self, id: str, expires: int, now: int) -> bool:
         """Whether this id has not been seen; it has from now on. Raises `UserError` where it cannot be kept."""
-        while self._by_end and self._by_end[0][0] <= now:
+        while self._by_end and self._by_end[0][0] + KEPT <= now:
             _, old = heapq.heappop(self._by_end)
             self._ends.pop(old, None)
         if id in self._ends:

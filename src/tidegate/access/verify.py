@@ -122,7 +122,8 @@ def _timely(command: Command, now: int) -> None:
         raise Denied("LIVES_TOO_LONG", f"a command may live {LONGEST / 3.6e12:g} hours")
     if now >= command.expires:
         raise Denied(
-            "COMMAND_EXPIRED", f"it expired {(now - command.expires) / 1e9:.1f} s ago; sign it again"
+            "COMMAND_EXPIRED",
+            f"it expired {(now - command.expires) / 1e9:.1f} s ago: sign it again; where it was just signed, a clock is wrong",
         )
     if command.issued - now > AHEAD:
         raise Denied(

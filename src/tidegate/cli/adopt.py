@@ -57,7 +57,7 @@ def adopt(
     _show(name, found)
     path = out or data / "run" / f"adopt-{name}.json"
     if approve is not None:
-        asked = asked_in(approve, "adopt", scope).command.args
+        asked = asked_in(approve, "adopt", scope, data).command.args
         _say_asked(asked)
         made = approved(approve, "adopt", scope, data, signer)
         path = approve

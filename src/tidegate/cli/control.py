@@ -28,8 +28,11 @@ from tidegate.errors import UserError, nearest
 if TYPE_CHECKING:
     from tidegate.access.command import Signed
     from tidegate.ops.gateways import Answer
+    from tidegate.ops.halting import Outcome
     from tidegate.risk.halt import Status
 
+JUDGED_S = 5.0
+"""Seconds to wait for what order managers say of a command that every gateway has refused."""
 FRESH_S = 120.0
 """A reconciliation counts for so long, seconds."""
 ScopeArgument = Annotated[
@@ -215,6 +218,8 @@ def _halt(made: Signed, data: Path, config: Path | None) -> None:
 
     chosen = gateways(folder_of(data))
     done = asyncio.run(halt(chosen, made, time.time_ns(), lambda: command_log(data, config)))
+    if why := _refused(done, made, data, config):
+        raise UserError(f"nothing is done: {why}")
     if done.epoch:
         print(f"log  halt epoch {done.epoch}")
     else:
@@ -223,6 +228,26 @@ def _halt(made: Signed, data: Path, config: Path | None) -> None:
         _end(done.answers, quiet=True)
         raise UserError("neither the log nor a gateway took it: nothing is halted")
     _end(done.answers)
+
+
+def _refused(done: Outcome, made: Signed, data: Path, config: Path | None) -> str:
+    """Why nobody obeys it, where that is so: every gateway has refused it, and so have the order managers."""
+    from tidegate.log.base import LogError
+    from tidegate.ops.halting import board
+
+    if not done.epoch or not done.answers or not all(answer.refused for answer in done.answers):
+        return ""
+
+    async def asked() -> str:
+        try:
+            async with asyncio.timeout(JUDGED_S), command_log(data, config) as log:
+                while (found := await board(log)).seq < done.epoch:
+                    await asyncio.sleep(0.1)
+                return done.answers[0].error if str(done.epoch) in found.refused else ""
+        except (LogError, UserError, TimeoutError):
+            return ""
+
+    return asyncio.run(asked())
 
 
 def _end(answers: list[Answer], quiet: bool = False) -> None:

@@ -160,7 +160,7 @@ def approve(
     from tidegate.access.signer import find
     from tidegate.risk.limits import Limits
 
-    made = asked_in(file, "limits", "firm")
+    made = asked_in(file, "limits", "firm", data)
     asked, said = made.command, _show(data, config)
     now, wanted = (Limits.from_json(text.encode()) for text in (said["now"]["limits"], asked.args["limits"]))
     _print_review(now, wanted, data, config, asked.args.get("effective", "0"))

@@ -58,17 +58,30 @@ def by_two(
     return None
 
 
-def asked_in(path: Path, do: str, scope: str) -> Signed:
+def asked_in(path: Path, do: str, scope: str, data: Path) -> Signed:
     """What the first person asked for in that file, and why; raises `UserError` where it is something else."""
     from tidegate.access import command
+    from tidegate.access.identity_file import AccessSection
+    from tidegate.access.keyring import Keyring
 
     try:
         made = command.Signed.decode(path.read_bytes())
         asked = made.command
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}; name what the first person's command wrote") from None
+    except ValueError as error:
         raise UserError(f"{path}: {error}") from None
     if (asked.do, asked.scope) != (do, scope):
         raise UserError(f"{path}: it is a command to {asked.do} {asked.scope}, not to {do} {scope}")
+    if not made.signatures or made.signatures[0].name != asked.by:
+        raise UserError(
+            f"{path}: it is not signed by {asked.by}, in whose name it is: have it asked for again"
+        )
+    first = Keyring(data, AccessSection()).identities.get(asked.by)
+    if first is not None and not command.is_mine(made, 0, first.public):
+        raise UserError(
+            f"{path}: {asked.by} did not sign this, or it was changed since: have it asked for again"
+        )
     print(f"{asked.by} asks, because: {asked.reason}")
     return made
 
@@ -78,4 +91,4 @@ def approved(path: Path, do: str, scope: str, data: Path, signer: str) -> Signed
     from tidegate.access import command
     from tidegate.access.signer import find
 
-    return command.approve(asked_in(path, do, scope), find(data, signer))
+    return command.approve(asked_in(path, do, scope, data), find(data, signer))

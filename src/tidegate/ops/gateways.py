@@ -36,6 +36,11 @@ class Answer(NamedTuple):
     said: dict[str, Any]
 
     @property
+    def refused(self) -> bool:
+        """Whether it was reached, and would not."""
+        return bool(self.error) and bool(self.said)
+
+    @property
     def concerned(self) -> bool:
         """Whether the scope covers any of its orders, as far as it said."""
         return bool(self.said.get("concerned", True))

@@ -76,8 +76,10 @@ def decode(data: bytes) -> HaltEvent:
 
 
 def entry(event: HaltEvent) -> tuple[str, bytes, str]:
-    """Subject, bytes and message id, for an append."""
-    return SUBJECT, event.encode(), f"halt-{event.id}"
+    """Subject, bytes and message id, for an append. The same command under other signatures is another message: one that
+    was refused for want of them does not keep the good one out."""
+    signed = blake2b(event.signed, digest_size=8).hexdigest() if event.signed else ""
+    return SUBJECT, event.encode(), f"halt-{event.id}{signed}"
 
 
 def post(log: Log, event: HaltEvent) -> asyncio.Future[int]:

@@ -64,13 +64,13 @@ class Lease:
                 await self._write(Holder("", self.epoch))
 
     async def _get(self) -> KvEntry | None:
-        return await asyncio.wait_for(self._bucket.get(self._key), self._ttl / 2)
+        async with asyncio.timeout(self._ttl / 2):
+            return await self._bucket.get(self._key)
 
     async def _write(self, holder: Holder) -> None:
         data = msgspec.json.encode(holder)
-        self._revision = await asyncio.wait_for(
-            self._bucket.update(self._key, data, self._revision), self._ttl / 2
-        )
+        async with asyncio.timeout(self._ttl / 2):
+            self._revision = await self._bucket.update(self._key, data, self._revision)
 
     async def _renew(self) -> None:
         self._beat += 1

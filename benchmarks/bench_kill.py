@@ -198,9 +198,9 @@ async def measure(kills: int, ticks: float, ways: list[str], out: Path | None) -
 
 
 def messages(system: System) -> int:
-    """How many messages of venues the feed has read."""
-    said = system.health("feed-1").get("services", {}).get("feed", {}).get("counters", {})
-    return int(said.get("messages", 0))
+    """How many frames of venues the feed has read."""
+    said = system.health("feed-1").get("services", {}).get("feed", {})
+    return sum(int(feed["frames"]) for feed in said.get("feeds", []))
 
 
 def left(folder: Path) -> dict[int, int]:

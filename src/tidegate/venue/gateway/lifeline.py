@@ -11,12 +11,14 @@ from tidegate.risk.quick import ACTING
 
 class Lifeline:
     """The risk service's lease, as its renewals arrive. One that was given back in order counts as renewed for
-    `handover` seconds: another takes it, or the same after its restart."""
+    `handover` seconds: another takes it, or the same after its restart. After a reconnect of ours to the log it is waited
+    for as at first, once between two renewals: while the log was away, nobody could renew."""
 
     def __init__(self, age: float, handover: float) -> None:
         self.owner = ""
         self._age, self._handover = age, handover
         self._revision, self._until = 0, float("-inf")
+        self._excused = False
 
     def begin(self, now: float) -> None:
         """Nothing is known yet: the first sign is waited for as for the next."""
@@ -24,7 +26,12 @@ class Lifeline:
 
     def hear(self, entry: KvEntry, now: float) -> None:
         """The key's present value, which comes again after a reconnect, or a change of it (loop time)."""
-        if entry.key != ACTING or entry.revision == self._revision or not entry.value:
+        if entry.key != ACTING or not entry.value:
+            return
+        if entry.revision == self._revision:
+            if not self._excused:
+                self._excused = True
+                self.begin(now)
             return
         self._revision = entry.revision
         try:
@@ -32,6 +39,7 @@ class Lifeline:
         except msgspec.MsgspecError:
             return  # no sign of life
         self._until = now + (self._age if self.owner else self._handover)
+        self._excused = False
 
     def lost(self, now: float) -> bool:
         """Whether nobody could halt this gateway by a breaker now."""

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from tidegate.execution.ownership import Ownership
 from tidegate.log import grants
 from tidegate.log.base import LogDown, LogError
 from tidegate.log.embedded import Embedded
@@ -254,6 +255,31 @@ def test_what_the_server_delivers_for_somebody_is_no_publishers_word(tmp_path):
         while not gateway.counters().get("ephemeral refused, not published"):
             await asyncio.sleep(0.01)
         assert heard == []
+
+    run(tmp_path, body)
+
+
+def test_an_answer_that_a_strategy_has_written_elsewhere_takes_no_lane_from_its_owner(tmp_path):
+    """Who publishes chooses the subject of the answer, whatever it may publish on itself."""
+
+    async def body(clients: Clients) -> None:
+        maker, oms = await clients("maker"), await clients("oms")
+
+        async def done(*_: object) -> None:
+            pass
+
+        bucket = oms.bucket("LEASE")
+        one = Ownership("one", "1-one", [0], bucket, done, done)
+        await one.start()
+        while one.mine != {0}:
+            await asyncio.sleep(0.01)
+        good = await bucket.get("lane.0")
+        maker.wire.post(b"PUB lane.0.cmd.0 $KV.LEASE.lane.0 5\r\norder\r\n")
+        while one.spoiled != {0: 1} or (now := await bucket.get("lane.0")).value != good.value:
+            await asyncio.sleep(0.01)
+        assert now.revision == good.revision + 2, "the answer was there, and the lease is again"
+        assert one.mine == {0}
+        await one.stop()
 
     run(tmp_path, body)
 

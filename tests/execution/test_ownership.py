@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 
+import msgspec
 import pytest
 
 from tidegate.execution.ownership import TTL, Lease, Ownership, plan
@@ -143,6 +144,37 @@ def test_two_that_begin_at_once_share_the_lanes_whatever_comes_first(seed):
         assert a.writes | b.writes == set(range(4))
         assert a.writes == a.ownership.mine
         assert b.writes == b.ownership.mine
+        return True
+
+    assert run(main())
+
+
+SPOILED = (b'{"stream":"LANE_0","seq":5}', b"\xff\x00", b"[]", b'{"owner":"x","epoch":0}', b'{"epoch":9}')
+
+
+@pytest.mark.parametrize("junk", SPOILED)
+def test_what_is_no_lease_takes_no_lane_from_its_owner(junk):
+    """What the log's server can be made to write under a lane's key."""
+
+    async def main():
+        bucket = Buckets()
+        a, b = Instance("a", bucket), Instance("b", bucket)
+        await a.ownership.start()
+        await b.ownership.start()
+        await asyncio.sleep(3)
+        taken = [*a.taken], [*b.taken]
+        for lane in range(4):
+            await bucket.put(f"lane.{lane}", junk)
+        await bucket.put("oms.a", junk)
+        await asyncio.sleep(3)
+        assert (a.taken, b.taken) == taken, "nothing changed hands"
+        assert a.writes | b.writes == set(range(4))
+        for lane, (lease, _) in a.ownership.leases.items():
+            assert msgspec.json.decode(bucket.entries[f"lane.{lane}"].value, type=Lease) == lease
+        assert a.ownership.spoiled == dict.fromkeys(range(4), 1)
+        a.die()
+        await asyncio.sleep(4)
+        assert b.writes == set(range(4))
         return True
 
     assert run(main())

@@ -31,6 +31,14 @@ class Lease(msgspec.Struct, frozen=True):
     broken: str = ""
 
 
+class Written(msgspec.Struct, frozen=True):
+    """What every lease that was written as one has: what else stands under a lane's key is no lease."""
+
+    owner: str
+    epoch: int
+    broken: str = ""
+
+
 class Beat(msgspec.Struct, frozen=True):
     """An instance's sign of life: `id` is its own in this life, `count` rises. `refuses` are lanes it cannot write."""
 
@@ -96,6 +104,9 @@ class Ownership:
         self.name, self.ident = name, ident
         self.leases: dict[int, tuple[Lease, int]] = {lane: (Lease(), 0) for lane in lanes}
         """Each lane's lease and its revision in the bucket."""
+        self.spoiled: dict[int, int] = {}
+        """How often a lane's key held what is no lease: a user of the log can have the server write its answers there."""
+        self._mend: set[int] = set()
         self.mine: set[int] = set()
         self.refused: set[int] = set()
         """Lanes this instance cannot write (a newer version's entries, another configuration)."""
@@ -146,9 +157,24 @@ class Ownership:
         _, _, number = entry.key.partition(".")
         lane = int(number) if number.isdecimal() else -1
         if lane in self.leases:
-            lease = msgspec.json.decode(entry.value, type=Lease) if entry.value else Lease()
-            self._know(lane, lease, entry.revision)
+            self._know(lane, self._read(lane, entry), entry.revision)
             self._wake.set()
+
+    def _read(self, lane: int, entry: KvEntry) -> Lease:
+        """The lease in an entry. What is none, or of an epoch that is over, leaves the lane whose it was: its owner
+        writes its lease again."""
+        if not entry.value:
+            return Lease()
+        known, revision = self.leases[lane]
+        try:
+            found = msgspec.json.decode(entry.value, type=Written)
+        except msgspec.MsgspecError:
+            found = None
+        if found is not None and (found.epoch >= known.epoch or entry.revision <= revision):
+            return Lease(found.owner, found.epoch, found.broken)
+        self.spoiled[lane] = self.spoiled.get(lane, 0) + 1
+        self._mend.add(lane)
+        return known
 
     def _know(self, lane: int, lease: Lease, revision: int) -> None:
         """A lane's lease, unless a later one is known: the watch may be ahead of an acknowledgement."""
@@ -161,7 +187,10 @@ class Ownership:
             self._beats.pop(name, None)
             self._wake.set()
             return
-        beat = msgspec.json.decode(entry.value, type=Beat)
+        try:
+            beat = msgspec.json.decode(entry.value, type=Beat)
+        except msgspec.MsgspecError:
+            return  # no sign of life; the next one is
         known = self._beats.get(name)
         self._beats[name] = (beat, asyncio.get_running_loop().time())
         if name == self.name and beat.id > self.ident:  # ids begin with the time their process began
@@ -191,6 +220,13 @@ class Ownership:
 
     async def _settle(self) -> None:
         """Do what separates the leases as they are from what they should be."""
+        for lane in sorted(self._mend & self.mine):
+            lease, revision = self.leases[lane]
+            if lease.owner == self.ident:
+                with contextlib.suppress(Conflict):  # the watch will tell what stands there now
+                    key, value = f"lane.{lane}", msgspec.json.encode(lease)
+                    self._know(lane, lease, await self._bucket.update(key, value, revision))
+        self._mend.clear()
         live = self.live()
         usable = {n: lease.owner for n, (lease, _) in self.leases.items() if not lease.broken}
         wanted = plan(usable, live)

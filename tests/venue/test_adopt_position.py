@@ -159,7 +159,7 @@ def test_the_venues_trades_say_what_they_explain_and_strangers_orders_are_shown(
             desk.exchange.fill(stranger, 2)
             (row,) = (await desk.look()).rows
             assert (row.gap, row.foreign, row.lost) == (7, 2, 0)
-            assert row.trades == ("1 trades of orders that are not ours: +2",)
+            assert row.trades == ("1 trade of orders that are not ours: +2",)
             found = await desk.look()
             assert len(found.orders) == 1
             assert found.orders[0].startswith("C0.X: buy 3 lots at 0.90 (")

@@ -18,7 +18,6 @@ from tidegate.cli.sign import (
     OutOption,
     ReasonOption,
     approved,
-    asked_in,
     by_two,
 )
 from tidegate.errors import UserError, nearest
@@ -57,9 +56,8 @@ def adopt(
     _show(name, found)
     path = out or data / "run" / f"adopt-{name}.json"
     if approve is not None:
-        asked = asked_in(approve, "adopt", scope, data).command.args
-        _say_asked(asked)
         made = approved(approve, "adopt", scope, data, signer)
+        _say_asked(made.command.args)
         path = approve
     else:
         shown = _choose(found, instrument, strategy, price, data)
@@ -91,7 +89,7 @@ async def _look(account: str, data: Path) -> list[Holdings]:
     every = gateways(folder_of(data))
     chosen = [one for one in every if one.account == account]
     if not chosen:
-        known = [one.account for one in every]
+        known = dict.fromkeys(one.account for one in every)
         raise UserError(
             f"no gateway of account {account!r} has a socket in {data}/run{nearest(account, known)}"
         )
@@ -117,7 +115,7 @@ def _show(account: str, found: list[Holdings]) -> None:
         print(f"account:{account} holds nothing, at the venue and in our books")
     for one in found:
         for row in one.rows:
-            for trade in row.trades:
+            for trade in row.trades if row.gap else ():
                 print(f"{row.instrument}: {trade}")
             if row.nobody:
                 print(f"{row.instrument}: {row.nobody} lots in our books are no strategy's")
@@ -135,7 +133,7 @@ def _row(row: Holding) -> tuple[str, ...]:
     elif row.lost + row.foreign == row.gap:
         why = "trades of the last 24 h, see below"
     elif row.lost or row.foreign:
-        why = f"trades of the last 24 h explain {row.lost + row.foreign:+d} of it, see below"
+        why = f"trades of the last 24 h come to {row.lost + row.foreign:+d}, see below"
     else:
         why = "nothing in the last 24 h: it was there before"
     value = f"{abs(Decimal(row.value)):f} {row.currency}" if row.value else "-"

@@ -92,7 +92,7 @@ def unlike(shown: Shown, now: Holding | None) -> str:
     if (now.venue, now.ours) != (shown.venue, shown.ours):
         return (
             f"{shown.instrument}: it has moved since it was shown: {now.venue} lots at the venue and {now.ours} in our "
-            f"books, not {shown.venue} and {shown.ours}"
+            f"books, not {shown.venue} and {shown.ours}; look again, and halt what trades there meanwhile"
         )
     if shown.given and shown.lots and 0 < shown.lots * now.nobody <= now.nobody**2:
         return ""
@@ -132,5 +132,6 @@ def explain(
             )
     for instrument, (n, lots) in sorted(others.items()):
         lost, _, words = found.get(instrument, (0, 0, ()))
-        found[instrument] = lost, lots, (*words, f"{n} trades of orders that are not ours: {lots:+d}")
+        trades = "1 trade" if n == 1 else f"{n} trades"
+        found[instrument] = lost, lots, (*words, f"{trades} of orders that are not ours: {lots:+d}")
     return found

@@ -30,6 +30,7 @@ from tidegate.world import World
 USDM, COINM = "BTCUSDT.BINANCE_USDM", "BTCUSD_PERP.BINANCE_COINM"
 SPINNING = {"spin": USDM, "spun": COINM}
 """Strategies on the account `arbitrage` that leave one order each and then never return from a handler."""
+HOUR = 3600 * 10**9
 ENTERED = ("NEW", "REPLACED", "AMENDMENT")
 OPEN = ("NEW", "PARTIALLY_FILLED")
 Row = dict[str, Any]
@@ -152,8 +153,16 @@ def under(system: System, scope: str) -> Callable[[Row], bool]:
 
 async def accepted(system: System, after: int, of: Callable[[Row], bool]) -> list[Row]:
     """New orders and replaced ones that the venue accepted after a time (ns)."""
-    found = await system.record("happenings")
-    return [row for row in found if row["ts"] > after and row["what"] in ENTERED and of(row)]
+    found = [row for row in await system.record("happenings") if row["what"] in ENTERED and of(row)]
+    soon = time.time_ns() + HOUR
+    if any(
+        row["ts"] > soon for row in found
+    ):  # where the replayed market ends and begins again, it has no time
+        asked = {(r["account"], r["client_id"]): r["received_ns"] for r in await system.record("requests")}
+        for row in found:
+            if row["ts"] > soon:
+                row["ts"] = asked.get((row["account"], row["client_id"]), row["ts"])
+    return [row for row in found if row["ts"] > after]
 
 
 async def resting(system: System, of: Callable[[Row], bool]) -> bool:

@@ -220,13 +220,18 @@ class Ownership:
 
     async def _settle(self) -> None:
         """Do what separates the leases as they are from what they should be."""
-        for lane in sorted(self._mend & self.mine):
+        for lane in sorted(self._mend):
+            self._mend.discard(lane)
             lease, revision = self.leases[lane]
-            if lease.owner == self.ident:
-                with contextlib.suppress(Conflict):  # the watch will tell what stands there now
-                    key, value = f"lane.{lane}", msgspec.json.encode(lease)
+            if lane in self.mine and lease.owner == self.ident:
+                key, value = f"lane.{lane}", msgspec.json.encode(lease)
+                try:
                     self._know(lane, lease, await self._bucket.update(key, value, revision))
-        self._mend.clear()
+                except Conflict:
+                    pass  # the watch will tell what stands there now
+                except LogError:
+                    self._mend.add(lane)
+                    raise
         live = self.live()
         usable = {n: lease.owner for n, (lease, _) in self.leases.items() if not lease.broken}
         wanted = plan(usable, live)

@@ -11,8 +11,8 @@ import msgspec
 from binance_world import CONFIG, UNIVERSE, Session, run, server
 
 from tidegate.log.memory import MemoryServer
-from tidegate.marketdata.binance_instruments import Market
 from tidegate.log.streams import declared
+from tidegate.marketdata.binance_instruments import Market
 from tidegate.model.clock import SystemClock
 from tidegate.model.instrument import Universe
 from tidegate.model.order import ExecType, Side

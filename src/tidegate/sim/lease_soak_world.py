@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from tidegate.model.messages import LeaseReport
-from tidegate.risk.lease_fields import NO_INSTRUMENT, Field
-from tidegate.risk.lease_holder import HolderPolicy, LeaseHolder
-from tidegate.risk.lease_pool import Decision, Grant, LeasePool, PoolPolicy
-from tidegate.risk.leases import Key, Lease
+from tidegate.risk.leases.fields import NO_INSTRUMENT, Field
+from tidegate.risk.leases.holder import HolderPolicy, LeaseHolder
+from tidegate.risk.leases.lease import Key, Lease
+from tidegate.risk.leases.pool import Decision, Grant, LeasePool, PoolPolicy
 from tidegate.sim import lease_soak_kernel as k
 
 Ints = npt.NDArray[np.int64]

@@ -13,9 +13,10 @@ from tidegate.execution.service import OmsService
 from tidegate.execution.writer import Writer
 from tidegate.log.base import Entry
 from tidegate.model.order import OrdStatus
+from tidegate.model.time import SECOND
 from tidegate.model.wire import Unreadable
 from tidegate.risk.gate import Gate
-from tidegate.risk.leases import Lease
+from tidegate.risk.leases.lease import Lease
 from tidegate.risk.ledger import Ledger
 from tidegate.risk.scope_name import name_of
 from tidegate.risk.scopes import State
@@ -29,6 +30,8 @@ from tidegate.strategy.service import StrategyService
 from tidegate.venue.gateway import GatewayService
 
 CASH = "USDT"
+WAITS = 10 * SECOND
+"""For so long (ns) a halt that came early may be on its way to HALT."""
 
 
 def audit(system: System, watch: Watch) -> Iterator[str]:
@@ -161,8 +164,11 @@ def standing(system: System, watch: Watch) -> Iterator[str]:
         else:
             continue
         yield from halts.disagrees(role.name, {name: (s.state, s.epoch) for name, s in board.scopes.items()})
-        if isinstance(service, GatewayService) and service.halts.pending:
-            yield f"{role.name} still waits for HALT to bring {len(service.halts.pending)} halts"
+        if isinstance(service, GatewayService):
+            since = system.clock.now() - WAITS
+            late = [event for event in service.halts.pending.values() if event.ts < since]
+            if late:
+                yield f"{role.name} still waits for HALT to bring {len(late)} halts"
     for w in watch.lanes.values():
         yield from _gate(system.plant, w, halts.log)
 

@@ -14,8 +14,8 @@ from tidegate.execution.leases import used
 from tidegate.log.base import Entry
 from tidegate.model.messages import LeaseGrant, LeaseReport
 from tidegate.model.wire import decode
-from tidegate.risk.lease_fields import Field
-from tidegate.risk.leases import Key, Lease, leased
+from tidegate.risk.leases.fields import Field
+from tidegate.risk.leases.lease import Key, Lease, leased
 from tidegate.sim.faults.plant import Plant
 
 

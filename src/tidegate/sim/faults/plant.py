@@ -17,7 +17,7 @@ from tidegate.model.instrument import Instrument, InstrumentKind, Universe
 from tidegate.model.time import SECOND
 from tidegate.risk.breakers.settings import BreakerSettings
 from tidegate.risk.gate import Gate
-from tidegate.risk.leases import lanes_of
+from tidegate.risk.leases.lease import lanes_of
 from tidegate.risk.ledger import Ledger
 from tidegate.risk.limits import Limit, Limits, unlimited
 from tidegate.risk.scopes import Account, ScopeTable, StrategyScope

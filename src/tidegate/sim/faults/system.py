@@ -21,7 +21,7 @@ from tidegate.log.streams import declared
 from tidegate.model.clock import Clock
 from tidegate.ops.folder import DataFolder
 from tidegate.ops.quick_sockets import QuickSockets
-from tidegate.risk.allocator import Allocator
+from tidegate.risk.leases.allocator import Allocator
 from tidegate.risk.service import RiskService
 from tidegate.sim.faults.exchange import Exchange
 from tidegate.sim.faults.feed import TouchFeed

@@ -23,13 +23,13 @@ from tidegate.model.messages import OrderEvent
 from tidegate.model.order import ExecType, OrdStatus, Side
 from tidegate.risk.exposure import Exposure
 from tidegate.risk.limits import unlimited
-from tidegate.risk.margin import Contract, Holding, Pool, Touch
-from tidegate.risk.margin_account import MarginAccount
-from tidegate.risk.margin_book import MarginBook
-from tidegate.risk.margin_file import apply, packaged
-from tidegate.risk.margin_liquidation import of_pool
-from tidegate.risk.margin_plan import plan
-from tidegate.risk.margin_whatif import Intent, what_if
+from tidegate.risk.margin.account import MarginAccount
+from tidegate.risk.margin.book import MarginBook
+from tidegate.risk.margin.file import apply, packaged
+from tidegate.risk.margin.liquidation import of_pool
+from tidegate.risk.margin.plan import plan
+from tidegate.risk.margin.pool import Contract, Holding, Pool, Touch
+from tidegate.risk.margin.whatif import Intent, what_if
 from tidegate.risk.scopes import Account, ScopeTable, StrategyScope
 
 TIERED = apply(BINANCE[2], packaged(), "packaged")

@@ -161,7 +161,9 @@ async def stored(system: RogueSystem) -> None:
     number = list(system.world.config.strategies).index("rogue")
     log = await system.log()
     try:
-        entries = [e async for batch in log.read("LANE_0") for e in batch if e.subject == f"lane.0.cmd.{number}"]
+        entries = [
+            e async for batch in log.read("LANE_0") for e in batch if e.subject == f"lane.0.cmd.{number}"
+        ]
     finally:
         await log.close()
     if entries:

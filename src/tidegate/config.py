@@ -224,7 +224,7 @@ def latencies(value: str | list[str], where: str, base: Path) -> tuple[int, ...]
 def universe_of(config: Config, path: Path) -> Any:
     """The instruments of a configuration, numbered in its order, with the fees it sets (`model.instrument.Universe`)."""
     from tidegate.model.instrument import Universe
-    from tidegate.risk import margin_file
+    from tidegate.risk.margin import file as margin_file
     from tidegate.store.lake import Lake
 
     lake = Lake(path.parent / config.data.lake)

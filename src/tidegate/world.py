@@ -21,10 +21,10 @@ from tidegate.execution.lane_log import LaneKind
 from tidegate.execution.state import Settings
 from tidegate.model.instrument import Instrument, Universe
 from tidegate.ops.folder import replace
-from tidegate.risk import margin_file
-from tidegate.risk.leases import lanes_of
+from tidegate.risk.leases.lease import lanes_of
 from tidegate.risk.ledger import Ledger
 from tidegate.risk.limits import ELSEWHERE, Limits
+from tidegate.risk.margin import file as margin_file
 from tidegate.risk.scope_name import above
 from tidegate.risk.scopes import NEXT, ScopeTable, Slots
 
@@ -95,7 +95,7 @@ class World:
 
     @cached_property
     def collateral(self) -> dict[str, Any]:
-        """What assets count for as collateral, by venue (`risk.collateral.Haircuts`)."""
+        """What assets count for as collateral, by venue (`risk.margin.collateral.Haircuts`)."""
         files = {name: section.margin_tiers for name, section in self.config.venues.items()}
         return dict(margin_file.haircuts(files, self.path.parent))
 

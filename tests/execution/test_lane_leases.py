@@ -11,10 +11,10 @@ from tidegate.kernel.gate_state import P_NEW_GAP
 from tidegate.model.messages import DynamicLimit, LeaseGrant, LeaseReturn, LimitsChange
 from tidegate.model.order import OrdStatus
 from tidegate.model.wire import decode
-from tidegate.risk.allocator import Allocator
 from tidegate.risk.gate import Gate
-from tidegate.risk.lease_fields import Field
-from tidegate.risk.leases import Key, Lease, lanes_of, leased
+from tidegate.risk.leases.allocator import Allocator
+from tidegate.risk.leases.fields import Field
+from tidegate.risk.leases.lease import Key, Lease, lanes_of, leased
 from tidegate.risk.limits import Limit
 from tidegate.risk.reasons import Reason
 from tidegate.risk.scopes import Account, ScopeTable, StrategyScope

@@ -27,7 +27,7 @@ from tidegate.model.messages import (
 from tidegate.model.order import ExecType, OrdStatus, OrdType, Side
 from tidegate.risk.exposure import Exposure
 from tidegate.risk.gate import Gate
-from tidegate.risk.lease_fields import Field
+from tidegate.risk.leases.fields import Field
 from tidegate.risk.ledger import Ledger
 from tidegate.risk.limits import Limits, unlimited
 from tidegate.risk.reasons import Reason

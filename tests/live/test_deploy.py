@@ -9,7 +9,7 @@ from live.deploy_world import MARKET, PART, SLOTS, World, maker
 from tidegate.model.order import OrdStatus, Side
 from tidegate.model.time import SECOND
 from tidegate.risk.halt import decode as halt_of
-from tidegate.risk.lease_fields import Field
+from tidegate.risk.leases.fields import Field
 from tidegate.risk.scopes import State
 from tidegate.sim.virtual_time import run
 from tidegate.strategy.deploy.stages import Stage, decode

@@ -9,7 +9,7 @@ from oracle.gate_conduct import Conduct
 from oracle.gate_limits import ENDLESS, Denied, micro, number, ppm, remember, whole
 
 from tidegate.model.order import ExecInst, Order, OrdType, Side, TimeInForce
-from tidegate.risk.lease_fields import Field
+from tidegate.risk.leases.fields import Field
 from tidegate.risk.reasons import Reason as R
 from tidegate.risk.scopes import Level, State
 

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from tidegate.model.instrument import Instrument, InstrumentKind, Universe
 from tidegate.model.order import ExecInst, Order, OrdType, Side, TimeInForce
-from tidegate.risk.lease_fields import Field
+from tidegate.risk.leases.fields import Field
 from tidegate.risk.limits import Limits
 from tidegate.risk.scopes import Account, ScopeTable, State, StrategyScope
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 
 from tidegate.kernel.gate_state import PPM
 from tidegate.model.messages import LeaseReport
-from tidegate.risk.lease_fields import Field
-from tidegate.risk.lease_pool import LeasePool, PoolPolicy
-from tidegate.risk.leases import Key, Lease, held
+from tidegate.risk.leases.fields import Field
+from tidegate.risk.leases.lease import Key, Lease, held
+from tidegate.risk.leases.pool import LeasePool, PoolPolicy
 
 FIRM, DESK = Key(0, int(Field.LONG), 0), Key(1, int(Field.LONG), 0)
 LANES = {0: (0, 1, 2), 1: (0, 1)}

@@ -8,7 +8,7 @@ from fractions import Fraction
 from tidegate.model import money
 from tidegate.model.instrument import Instrument, InstrumentKind
 from tidegate.model.margin_tiers import Tier
-from tidegate.risk.margin import Contract, Holding, Pool, Touch, resting
+from tidegate.risk.margin.pool import Contract, Holding, Pool, Touch, resting
 
 
 def tiers(*rows: tuple[str | int, ...]) -> tuple[Tier, ...]:

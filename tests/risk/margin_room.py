@@ -23,12 +23,12 @@ from tidegate.model.instrument import Instrument, InstrumentKind, Universe
 from tidegate.model.messages import Mark, NewOrder, OrderEvent
 from tidegate.model.order import ExecType, OrdType, Side, TimeInForce
 from tidegate.model.wire import decode, pack
-from tidegate.risk import margin_file
 from tidegate.risk.gate import Gate
 from tidegate.risk.halt import decode as decode_halt
 from tidegate.risk.ledger import Ledger
 from tidegate.risk.limits import unlimited
-from tidegate.risk.margin_watch import MarginSettings
+from tidegate.risk.margin import file as margin_file
+from tidegate.risk.margin.watch import MarginSettings
 from tidegate.risk.scopes import Account, ScopeTable, StrategyScope
 from tidegate.risk.service import RiskService, RiskSetup
 from tidegate.sim.faults.sim_log import SimServer

@@ -12,7 +12,7 @@ from tidegate.marketdata.binance_instruments import Market
 from tidegate.model import money
 from tidegate.model.messages import Report, SendCancel, SendNew, SendReplace
 from tidegate.model.order import ExecInst, ExecType, OrdStatus, Side, TimeInForce
-from tidegate.risk.margin_compare import VenueMargin, VenuePosition, VenueWallet
+from tidegate.risk.margin.compare import VenueMargin, VenuePosition, VenueWallet
 from tidegate.risk.reasons import Reason
 from tidegate.venue.port import VenueFill, VenueOrder, cl_ord_id_of, client_id
 from tidegate.venue.sim import margin

@@ -13,11 +13,11 @@ from risk.test_margin_book import Desk
 from tidegate.marketdata.binance_instruments import BINANCE
 from tidegate.model.instrument import Universe
 from tidegate.model.messages import VenueEquity
-from tidegate.risk.collateral import HaircutTier
 from tidegate.risk.exposure import Exposure
 from tidegate.risk.limits import unlimited
-from tidegate.risk.margin_book import MarginBook
-from tidegate.risk.margin_compare import VenueMargin, VenueWallet
+from tidegate.risk.margin.book import MarginBook
+from tidegate.risk.margin.collateral import HaircutTier
+from tidegate.risk.margin.compare import VenueMargin, VenueWallet
 from tidegate.risk.scopes import Account, ScopeTable, StrategyScope
 from tidegate.sim.virtual_time import run
 

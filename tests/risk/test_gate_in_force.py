@@ -9,7 +9,7 @@ from gate_desk import BTC, GENEROUS, MM, OIL, UNIVERSE, Desk, merged
 
 from tidegate.errors import UserError
 from tidegate.kernel.gate_state import MICRO, UNLIMITED
-from tidegate.risk.lease_fields import Field
+from tidegate.risk.leases.fields import Field
 from tidegate.risk.limits import Limits, unlimited
 from tidegate.risk.reasons import Reason as R
 

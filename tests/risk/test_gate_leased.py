@@ -8,7 +8,7 @@ import pytest
 from gate_desk import BTC, FIRM, MAIN, MM, OIL, Desk
 
 from tidegate.kernel.gate_state import MICRO, UNLIMITED
-from tidegate.risk.lease_fields import Field
+from tidegate.risk.leases.fields import Field
 from tidegate.risk.reasons import Reason as R
 from tidegate.risk.scopes import State
 

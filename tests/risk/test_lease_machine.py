@@ -9,8 +9,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from lease_world import DESK, FIRM, LANES, Alloc, LaneLog, Leases, keys_of
 
 from tidegate.kernel.gate_state import PPM
-from tidegate.risk.lease_pool import UNDER_WAY
-from tidegate.risk.leases import held
+from tidegate.risk.leases.lease import held
+from tidegate.risk.leases.pool import UNDER_WAY
 
 lanes = st.sampled_from(LANES[0])
 amounts = st.integers(1, 40)

@@ -8,9 +8,9 @@ import pytest
 
 from tidegate.model.messages import LeaseReport
 from tidegate.model.time import SECOND
-from tidegate.risk.lease_fields import Field
-from tidegate.risk.lease_pool import UNDER_WAY, LeasePool, PoolPolicy
-from tidegate.risk.leases import Key
+from tidegate.risk.leases.fields import Field
+from tidegate.risk.leases.lease import Key
+from tidegate.risk.leases.pool import UNDER_WAY, LeasePool, PoolPolicy
 
 KEY = Key(0, int(Field.ORDERS))
 LANES = (0, 1, 2, 3)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tidegate.model.messages import LeaseGrant, LeaseReport
-from tidegate.risk import lease_table
-from tidegate.risk.lease_fields import Field
-from tidegate.risk.lease_pool import LeasePool
-from tidegate.risk.leases import Key
+from tidegate.risk.leases import table as lease_table
+from tidegate.risk.leases.fields import Field
+from tidegate.risk.leases.lease import Key
+from tidegate.risk.leases.pool import LeasePool
 
 LANES = {0: (0, 1, 2)}
 KEYS = [Key(0, int(Field.ORDERS)), *(Key(0, int(Field.LONG), i) for i in range(6))]
@@ -26,7 +26,7 @@ def fold(pool, messages, seq):
 
 def known(pool):
     return {
-        (key, lane): (h.granted, h.confirmed, h.returned, h.used, h.wanted)
+        (key, lane): (h.granted, h.confirmed, h.returned, h.used, h.wanted, h.refused)
         for key, each in pool.pools.items()
         for lane, h in each.holdings.items()
         if h.granted or h.wanted or h.returned
@@ -42,7 +42,8 @@ acts = st.lists(
 
 
 @given(acts, st.integers(1, 30))
-@settings(max_examples=200, deadline=None)
+@example([("report", KEYS[0], 1, 2), ("grant", KEYS[0], 1, 1), ("grant", KEYS[0], 0, 1)], 1)
+@settings(max_examples=400, deadline=None)
 def test_whoever_reads_from_where_the_last_entry_says_knows_all(path, entries):
     before, lease_table.ROUND = lease_table.ROUND, entries
     try:

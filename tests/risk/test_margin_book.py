@@ -17,10 +17,10 @@ from tidegate.model.messages import OrderEvent
 from tidegate.model.order import ExecType, OrdStatus, Side
 from tidegate.risk.exposure import Exposure
 from tidegate.risk.limits import Limits
-from tidegate.risk.margin_book import MarginBook
-from tidegate.risk.margin_compare import VenueMargin, VenuePosition, VenueWallet
-from tidegate.risk.margin_watch import Level, MarginSettings
-from tidegate.risk.margin_whatif import WhatIfAnswer
+from tidegate.risk.margin.book import MarginBook
+from tidegate.risk.margin.compare import VenueMargin, VenuePosition, VenueWallet
+from tidegate.risk.margin.watch import Level, MarginSettings
+from tidegate.risk.margin.whatif import WhatIfAnswer
 from tidegate.risk.position import Position, Terms
 from tidegate.risk.scopes import Account, ScopeTable, State, StrategyScope
 

@@ -11,8 +11,8 @@ from risk.risk_room import Room
 
 from tidegate.cli.margin import _number, show
 from tidegate.errors import UserError
-from tidegate.risk.margin_compare import VenueMargin, VenuePosition, VenueWallet
-from tidegate.risk.margin_whatif import WhatIfAnswer, WhatIfRequest, WhatIfSide
+from tidegate.risk.margin.compare import VenueMargin, VenuePosition, VenueWallet
+from tidegate.risk.margin.whatif import WhatIfAnswer, WhatIfRequest, WhatIfSide
 from tidegate.sim.virtual_time import run
 
 ASKED = {"account": "main", "instrument": "BTCUSDT.X", "side": "buy", "quantity": "1", "price": "60000"}

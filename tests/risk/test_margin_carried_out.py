@@ -22,8 +22,8 @@ from tidegate.model.messages import LaneEpoch, MarginStep, OrderEvent
 from tidegate.model.order import TimeInForce
 from tidegate.model.wire import decode
 from tidegate.risk.halt import commanded, post
-from tidegate.risk.margin_call import STANDING, Standing
-from tidegate.risk.margin_step import REDUCE
+from tidegate.risk.margin.call import STANDING, Standing
+from tidegate.risk.margin.step import REDUCE
 
 FALL = 11_000
 """Ticks: 1.8 %, which is more than the account bears as it is."""

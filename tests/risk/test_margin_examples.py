@@ -9,10 +9,10 @@ import pytest
 from margin_desk import BTC_2021, ETH_2021, hold, inverse, linear, pool, units
 
 from tidegate.model import money
-from tidegate.risk.collateral import HaircutTier, collateral, credit
-from tidegate.risk.margin import Contract, funding
-from tidegate.risk.margin_liquidation import of_pool
-from tidegate.risk.margin_spot import CROSS_3X, CROSS_5X, Debt, SpotMargin, interest
+from tidegate.risk.margin.collateral import HaircutTier, collateral, credit
+from tidegate.risk.margin.liquidation import of_pool
+from tidegate.risk.margin.pool import Contract, funding
+from tidegate.risk.margin.spot import CROSS_3X, CROSS_5X, Debt, SpotMargin, interest
 
 
 def shown(contract: Contract, price: Fraction | None) -> str:

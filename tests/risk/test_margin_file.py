@@ -10,7 +10,7 @@ import pytest
 
 from tidegate.errors import UserError
 from tidegate.marketdata.binance_instruments import BINANCE
-from tidegate.risk.margin_file import apply, brackets, load, packaged, with_tiers
+from tidegate.risk.margin.file import apply, brackets, load, packaged, with_tiers
 
 SPOT, USDM, ETH, COINM = BINANCE[0], BINANCE[2], BINANCE[3], BINANCE[4]
 GOOD = """

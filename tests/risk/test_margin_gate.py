@@ -15,8 +15,8 @@ from tidegate.model.instrument import Instrument, InstrumentKind, Right, Univers
 from tidegate.model.order import Order, OrdType, Side, TimeInForce
 from tidegate.risk.gate import Gate
 from tidegate.risk.limits import Limits
-from tidegate.risk.margin import Contract, Touch, resting
-from tidegate.risk.margin import Holding as Held
+from tidegate.risk.margin.pool import Contract, Touch, resting
+from tidegate.risk.margin.pool import Holding as Held
 from tidegate.risk.reasons import Reason
 from tidegate.risk.scopes import Account, ScopeTable, StrategyScope
 

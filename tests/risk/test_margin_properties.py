@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from margin_desk import by_slices, inverse, linear
 
 from tidegate.model.margin_tiers import Tier, TierTable
-from tidegate.risk.margin import Contract, Figures, Holding, Pool, Touch, resting
-from tidegate.risk.margin_liquidation import ALWAYS, liquidation, of_pool
+from tidegate.risk.margin.liquidation import ALWAYS, liquidation, of_pool
+from tidegate.risk.margin.pool import Contract, Figures, Holding, Pool, Touch, resting
 
 
 @st.composite

@@ -9,8 +9,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from margin_desk import inverse, linear, units
 
-from tidegate.risk.margin import Holding, Touch
-from tidegate.risk.margin_rates import Reach, flat_rate, largest
+from tidegate.risk.margin.pool import Holding, Touch
+from tidegate.risk.margin.rates import Reach, flat_rate, largest
 
 ONE = Fraction(1)
 

@@ -13,10 +13,10 @@ from margin_desk import BTC_2021, ETH_2021, hold, inverse, linear, pool, units
 
 from tidegate.errors import UserError
 from tidegate.model.time import SECOND
-from tidegate.risk.margin import Holding, Pool, Touch
-from tidegate.risk.margin_account import MarginAccount, filled
-from tidegate.risk.margin_plan import plan
-from tidegate.risk.margin_watch import NOTHING, Level, MarginSettings, MarginWatch
+from tidegate.risk.margin.account import MarginAccount, filled
+from tidegate.risk.margin.plan import plan
+from tidegate.risk.margin.pool import Holding, Pool, Touch
+from tidegate.risk.margin.watch import NOTHING, Level, MarginSettings, MarginWatch
 from tidegate.risk.scopes import State
 
 BTC, ETH = linear("BTCUSDT", BTC_2021, 0), linear("ETHUSDT", ETH_2021, 1)

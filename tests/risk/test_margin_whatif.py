@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from margin_desk import hold, inverse, linear, pool, units
 
 from tidegate.model.instrument import Instrument, InstrumentKind, Right
-from tidegate.risk.collateral import HaircutTier
-from tidegate.risk.margin import Contract, Holding, Pool, Touch
-from tidegate.risk.margin_account import MarginAccount, filled
-from tidegate.risk.margin_liquidation import of_pool
-from tidegate.risk.margin_models import MODELS, Paid, Tiered, WholeRisk
-from tidegate.risk.margin_whatif import Intent, answer, read, what_if
+from tidegate.risk.margin.account import MarginAccount, filled
+from tidegate.risk.margin.collateral import HaircutTier
+from tidegate.risk.margin.liquidation import of_pool
+from tidegate.risk.margin.models import MODELS, Paid, Tiered, WholeRisk
+from tidegate.risk.margin.pool import Contract, Holding, Pool, Touch
+from tidegate.risk.margin.whatif import Intent, answer, read, what_if
 from tidegate.risk.position import Position
 
 

@@ -14,8 +14,8 @@ from tidegate.model.order import ExecType, OrdStatus
 from tidegate.model.wire import pack
 from tidegate.risk.figures import Report
 from tidegate.risk.halt import post
-from tidegate.risk.lease_fields import Field
-from tidegate.risk.leases import Key
+from tidegate.risk.leases.fields import Field
+from tidegate.risk.leases.lease import Key
 from tidegate.sim.virtual_time import run
 
 

@@ -67,7 +67,9 @@ def take_up(
         approve.unlink(missing_ok=True)
     print(f"{name} may be written again; it was broken by: {answer.was}")
     if passed:
-        print(f"entry {passed} is passed over and kept in DEAD; the lane's accounts only reduce until you resume them")
+        print(
+            f"entry {passed} is passed over and kept in DEAD; the lane's accounts only reduce until you resume them"
+        )
 
 
 def acknowledge(

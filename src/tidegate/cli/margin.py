@@ -17,8 +17,8 @@ from tidegate.errors import UserError, nearest
 
 if TYPE_CHECKING:
     from tidegate.execution.reducer import Progress
-    from tidegate.risk.margin_call import Margin, Standing
-    from tidegate.risk.margin_whatif import WhatIfAnswer, WhatIfRequest
+    from tidegate.risk.margin.call import Margin, Standing
+    from tidegate.risk.margin.whatif import WhatIfAnswer, WhatIfRequest
 
 REFUSED = 1
 SILENT = "no risk service answers; is `tidegate up` running, with the role risk?"
@@ -37,7 +37,7 @@ def whatif(
     """Show an account's margin before and after an order that nobody sends. Exit code 1: it would be refused."""
     import msgspec
 
-    from tidegate.risk.margin_whatif import WhatIfRequest
+    from tidegate.risk.margin.whatif import WhatIfRequest
 
     if side not in ("buy", "sell"):
         raise UserError(f"side {side!r} is neither buy nor sell{nearest(side, ('buy', 'sell'))}")
@@ -69,8 +69,8 @@ async def _ask(asked: WhatIfRequest, data: Path, config: Path | None) -> WhatIfA
     import msgspec
 
     from tidegate.log.base import LogDown
-    from tidegate.risk.margin_call import WHAT_IF
-    from tidegate.risk.margin_whatif import WhatIfAnswer
+    from tidegate.risk.margin.call import WHAT_IF
+    from tidegate.risk.margin.whatif import WhatIfAnswer
 
     async with command_log(data, config) as log:
         try:
@@ -141,7 +141,7 @@ async def _standing(data: Path, config: Path | None) -> tuple[Standing, list[Pro
 
     from tidegate.execution.reducer import Progress
     from tidegate.log.base import LogDown
-    from tidegate.risk.margin_call import STANDING, Standing
+    from tidegate.risk.margin.call import STANDING, Standing
 
     async with command_log(data, config) as log:
         try:

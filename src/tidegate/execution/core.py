@@ -114,7 +114,7 @@ class Lane:
 
     `number` is the lane's own (part of every ClOrdID), `universe` the instruments by number, `gate` and
     `ledger` as in `execution.ports`: both belong to this lane and are fed by it alone. `shared` are the scopes
-    that lie over several lanes (`risk.leases.lanes_of`): of their limits the lane has what it was lent, so
+    that lie over several lanes (`risk.leases.lease.lanes_of`): of their limits the lane has what it was lent, so
     nothing at first.
     """
 

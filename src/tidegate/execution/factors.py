@@ -13,8 +13,8 @@ from tidegate.execution import leases
 from tidegate.execution import slots as two_slots
 from tidegate.execution.state import State
 from tidegate.model.messages import DynamicLimit
-from tidegate.risk.lease_fields import Field
-from tidegate.risk.leases import Key, held
+from tidegate.risk.leases.fields import Field
+from tidegate.risk.leases.lease import Key, held
 
 PER_INSTRUMENT = tuple(field for field in Field if field.per_instrument)
 

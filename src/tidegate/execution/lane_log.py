@@ -86,8 +86,7 @@ def fold(lane: Lane, entry: Entry, skipped: Container[int] = ()) -> tuple[Envelo
         lane.state.count(Reason.FOREIGN_COMMAND)
         raise Unreadable(why)
     steps = [
-        Step(message, [] if type(message) in _OWN else lane.apply(message))
-        for message in envelope.messages
+        Step(message, [] if type(message) in _OWN else lane.apply(message)) for message in envelope.messages
     ]
     return envelope, steps
 

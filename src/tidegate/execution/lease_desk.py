@@ -20,10 +20,10 @@ from tidegate.model.order import Side
 from tidegate.model.time import MS
 from tidegate.model.wire import pack
 from tidegate.risk.gate import Gate
-from tidegate.risk.lease_fields import NO_INSTRUMENT, Field
-from tidegate.risk.lease_holder import LeaseHolder
-from tidegate.risk.lease_use import UseReader
-from tidegate.risk.leases import Key, Lease
+from tidegate.risk.leases.fields import NO_INSTRUMENT, Field
+from tidegate.risk.leases.holder import LeaseHolder
+from tidegate.risk.leases.lease import Key, Lease
+from tidegate.risk.leases.use import UseReader
 from tidegate.risk.reasons import Reason
 
 EVERY = 2 * MS

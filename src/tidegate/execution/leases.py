@@ -10,7 +10,7 @@ from __future__ import annotations
 from tidegate.execution.state import State
 from tidegate.kernel.gate_state import UNLIMITED
 from tidegate.model.messages import LeaseGrant, LeaseReport, LeaseReturn
-from tidegate.risk.leases import Key, Lease, leased
+from tidegate.risk.leases.lease import Key, Lease, leased
 
 
 def renew(s: State) -> None:

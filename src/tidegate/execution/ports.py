@@ -114,7 +114,7 @@ class Gate(Protocol):
         """Limits of an instrument are held to `ppm` parts per million of what people set."""
 
     def human_limit(self, scope: int, field: int, instrument: int = -1) -> int:
-        """An additive limit (`risk.lease_fields`) as people set it."""
+        """An additive limit (`risk.leases.fields`) as people set it."""
 
     def set_limit(self, scope: int, field: int, instrument: int, value: int) -> None:
         """Of that limit, this gate has `value` from here on."""

@@ -1,6 +1,6 @@
 """Steps of margin calls, carried out in the lanes that this instance writes (`docs/margin.md`).
 
-A step that is published (`risk.margin_step`) goes into the log of the lane that owns the account, under one id whoever
+A step that is published (`risk.margin.step`) goes into the log of the lane that owns the account, under one id whoever
 writes it; from there on the lane knows it, and so does a successor. Twice a second `reduce` says what comes next, and
 that goes into the lane's log too. Nothing of it is kept here but what was told to people: each step begun, finished or
 given up is an alert and a line of the audit trail.
@@ -28,7 +28,7 @@ from tidegate.model.messages import MarginStep
 from tidegate.model.time import SECOND
 from tidegate.model.wire import pack
 from tidegate.risk.halt import HaltBoard, cancels
-from tidegate.risk.margin_step import REDUCE, Published, decode
+from tidegate.risk.margin.step import REDUCE, Published, decode
 from tidegate.risk.scope_name import Kind, chain_names, text_of
 from tidegate.risk.scopes import ScopeTable
 

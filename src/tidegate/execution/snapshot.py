@@ -16,7 +16,7 @@ from tidegate.execution.ports import Gate, Ledger
 from tidegate.execution.state import Adopted, Group, LaneOrder, Link, Reduction, Settings, State
 from tidegate.model.instrument import Universe
 from tidegate.model.messages import LimitsChange, SlotShare
-from tidegate.risk.leases import Key, Lease
+from tidegate.risk.leases.lease import Key, Lease
 
 FORMAT = 1
 

@@ -12,7 +12,7 @@ from tidegate.model.instrument import Universe
 from tidegate.model.messages import LimitsChange, Message, NewOrder, Report, SlotShare
 from tidegate.model.order import Order, OrdStatus
 from tidegate.model.time import MS, SECOND
-from tidegate.risk.leases import Key, Lease
+from tidegate.risk.leases.lease import Key, Lease
 
 Fill = tuple[int, int, int]
 """(quantity, price, fee) of one ExecID."""

@@ -23,8 +23,8 @@ from tidegate.model.messages import DynamicLimit, Message
 from tidegate.model.time import SECOND
 from tidegate.risk.dynamic import WHOLE, DynamicSettings, Look, Tightening
 from tidegate.risk.lane_facts import LaneFacts
-from tidegate.risk.margin_account import MarginAccount
-from tidegate.risk.margin_book import MarginBook
+from tidegate.risk.margin.account import MarginAccount
+from tidegate.risk.margin.book import MarginBook
 
 KEY = "risk.dynamic"
 NUMBERS = 40
@@ -37,7 +37,7 @@ Withheld = tuple[tuple[int, int, int], ...]
 
 
 class Lender(Protocol):
-    """Lends the limits that lanes share (`risk.allocator.Allocator`)."""
+    """Lends the limits that lanes share (`risk.leases.lease.allocator.Allocator`)."""
 
     def hold(self, instrument: int, ppm: int) -> Withheld | None: ...
     def over(self) -> Collection[int]: ...

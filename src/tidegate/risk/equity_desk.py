@@ -10,7 +10,7 @@ from __future__ import annotations
 from tidegate.model.messages import Message, VenueEquity
 from tidegate.risk.lane_facts import LaneFacts
 from tidegate.risk.limits import Limits
-from tidegate.risk.margin_book import MarginBook
+from tidegate.risk.margin.book import MarginBook
 
 STEP = 100
 """Equity is told when it has moved by more than this part of it."""

@@ -21,11 +21,12 @@ from tidegate.kernel.layout import O_CHARGE
 from tidegate.model.instrument import Universe
 from tidegate.model.order import Order
 from tidegate.model.time import MINUTE
-from tidegate.risk import adoption, facts, lease_fields
+from tidegate.risk import adoption, facts
 from tidegate.risk.build import build
 from tidegate.risk.derived import derive
 from tidegate.risk.in_force import BelowUse, InForce, Saved
-from tidegate.risk.lease_fields import NO_INSTRUMENT
+from tidegate.risk.leases import fields as lease_fields
+from tidegate.risk.leases.fields import NO_INSTRUMENT
 from tidegate.risk.limits import Limits
 from tidegate.risk.reasons import Reason, describe
 from tidegate.risk.scopes import ScopeTable, State
@@ -256,7 +257,7 @@ class Gate:
         facts.set_gap(self.state, gap)
 
     def set_limit(self, scope: int, field: int, instrument: int, value: int) -> None:
-        """From here on this gate has `value` of an additive limit (`risk.lease_fields.Field`), lent to it.
+        """From here on this gate has `value` of an additive limit (`risk.leases.lease.fields.Field`), lent to it.
 
         `instrument` is −1 for a field of the whole scope. In force is the smaller of this and what people set;
         `gate_state.UNLIMITED` lifts it. What is used beyond it stays, and only what reduces passes. Raises

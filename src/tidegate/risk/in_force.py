@@ -16,8 +16,8 @@ from tidegate.errors import UserError
 from tidegate.kernel import gate_state as g
 from tidegate.model.instrument import Universe
 from tidegate.risk import contradictions
-from tidegate.risk.lease_fields import NO_INSTRUMENT, PLACES, Field, limit, row_of, use
-from tidegate.risk.leases import held
+from tidegate.risk.leases.fields import NO_INSTRUMENT, PLACES, Field, limit, row_of, use
+from tidegate.risk.leases.lease import held
 from tidegate.risk.limits import Limits
 from tidegate.risk.market_shares import tell, work_out
 from tidegate.risk.rules import write_limits

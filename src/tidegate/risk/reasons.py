@@ -214,6 +214,7 @@ class Reason(IntEnum):
     )
     ADOPTED = 340, 0, "People took a position that was at the venue into the books; it was not traded here"
     NOT_ADOPTED = 341, 0, "Counted only: a position had moved since people looked at it; nothing was adopted"
+    NOT_OF_STEP = 334, 0, "An order of a margin call that its step does not ask for, or not any more"
     ENTRY_SKIPPED = 342, 0, "Counted only: an entry that breaks the lane, passed over by two people's word"
     LANE_FULL = 399, 0, "The lane's tables are full"
 

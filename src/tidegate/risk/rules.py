@@ -11,7 +11,7 @@ from tidegate.risk.controls import CONTROLS, Control
 from tidegate.risk.convert import bucket, count, lots, micro, parts, thousandths
 from tidegate.risk.legs import write_legs
 from tidegate.risk.limits import InstrumentLimits, bits
-from tidegate.risk.margin_rates import write_margins
+from tidegate.risk.margin.rates import write_margins
 from tidegate.risk.market_shares import write_shares
 from tidegate.risk.tables import Tables, find
 

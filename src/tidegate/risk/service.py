@@ -29,13 +29,11 @@ from tidegate.model.instrument import Universe
 from tidegate.model.messages import Mark
 from tidegate.model.wire import Newer, Unreadable, decode
 from tidegate.risk.acting import TTL, Acting
-from tidegate.risk.allocator import Allocator
 from tidegate.risk.announce import RECENT, Announcer
 from tidegate.risk.breakers.panel import Panel
 from tidegate.risk.breakers.settings import BreakerSettings
 from tidegate.risk.breakers.told import Alert
 from tidegate.risk.breakers.trip import Trip
-from tidegate.risk.collateral import Haircuts
 from tidegate.risk.dynamic import DynamicSettings
 from tidegate.risk.dynamic_desk import DynamicDesk
 from tidegate.risk.equity_desk import EquityDesk
@@ -47,14 +45,16 @@ from tidegate.risk.gate import Gate
 from tidegate.risk.halt import Change, HaltBoard, HaltEvent
 from tidegate.risk.halt_feed import HaltFeed
 from tidegate.risk.lane_facts import LaneFacts
-from tidegate.risk.lease_pool import Short
-from tidegate.risk.leases import leased
+from tidegate.risk.leases.allocator import Allocator
+from tidegate.risk.leases.lease import leased
+from tidegate.risk.leases.pool import Short
 from tidegate.risk.limit_changes import BelowUse, below_use
 from tidegate.risk.limit_desk import LimitDesk, Verify
 from tidegate.risk.limits import Limits
-from tidegate.risk.margin_book import MarginBook
-from tidegate.risk.margin_call import MarginCall
-from tidegate.risk.margin_watch import MarginSettings
+from tidegate.risk.margin.book import MarginBook
+from tidegate.risk.margin.call import MarginCall
+from tidegate.risk.margin.collateral import Haircuts
+from tidegate.risk.margin.watch import MarginSettings
 from tidegate.risk.market_desk import MarketDesk
 from tidegate.risk.quick import ACTING, Sockets
 from tidegate.risk.scope_name import name_of, parse

@@ -17,8 +17,8 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from tidegate.kernel.gate_state import UNLIMITED
-from tidegate.risk.lease_fields import NO_INSTRUMENT, Field
-from tidegate.risk.leases import held
+from tidegate.risk.leases.fields import NO_INSTRUMENT, Field
+from tidegate.risk.leases.lease import held
 
 WHOLE = 1_000_000
 """Parts per million in all."""

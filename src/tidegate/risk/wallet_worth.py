@@ -15,9 +15,9 @@ from fractions import Fraction
 from tidegate.kernel.gate_state import MICRO
 from tidegate.model import money
 from tidegate.model.time import MINUTE, SECOND
-from tidegate.risk.collateral import Haircuts, HaircutTier, counted
 from tidegate.risk.exposure import Exposure
-from tidegate.risk.margin_compare import VenueAsset
+from tidegate.risk.margin.collateral import Haircuts, HaircutTier, counted
+from tidegate.risk.margin.compare import VenueAsset
 
 OLD = MINUTE
 GRACE = 10 * SECOND

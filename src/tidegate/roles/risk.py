@@ -17,7 +17,7 @@ def setup(world: World) -> RiskSetup:
     """What the risk service takes from a configuration; raises `UserError`."""
     from tidegate.risk.breakers.settings import BreakerSettings
     from tidegate.risk.dynamic import DynamicSettings
-    from tidegate.risk.margin_watch import MarginSettings
+    from tidegate.risk.margin.watch import MarginSettings
     from tidegate.risk.service import RiskSetup
 
     lanes: list[list[int]] = [[] for _ in range(world.config.log.lanes)]

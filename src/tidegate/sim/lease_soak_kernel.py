@@ -1,7 +1,7 @@
 """A lane's orders in little, compiled: they are charged as the gate charges them, and every one is looked at.
 
 One scope has `fields` limits: open orders, their value, and then of each instrument the longest and the shortest worst
-case (`risk.lease_fields`). A lane's orders are under two scopes, the firm and a desk, and use the same of both.
+case (`risk.leases.fields`). A lane's orders are under two scopes, the firm and a desk, and use the same of both.
 """
 
 from __future__ import annotations

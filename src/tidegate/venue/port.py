@@ -14,7 +14,7 @@ import msgspec
 
 from tidegate.model.messages import Report, SendCancel, SendNew, SendReplace, SendStatus
 from tidegate.model.order import OrdStatus, Side
-from tidegate.risk.margin_compare import VenueMargin
+from tidegate.risk.margin.compare import VenueMargin
 
 PREFIX = "tg"
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"

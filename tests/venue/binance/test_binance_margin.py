@@ -11,8 +11,8 @@ from binance_world import CONFIG, NUMBERS, UNIVERSE, Session, run, server
 
 from tidegate.model.instrument import Universe
 from tidegate.model.order import ExecType, Side
-from tidegate.risk.margin_compare import decode, differences, pools, tier_differences
-from tidegate.risk.margin_file import apply, packaged
+from tidegate.risk.margin.compare import decode, differences, pools, tier_differences
+from tidegate.risk.margin.file import apply, packaged
 
 NEW, TRADE = ExecType.NEW, ExecType.TRADE
 FUTURES = [name for name in NUMBERS if name != "BINANCE"]

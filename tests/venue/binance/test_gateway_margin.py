@@ -16,8 +16,8 @@ from tidegate.marketdata.binance_instruments import Market
 from tidegate.model.clock import SystemClock
 from tidegate.model.instrument import Universe
 from tidegate.model.order import ExecType, Side
-from tidegate.risk.margin_compare import decode
-from tidegate.risk.margin_file import with_tiers
+from tidegate.risk.margin.compare import decode
+from tidegate.risk.margin.file import with_tiers
 from tidegate.venue.gateway.alerts import Alerts
 from tidegate.venue.gateway.margin import MarginCheck
 

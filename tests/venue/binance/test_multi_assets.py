@@ -16,11 +16,11 @@ from tidegate.marketdata.binance_instruments import Market
 from tidegate.model import money
 from tidegate.model.messages import OrderEvent
 from tidegate.model.order import ExecType, OrdStatus, Side
-from tidegate.risk.collateral import HaircutTier
 from tidegate.risk.exposure import Exposure
 from tidegate.risk.limits import unlimited
-from tidegate.risk.margin_book import MarginBook
-from tidegate.risk.margin_compare import VenueAsset, decode
+from tidegate.risk.margin.book import MarginBook
+from tidegate.risk.margin.collateral import HaircutTier
+from tidegate.risk.margin.compare import VenueAsset, decode
 from tidegate.risk.scopes import ScopeTable
 
 NAME, N = "BINANCE_USDM", 1

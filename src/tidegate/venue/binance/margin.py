@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from tidegate.risk import margin_file
-from tidegate.risk.margin_compare import VenueAsset, VenueMargin, VenuePosition, VenueWallet
-from tidegate.risk.margin_file import Margins
+from tidegate.risk.margin import file as margin_file
+from tidegate.risk.margin.compare import VenueAsset, VenueMargin, VenuePosition, VenueWallet
+from tidegate.risk.margin.file import Margins
 from tidegate.venue.binance.errors import VenueError
 from tidegate.venue.binance.products import Product
 from tidegate.venue.binance.rest import Rest

@@ -20,7 +20,7 @@ from tidegate.model.clock import Clock
 from tidegate.model.instrument import Universe
 from tidegate.model.messages import Report, SendCancel, SendNew, SendReplace, SendStatus
 from tidegate.model.time import SECOND
-from tidegate.risk.margin_compare import VenueMargin, VenueWallet
+from tidegate.risk.margin.compare import VenueMargin, VenueWallet
 from tidegate.venue.binance.answers import Answers
 from tidegate.venue.binance.errors import VenueError
 from tidegate.venue.binance.events import Events

@@ -19,7 +19,7 @@ from tidegate.log.base import Log
 from tidegate.model.clock import Clock
 from tidegate.model.instrument import Universe
 from tidegate.model.time import HOUR
-from tidegate.risk.margin_compare import Difference, VenueMargin, differences, tier_differences
+from tidegate.risk.margin.compare import Difference, VenueMargin, differences, tier_differences
 from tidegate.venue.gateway.alerts import Alerts
 from tidegate.venue.port import MarginVenue, Venue, VenueDown, VenueRefused
 

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 from tidegate.marketdata.binance_instruments import Market
 from tidegate.model import money
 from tidegate.model.instrument import Instrument
-from tidegate.risk import margin_file
+from tidegate.risk.margin import file as margin_file
 from tidegate.venue.sim.account import Account, MarkOf
 from tidegate.venue.sim.listing import Listing
 from tidegate.venue.sim.order import Order

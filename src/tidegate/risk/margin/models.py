@@ -16,7 +16,7 @@ from tidegate.model.instrument import Instrument, InstrumentKind
 from tidegate.model.margin_tiers import ceil
 
 if TYPE_CHECKING:
-    from tidegate.risk.margin import Holding
+    from tidegate.risk.margin.pool import Holding
 
 NOT_COVERED = "NOT_COVERED"
 

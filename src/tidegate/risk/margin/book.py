@@ -24,16 +24,16 @@ from tidegate.errors import UserError, nearest
 from tidegate.kernel.gate_state import MICRO
 from tidegate.model import money
 from tidegate.model.scale import ScaleError
-from tidegate.risk import margin_whatif
-from tidegate.risk.collateral import Haircuts
 from tidegate.risk.exposure import Cell, Exposure
 from tidegate.risk.limits import Limits
-from tidegate.risk.margin import Contract, Holding, Pool, Touch, funding_due, resting
-from tidegate.risk.margin_account import MarginAccount
-from tidegate.risk.margin_compare import VenueAsset, VenueMargin, holding
-from tidegate.risk.margin_models import tiered
-from tidegate.risk.margin_watch import Acts, MarginSettings, MarginWatch
-from tidegate.risk.margin_whatif import Intent, WhatIfAnswer, WhatIfRequest, what_if
+from tidegate.risk.margin import whatif as margin_whatif
+from tidegate.risk.margin.account import MarginAccount
+from tidegate.risk.margin.collateral import Haircuts
+from tidegate.risk.margin.compare import VenueAsset, VenueMargin, holding
+from tidegate.risk.margin.models import tiered
+from tidegate.risk.margin.pool import Contract, Holding, Pool, Touch, funding_due, resting
+from tidegate.risk.margin.watch import Acts, MarginSettings, MarginWatch
+from tidegate.risk.margin.whatif import Intent, WhatIfAnswer, WhatIfRequest, what_if
 from tidegate.risk.tables import Tables
 from tidegate.risk.wallet_worth import WalletWorth, stated
 

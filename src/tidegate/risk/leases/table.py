@@ -8,7 +8,7 @@ entry says where to begin (its `seq`). A row is a grant and a report, as the all
 from __future__ import annotations
 
 from tidegate.model.messages import LeaseGrant, LeaseReport, Message
-from tidegate.risk.lease_pool import LeasePool
+from tidegate.risk.leases.pool import LeasePool
 
 ROUND = 2_000
 """Entries in which the whole table is written, about."""
@@ -35,8 +35,8 @@ class LeaseTable:
         for key, lane in part:
             h = self._pool.pools[key].holdings[lane]
             if h.granted or h.wanted:
+                under_way = h.granted - h.confirmed  # a lane that does not know of it wants that too
+                wanted, refused = h.wanted + under_way, h.refused + under_way
                 found.append(LeaseGrant(now, *key, h.granted, lane))
-                found.append(
-                    LeaseReport(now, lane, *key, h.confirmed, h.returned, h.used, h.wanted, h.refused)
-                )
+                found.append(LeaseReport(now, lane, *key, h.confirmed, h.returned, h.used, wanted, refused))
         return found

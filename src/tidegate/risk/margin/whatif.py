@@ -14,10 +14,10 @@ from typing import NamedTuple
 import msgspec
 
 from tidegate.model import money
-from tidegate.risk.margin import Contract, Holding, Pool, Resting, resting
-from tidegate.risk.margin_account import MarginAccount, filled
-from tidegate.risk.margin_liquidation import NONE, Liquidation, of_pool
-from tidegate.risk.margin_models import NOT_COVERED, tiered
+from tidegate.risk.margin.account import MarginAccount, filled
+from tidegate.risk.margin.liquidation import NONE, Liquidation, of_pool
+from tidegate.risk.margin.models import NOT_COVERED, tiered
+from tidegate.risk.margin.pool import Contract, Holding, Pool, Resting, resting
 
 OK, MARGIN, BEYOND, STALE, UNKNOWN = "", "MARGIN", "BEYOND_TIERS", "STALE_MARK", "NO_RATE"
 """Why an order is not allowed; `margin_models.NOT_COVERED` is one more."""

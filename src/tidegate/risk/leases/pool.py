@@ -18,7 +18,7 @@ from typing import NamedTuple
 from tidegate.kernel.gate_state import PPM
 from tidegate.model.messages import LeaseReport
 from tidegate.model.time import MS, SECOND
-from tidegate.risk.leases import Key, held
+from tidegate.risk.leases.lease import Key, held
 
 CRUMB = 4
 """Who only would like more is not given less than one part in so many of it: it would soon ask again."""

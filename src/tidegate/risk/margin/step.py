@@ -8,7 +8,7 @@ REDUCE = "risk.margin.reduce"
 
 
 class Published(msgspec.Struct, frozen=True):
-    """A step for one account (`risk.margin_plan.Plan`), JSON. Instruments are ids, lots signed, times ns.
+    """A step for one account (`risk.margin.plan.Plan`), JSON. Instruments are ids, lots signed, times ns.
 
     `cuts` are reduce-only orders to be worked until `until`, after `cancel`: instruments whose open orders could make
     the account larger. Without cuts and cancels the call is over: nothing more is to be closed. `held` is what the

@@ -19,9 +19,9 @@ from tidegate.model import money
 from tidegate.model.time import SECOND
 from tidegate.risk.halt import HaltEvent
 from tidegate.risk.limits import Duration, Percent, read_table
-from tidegate.risk.margin import NO_EQUITY
-from tidegate.risk.margin_account import MarginAccount
-from tidegate.risk.margin_plan import Plan, plan
+from tidegate.risk.margin.account import MarginAccount
+from tidegate.risk.margin.plan import Plan, plan
+from tidegate.risk.margin.pool import NO_EQUITY
 from tidegate.risk.scope_name import Kind, text_of
 from tidegate.risk.scopes import State
 

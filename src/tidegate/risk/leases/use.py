@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tidegate.kernel.gate_state import CELL_WORDS, SCOPE_WORDS, GateState
-from tidegate.risk.lease_fields import PLACES, Field, row_of
-from tidegate.risk.leases import Key
+from tidegate.risk.leases.fields import PLACES, Field, row_of
+from tidegate.risk.leases.lease import Key
 
 Ints = npt.NDArray[np.int64]
 _TERMS = 3

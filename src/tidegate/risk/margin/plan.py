@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from fractions import Fraction
 from typing import NamedTuple
 
-from tidegate.risk.margin import Contract, Holding, Pool
-from tidegate.risk.margin_account import MarginAccount, filled
+from tidegate.risk.margin.account import MarginAccount, filled
+from tidegate.risk.margin.pool import Contract, Holding, Pool
 
 PARTS = 20
 """A group is cut by twentieths."""

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from tidegate.model import money
 from tidegate.model.margin_tiers import ceil
-from tidegate.risk.collateral import Rates
+from tidegate.risk.margin.collateral import Rates
 
 HOUR = 3_600_000_000_000
 

@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from tidegate.kernel.gate_state import PPM, UNLIMITED
-from tidegate.risk.lease_fields import NO_INSTRUMENT, Field
+from tidegate.risk.leases.fields import NO_INSTRUMENT, Field
 from tidegate.risk.scopes import ScopeTable
 
 

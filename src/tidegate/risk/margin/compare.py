@@ -18,9 +18,9 @@ from tidegate.model import money
 from tidegate.model.instrument import Instrument, Universe
 from tidegate.model.margin_tiers import Tier
 from tidegate.model.scale import round_half_even
-from tidegate.risk.margin import Contract, Holding, Pool, Touch
-from tidegate.risk.margin_file import Margins
-from tidegate.risk.margin_liquidation import of_pool
+from tidegate.risk.margin.file import Margins
+from tidegate.risk.margin.liquidation import of_pool
+from tidegate.risk.margin.pool import Contract, Holding, Pool, Touch
 
 TOLERANCE = Fraction(1, 200)
 """How far two figures may be apart, of the larger one: marks are rounded to ticks, and move between two answers."""

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from tidegate.model.instrument import Instrument
 from tidegate.model.margin_tiers import TierTable, ceil
-from tidegate.risk.margin_models import MarginModel, model_of
+from tidegate.risk.margin.models import MarginModel, model_of
 from tidegate.risk.position import Terms
 
 NO_EQUITY = Fraction(10**9)
@@ -204,7 +204,7 @@ class Pool:
     wallet: int = 0
     holdings: tuple[Holding, ...] = ()
     credit: int = 0
-    """Worth, after haircuts, of collateral in other currencies (`risk.collateral`)."""
+    """Worth, after haircuts, of collateral in other currencies (`risk.margin.collateral`)."""
     funding: int = 0
     """What the next funding would take from the cross positions, 0 or more."""
 

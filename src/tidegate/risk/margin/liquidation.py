@@ -16,8 +16,8 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from tidegate.model.margin_tiers import ceil
-from tidegate.risk.margin import Contract, Holding, Pool
-from tidegate.risk.margin_models import tiered
+from tidegate.risk.margin.models import tiered
+from tidegate.risk.margin.pool import Contract, Holding, Pool
 
 NEVER, ALWAYS = "never", "always"
 

@@ -1,7 +1,7 @@
 """Margin within the risk service: statements in, requests answered, and every second each account judged.
 
 Subjects: `margin.<VENUE>.<account>` (a gateway's `margin_compare.VenueMargin`, for whoever listens), `risk.whatif`
-(`margin_whatif`), `risk.margin` (where each account stands, for `tidegate margin`), `risk.margin.reduce` (the next step
+(`margin.whatif`), `risk.margin` (where each account stands, for `tidegate margin`), `risk.margin.reduce` (the next step
 of a plan, `margin_step`: order managers carry it out).
 Only the service that acts halts, warns and plans; one that takes over judges every account afresh.
 """
@@ -16,13 +16,13 @@ from tidegate.model.clock import Clock
 from tidegate.risk.announce import Announcer
 from tidegate.risk.equity_desk import EquityDesk
 from tidegate.risk.limits import Limits
-from tidegate.risk.margin import NO_EQUITY
-from tidegate.risk.margin_account import MarginAccount
-from tidegate.risk.margin_book import Key, MarginBook
-from tidegate.risk.margin_compare import decode
-from tidegate.risk.margin_plan import Plan
-from tidegate.risk.margin_step import REDUCE, Published
-from tidegate.risk.margin_watch import Level
+from tidegate.risk.margin.account import MarginAccount
+from tidegate.risk.margin.book import Key, MarginBook
+from tidegate.risk.margin.compare import decode
+from tidegate.risk.margin.plan import Plan
+from tidegate.risk.margin.pool import NO_EQUITY
+from tidegate.risk.margin.step import REDUCE, Published
+from tidegate.risk.margin.watch import Level
 from tidegate.risk.scope_name import Kind, text_of
 
 PPM = 1_000_000

@@ -14,8 +14,8 @@ from fractions import Fraction
 
 from tidegate.model import money
 from tidegate.model.scale import round_half_even
-from tidegate.risk.collateral import Haircuts, counted
-from tidegate.risk.margin import NO_EQUITY, Holding, Pool
+from tidegate.risk.margin.collateral import Haircuts, counted
+from tidegate.risk.margin.pool import NO_EQUITY, Holding, Pool
 
 
 @dataclass(frozen=True, slots=True)

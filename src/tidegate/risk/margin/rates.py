@@ -5,7 +5,7 @@ the highest has the highest rate, and a flat rate of that asks at least what any
 become is what its limits say: the lots of `position` at the price that the tiers' file names, and the value of
 `gross`, whichever is less. Where neither says, the whole table is in reach.
 
-An instrument without tiers keeps its own rate. An option has no margin model (`risk.margin_models`): an account that must
+An instrument without tiers keeps its own rate. An option has no margin model (`risk.margin.models`): an account that must
 keep margin may not be short of one, whatever its limits say.
 """
 
@@ -20,7 +20,7 @@ from tidegate.kernel import gate_state as g
 from tidegate.model import money
 from tidegate.model.instrument import Instrument
 from tidegate.risk.convert import lots
-from tidegate.risk.margin_models import model_of, tiered
+from tidegate.risk.margin.models import model_of, tiered
 from tidegate.risk.scopes import Level
 from tidegate.risk.tables import Tables, find
 

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tidegate.model.time import MS, SECOND
-from tidegate.risk.leases import Key
+from tidegate.risk.leases.lease import Key
 
 Ints = npt.NDArray[np.int64]
 

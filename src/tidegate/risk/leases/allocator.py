@@ -4,7 +4,7 @@
 of both. A grant counts once it is in LEASES, appended with the sequence of the grant before it, one entry at a time;
 only then it is written into the lane's log, and again until the lane has said that it knows of it. An allocator begins
 with an entry under an epoch of its own, so the appends of one that it replaces are refused. Each entry carries some of
-the table of all that is known (`risk.lease_table`), and says after which entry a successor is to begin to read.
+the table of all that is known (`risk.leases.table`), and says after which entry a successor is to begin to read.
 
 When no allocator acts, lanes go on within their leases, run dry, and then refuse what does not reduce risk.
 """
@@ -21,9 +21,9 @@ from tidegate.log.base import Conflict, Entry, Log, LogDown, Subscription
 from tidegate.model.clock import Clock
 from tidegate.model.messages import LeaseGrant, LeaseReport, LeaseReturn, Message
 from tidegate.model.wire import Envelope, Unreadable, decode, pack
-from tidegate.risk.lease_pool import UNDER_WAY, Grant, LeasePool, PoolPolicy, Recall, Short
-from tidegate.risk.lease_table import LeaseTable
-from tidegate.risk.leases import Key
+from tidegate.risk.leases.lease import Key
+from tidegate.risk.leases.pool import UNDER_WAY, Grant, LeasePool, PoolPolicy, Recall, Short
+from tidegate.risk.leases.table import LeaseTable
 
 STREAM, GRANTS = "LEASES", "lease.grant"
 BEAT = 0.05

@@ -28,11 +28,12 @@ from tidegate.errors import UserError, nearest
 from tidegate.model.instrument import Instrument
 from tidegate.model.margin_tiers import Tier, TierTable, problem
 from tidegate.model.scale import ScaleError, decimal
-from tidegate.risk import collateral, margin_models
-from tidegate.risk.collateral import HaircutTier
+from tidegate.risk.margin import collateral
+from tidegate.risk.margin import models as margin_models
+from tidegate.risk.margin.collateral import HaircutTier
 
 NONE = "none"
-_FILE = Path(__file__).with_name("margin_tiers_binance.toml")
+_FILE = Path(__file__).with_name("tiers_binance.toml")
 _INSTRUMENT = ("leverage", "price", "tiers")
 _TIER = ("from", "to", "leverage", "initial", "maintenance", "amount")
 _BRACKETS = {"bracket", "initialLeverage", "maintMarginRatio", "cum"}

@@ -8,11 +8,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from oracle.gate import OracleGate
 from oracle.gate_world import LIMITS, SCOPES, SETUP, UNIVERSE, World
 
+import tidegate
 from tidegate.kernel import gate_state as g
+from tidegate.kernel.gate_likeness import NUMBERS
 from tidegate.model.order import Side
 from tidegate.risk.gate import Gate
 
@@ -108,7 +111,9 @@ def test_gate_works_as_plain_python() -> None:
         **os.environ,
         "NUMBA_DISABLE_JIT": "1",
         "PYTHONWARNINGS": "error::RuntimeWarning",
-        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[n]) for n in (0, 1)]),
+        "PYTHONPATH": os.pathsep.join(
+            str(p) for p in (*Path(__file__).parents[:2], Path(tidegate.__file__).parents[1])
+        ),
     }
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -123,6 +128,10 @@ def test_snapshot_restores_the_gate_to_the_byte() -> None:
     other.load(gate.state_bytes())
     assert other.state_bytes() == gate.state_bytes()
     assert (other.state.chain == gate.state.chain).all(), "which chains are held follows from the states"
+    for ours, theirs, ring in zip(gate.state.last, other.state.last, gate.state.ring, strict=True):
+        mine, restored = ((ring[g.Q_COUNT] - last.astype(np.int64)) & NUMBERS for last in (ours, theirs))
+        assert (mine == restored)[(mine < g.RING) | (restored < g.RING)].all()
+        assert (mine < g.RING).any(), "there were orders to remember"
     for what, args in world.commands(1_000):
         assert ask(gate, what, args) == ask(other, what, args)
         if what == "check" and gate._figures[0] == 0:

@@ -14,7 +14,7 @@ from tidegate.model import money
 from tidegate.model.instrument import Universe
 from tidegate.model.order import ExecInst, Order, Side
 from tidegate.risk.limits import Limits
-from tidegate.risk.scopes import Chain, ScopeTable, State
+from tidegate.risk.scopes import Chain, Level, ScopeTable, State
 
 
 @dataclass
@@ -139,6 +139,8 @@ class Books:
         return sum(whole(self.gross(s, i)) for i in range(len(self.universe)))
 
     def all_margin(self, s: int) -> int:
+        if self.scopes.levels[s] is not Level.ACCOUNT:  # margin is an account's
+            return 0
         return sum(whole(self.gross(s, i) * self.margin_rate[i]) for i in range(len(self.universe)))
 
     def all_net(self, s: int, buy: bool) -> int:

@@ -6,12 +6,13 @@ from typing import Any
 
 from tidegate.kernel.gate_money import dearer, order_value, post_foreseen, post_open, whole
 from tidegate.kernel.gate_order import MAY_REST, judged_prices
-from tidegate.kernel.gate_slots import drop_slot, find, move_resting, rest, take_slot
+from tidegate.kernel.gate_slots import drop_slot, find, move_resting, open_slot
 from tidegate.kernel.gate_state import (
     C_DRIFT_BASE,
     C_DRIFT_HIGH,
     C_DRIFT_LOW,
     C_DRIFT_TS,
+    CH_GROUP,
     CH_RULES,
     CH_STRATEGY,
     I_ASK,
@@ -19,11 +20,9 @@ from tidegate.kernel.gate_state import (
     I_MARK_TS,
     L_CHAIN,
     L_FLAGS,
-    L_ID,
     L_INSTRUMENT,
     L_MID2,
     L_OPEN,
-    L_PRICE,
     L_SIDE,
     L_VALUE,
     R_DRIFT_WINDOW,
@@ -36,7 +35,6 @@ from tidegate.kernel.layout import (
     FOK,
     IOC,
     O_CHARGE,
-    O_ID,
     O_INST,
     O_INSTRUMENT,
     O_LEAVES,
@@ -87,23 +85,13 @@ def take_charge(
     ts: int,
 ) -> None:
     """A new order passed: give it a slot, and charge it to every scope."""
-    h, order = take_slot(g), orders[k]
-    slot, tif = g.slot[h], order[O_TIF]
-    slot[L_ID], slot[L_CHAIN], slot[L_INSTRUMENT], slot[L_SIDE] = (
-        order[O_ID],
-        chain,
-        order[O_INSTRUMENT],
-        order[O_SIDE],
-    )
-    slot[L_OPEN], slot[L_VALUE], slot[L_PRICE], slot[L_MID2], slot[L_FLAGS] = lots, value, worst, mid2, 0
-    reducing = order[O_INST] & REDUCE_ONLY != 0
+    order, flags = orders[k], TAKES if takes else 0
+    tif, reducing = order[O_TIF], order[O_INST] & REDUCE_ONLY != 0
     if reducing:
-        slot[L_FLAGS] |= REDUCES
-    if takes:
-        slot[L_FLAGS] |= TAKES
-    if (MAY_REST >> order[O_TYPE]) & 1 and tif != IOC and tif != FOK:
-        rest(g, h)
-    order[O_CHARGE] = h
+        flags |= REDUCES
+    rests = (MAY_REST >> order[O_TYPE]) & 1 and tif != IOC and tif != FOK
+    own = g.chain[chain, CH_GROUP] * g.inst.shape[0] + order[O_INSTRUMENT]
+    order[O_CHARGE] = open_slot(g, order, chain, own, lots, value, worst, mid2, flags, rests)
     post_foreseen(g, chain, order[O_INSTRUMENT], order[O_SIDE], reducing, lots, value, ts)
 
 

@@ -26,10 +26,10 @@ from tidegate.kernel.gate_codes import (
     SELF_MATCH,
 )
 from tidegate.kernel.gate_commands import F_WARNINGS
+from tidegate.kernel.gate_likeness import SEEN_ID, key_of, looked_through, new_here, remember, size_of
 from tidegate.kernel.gate_money import rate_of, whole
 from tidegate.kernel.gate_order import STOPS, collar_width, deny, priced
 from tidegate.kernel.gate_state import (
-    ALIKE,
     C_ASKS,
     C_BIDS,
     C_DRIFT_BASE,
@@ -39,13 +39,7 @@ from tidegate.kernel.gate_state import (
     I_MARKS,
     L_PRICE,
     MAX_MONEY,
-    NAMED,
     PPM,
-    Q_COUNT,
-    Q_ID,
-    Q_KEY,
-    Q_SIZE,
-    Q_TS,
     R_AGE,
     R_AGE_SCOPE,
     R_BAND,
@@ -72,7 +66,6 @@ from tidegate.kernel.gate_state import (
     R_VALUE,
     R_VALUE_NOW,
     R_VALUE_SCOPE,
-    RING,
     UNLIMITED,
     X_MIN_NOTIONAL,
     X_VARIANCE,
@@ -80,7 +73,6 @@ from tidegate.kernel.gate_state import (
 from tidegate.kernel.jit import inline
 from tidegate.kernel.layout import (
     BUY,
-    O_ACCOUNT,
     O_ID,
     O_INSTRUMENT,
     O_SIDE,
@@ -216,31 +208,16 @@ def check_self_match(g: Any, orders: Any, k: int, group: int, rules: Any, worst:
 
 
 @inline
-def alike_at(key: int, size: int) -> int:
-    """Where an order's likeness is kept in `last`: 0 … ALIKE − 1."""
-    mixed = (key ^ key >> 21 ^ size ^ size >> 13) & 0x7FFFFFFF
-    return (mixed * 40_503 >> 15) & (ALIKE - 1)
-
-
-@inline
 def check_duplicate(g: Any, orders: Any, k: int, rules: Any, qty: int, price: int, ts: int, out: Any) -> int:
     """Control 11, over the strategy's last RING orders; every order that comes this far is remembered."""
     order = orders[k]
-    ring = g.ring[order[O_STRATEGY]]
-    level = price if price != 0 else order[O_STOP]
-    key = (level << 22) + (order[O_INSTRUMENT] << 4) + (order[O_TYPE] << 1) + (order[O_SIDE] - 1)
-    size, name = (qty << 12) + (order[O_ACCOUNT] & 0xFFF), order[O_ID]
-    since, same, seen, count = ts - rules[R_SAME_WINDOW], 0, 0, ring[Q_COUNT]
-    last, alike, named = g.last[order[O_STRATEGY]], alike_at(key, size), ALIKE + (name & (NAMED - 1))
-    if max(last[alike], last[named]) > count - RING:
-        for j in range(RING):
-            same += (ring[Q_KEY + j] == key) & (ring[Q_SIZE + j] == size) & (ring[Q_TS + j] > since)
-            seen += ring[Q_ID + j] == name
-    at, count = count & (RING - 1), count + 1
-    ring[Q_KEY + at], ring[Q_SIZE + at], ring[Q_TS + at], ring[Q_ID + at] = key, size, ts, name
-    ring[Q_COUNT], last[alike], last[named] = count, count, count
-    reason, limit, value = 0, rules[R_SAME], same + 1
-    if seen > 0 and name != 0:
+    t, key, size, name = order[O_STRATEGY], key_of(order, price), size_of(order, qty), order[O_ID]
+    found = 0
+    if not new_here(g, t, key, size, name):
+        found = looked_through(g, t, key, size, name, ts - rules[R_SAME_WINDOW])
+    remember(g, t, key, size, ts, name)
+    reason, limit, value = 0, rules[R_SAME], found % SEEN_ID + 1
+    if found >= SEEN_ID:
         reason, limit, value = DUPLICATE_ID, 0, name
     elif value > limit:
         reason = DUPLICATE_ORDER

@@ -24,6 +24,8 @@ from tidegate.kernel.gate_state import (
     C_REDUCE_SELLS,
     C_SELLS,
     C_SHORT,
+    CH_ACCOUNT,
+    CH_ACCOUNTS,
     CH_HELD,
     CH_STRATEGY,
     F_INVERSE,
@@ -68,19 +70,19 @@ from tidegate.kernel.gate_state import (
 from tidegate.kernel.jit import inline, outline
 from tidegate.kernel.layout import BUY
 
-_BOUND, _MINOR_BOUND = float(MAX_MONEY), float(2 * MAX_MONEY)
+BOUND, _MINOR_BOUND = float(MAX_MONEY), float(2 * MAX_MONEY)
 
 
 @inline
 def whole(x: float) -> int:
     """The nearest integer, halves up, held to ±MAX_MONEY."""
-    return math.floor(min(max(x, -_BOUND), _BOUND) + 0.5)
+    return math.floor(min(max(x, -BOUND), BOUND) + 0.5)
 
 
 @inline
 def counted(x: float) -> int:
     """`whole` of what is not below 0, in fewer steps."""
-    return int(min(x, _BOUND) + 0.5)
+    return int(min(x, BOUND) + 0.5)
 
 
 @inline
@@ -158,10 +160,13 @@ def revalue(g: Any, s: int, i: int) -> None:
     cell, scope, unit = g.cell, g.scope, g.real[i, X_UNIT]
     long, short = cell[row, C_POS] + cell[row, C_BUYS], cell[row, C_POS] - cell[row, C_SELLS]
     worst = unit * max(abs(long), abs(short))
-    gross, margin = counted(worst), counted(worst * g.real[i, X_MARGIN])
+    gross = counted(worst)
     scope[s, P_GROSS] += gross - cell[row, C_GROSS]
-    scope[s, P_MARGIN] += margin - cell[row, C_MARGIN]
-    cell[row, C_GROSS], cell[row, C_MARGIN] = gross, margin
+    cell[row, C_GROSS] = gross
+    if s >= g.chain[0, CH_ACCOUNTS] and s < g.scope.shape[0] - g.ring.shape[0]:
+        margin = counted(worst * g.real[i, X_MARGIN])
+        scope[s, P_MARGIN] += margin - cell[row, C_MARGIN]
+        cell[row, C_MARGIN] = margin
     value = whole(unit * long)
     scope[s, P_LONG] += value - cell[row, C_LONG]
     cell[row, C_LONG] = value
@@ -242,8 +247,10 @@ def post_foreseen(
         scope[P_ORDERS] += 1
         scope[P_NEW_TAT] = max(ts, scope[P_NEW_TAT]) + scope[P_NEW_GAP]
         scope[P_GROSS] += work[W_GROSS] - cell[C_GROSS]
-        scope[P_MARGIN] += work[W_MARGIN] - cell[C_MARGIN]
-        cell[C_GROSS], cell[C_MARGIN] = work[W_GROSS], work[W_MARGIN]
+        cell[C_GROSS] = work[W_GROSS]
+        if j == CH_ACCOUNT:
+            scope[P_MARGIN] += work[W_MARGIN] - cell[C_MARGIN]
+            cell[C_MARGIN] = work[W_MARGIN]
         if side == BUY:
             cell[C_BUYS] += lots
             scope[P_LONG] += work[W_END] - cell[C_LONG]

@@ -43,6 +43,7 @@ from tidegate.kernel.gate_commands import (
     REPLACED,
     SET_STATE,
 )
+from tidegate.kernel.gate_plain import pass_plainly
 from tidegate.kernel.gate_state import Ints, empty_gate
 from tidegate.kernel.jit import JIT, kernel
 from tidegate.kernel.layout import ORDER_WORDS
@@ -91,8 +92,14 @@ def gate_play(address: Any) -> None:
     """Carry out the commands of a `GatePlay` in turn; a check writes its figures behind its command."""
     play = _play_at(address)
     g, orders, commands = play.gate, play.orders, play.commands
-    for n in range(commands.shape[0]):
+    n = 0
+    while n < commands.shape[0]:
+        if commands[n, 0] == CHECK:
+            n = pass_plainly(play, n)
+            if n == commands.shape[0]:
+                return
         row = commands[n]
+        n += 1
         op, k, a, b, c, d = row[0], row[1], row[2], row[3], row[4], row[5]
         out = row
         if op == CHECK:

@@ -81,16 +81,18 @@ def reduces(g: Any, s: int, i: int, side: int, lots: int) -> Any:
 
 
 @inline
-def foresee(cell: Any, work: Any, side: int, lots: int, unit: float, margin: float) -> None:
-    """What the cell's gross notional, margin and end on this side come to with `lots` more open: for the limits now,
-    for the books when the order has passed."""
+def foresee(cell: Any, work: Any, side: int, lots: int, unit: float, margin: float, keeps: Any) -> None:
+    """What the cell's gross notional, end on this side and, of an account, margin come to with `lots` more open: for the
+    limits now, for the books when the order has passed."""
     long, short = cell[C_POS] + cell[C_BUYS], cell[C_POS] - cell[C_SELLS]
     if side == BUY:
         long += lots
     else:
         short -= lots
     worst = unit * max(abs(long), abs(short))
-    work[W_GROSS], work[W_MARGIN] = counted(worst), counted(worst * margin)
+    work[W_GROSS] = counted(worst)
+    if keeps:
+        work[W_MARGIN] = counted(worst * margin)
     work[W_END] = whole(unit * (long if side == BUY else short))
 
 
@@ -104,14 +106,14 @@ def check_notional(scope: Any, cell: Any, work: Any, s: int, side: int, judge_ma
     else:
         further, most = cell[C_SHORT] - work[W_END], scope[P_MAX_NET_SHORT] >> cut
         net = further - scope[P_SHORT]
-    grown, more = work[W_GROSS] - cell[C_GROSS], work[W_MARGIN] - cell[C_MARGIN]
+    grown = work[W_GROSS] - cell[C_GROSS]
     gross, widest = scope[P_GROSS] + grown, scope[P_MAX_GROSS] >> cut
     if grown > 0 and gross > widest:
         return deny(out, GROSS_NOTIONAL, 18, widest, gross, s)
     if further > 0 and net > most:
         return deny(out, NET_NOTIONAL, 18, most, net, s)
-    if judge_margin and scope[P_KEEP] >= 0 and more > 0:
-        keep, equity = scope[P_KEEP], scope[P_CAPITAL] + scope[P_PNL]
+    if judge_margin and scope[P_KEEP] >= 0 and work[W_MARGIN] > cell[C_MARGIN]:
+        keep, equity, more = scope[P_KEEP], scope[P_CAPITAL] + scope[P_PNL], work[W_MARGIN] - cell[C_MARGIN]
         allowed = equity // PPM * keep + equity % PPM * keep // PPM
         if scope[P_MARGIN] + more > allowed:
             return deny(out, MARGIN, 20, allowed, scope[P_MARGIN] + more, s)
@@ -188,7 +190,7 @@ def check_scopes(
         if reason != 0:
             return reason
         work = g.work[j]
-        foresee(cell, work, side, lots, unit, margin)
+        foresee(cell, work, side, lots, unit, margin, j == CH_ACCOUNT)
         if not safe and lots > 0:
             reason = check_notional(scope, cell, work, s, side, j == CH_ACCOUNT, out)
             if reason != 0:

@@ -1,4 +1,4 @@
-"""The gate's state: eight arrays, every one int64 but `real`, and the names of their columns.
+"""The gate's state: its arrays, int64 but for `real` and `last`, and the names of their columns.
 
 Scopes are numbered: 0 the firm, then desks, accounts, strategies. `chain` gives for each (account, strategy) the
 scopes an order belongs to. Money is int64: *base* amounts in micro-units (1e-6) of the firm's base currency,
@@ -13,13 +13,15 @@ each at that bound. Prices are held to ±2⁴⁰ ticks, quantities to 2⁵⁰ lo
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import math
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
+Shorts = npt.NDArray[np.uint16]
 
 UNLIMITED = 1 << 62
 MAX_MONEY = 1 << 60
@@ -33,9 +35,9 @@ S_ACTIVE, S_WARN, S_RECOVERING, S_REDUCE_ONLY, S_CANCEL_ONLY, S_KILLED = range(6
 RECOVERING_CUT = 2  # a recovering scope has a quarter of its limits: they are shifted by so many bits
 
 # `chain`, one row for each account × strategies + strategy: scope numbers from the strategy up (-1: none), then
-# the row of `rules` for instrument 0 (-1: the strategy may not use the account), the group's account scope, and whether
-# any of these scopes is not ACTIVE (which follows from their states).
-CH_STRATEGY, CH_ACCOUNT, CH_DESK, CH_FIRM, CH_RULES, CH_GROUP, CH_HELD = range(7)
+# the row of `rules` for instrument 0 (-1: the strategy may not use the account), the group's account scope, whether
+# any of these scopes is not ACTIVE (which follows from their states), and the first of all accounts' scopes.
+CH_STRATEGY, CH_ACCOUNT, CH_DESK, CH_FIRM, CH_RULES, CH_GROUP, CH_HELD, CH_ACCOUNTS = range(8)
 CHAIN_WORDS = 8
 
 # `rules`, one row for each permitted (account, strategy) and instrument: the tightest of the limits on one order
@@ -99,6 +101,38 @@ CHAIN_WORDS = 8
 RULE_WORDS = 56
 HAS_RATIO, HAS_RUN, HAS_SHARE, HAS_SKEW = 1, 2, 4, 8
 
+# `plain`, one row for each row of `rules`: what its limits and warnings come to for a plain limit order
+# (`kernel.gate_plain`). Follows from rules and instruments, by `risk.plain`.
+(
+    PL_FORMS,  # bit by time in force × 4 + POST_ONLY × 2 + side: such a limit order may be plain
+    PL_LEAST_LOTS,
+    PL_MOST_BUYS,
+    PL_MOST_SELLS,
+    PL_VALUE,  # base
+    PL_CLOSED_FROM,
+    PL_CLOSED_TO,
+    PL_LAST_ENTRY,
+    PL_COLLAR,  # parts per million
+    PL_AGE,  # ns
+    PL_SKEW,
+    PL_RUN,
+    PL_RATIO,  # thousandths of orders to trades, after so many orders; then by volume
+    PL_RATIO_FREE,
+    PL_VOLUME,
+    PL_VOLUME_FREE,
+    PL_SHARE,
+    PL_SAME,
+    PL_SAME_WINDOW,
+    PL_SELF_MATCH,
+    PL_OWN,  # rows of `cell`: the account group's
+    PL_STRATEGY,  # then those of strategy, account, firm and desk (-1: none), and the scopes themselves
+    PL_ACCOUNT,
+    PL_FIRM,
+    PL_DESK,
+    PL_SCOPES,
+) = range(26)
+PLAIN_WORDS = 32
+
 # `cell`, one row for each scope × instruments + instrument.
 (
     C_POS,  # lots, signed
@@ -111,10 +145,10 @@ HAS_RATIO, HAS_RUN, HAS_SHARE, HAS_SKEW = 1, 2, 4, 8
     C_GROSS,  # base: worst case of position and open orders at the mark
     C_LONG,  # base, signed: if all buys filled; if all sells filled
     C_SHORT,
-    C_MARGIN,  # base: initial margin of the worst case
+    C_MARGIN,  # account scopes, base: initial margin of the worst case
     C_MAX_LONG,  # limits, lots
     C_MAX_SHORT,
-    C_BIDS,  # account scopes: own resting orders, best first (slots)
+    C_BIDS,  # account scopes: the first of own resting orders (a slot)
     C_ASKS,
     C_DRIFT_TS,  # strategy scopes: the window of own aggressive fills
     C_DRIFT_BASE,  # bid + ask when it began
@@ -147,7 +181,7 @@ CELL_WORDS = 32
     P_GROSS,
     P_LONG,
     P_SHORT,
-    P_MARGIN,
+    P_MARGIN,  # accounts
     P_PNL,
     P_PEAK,
     P_DAY_PNL,  # P&L when the day began
@@ -229,10 +263,11 @@ X_RATE, X_UNITS = 0, 1  # a currency's row: base micro-units of a minor unit, mi
     L_VALUE,  # base: charged
     L_PRICE,  # worst price: where it rests, for self-match prevention
     L_FLAGS,
-    L_PREV,  # neighbours in the list of own resting orders; L_NEXT also links free slots
+    L_PREV,  # neighbours among own resting orders (`kernel.gate_slots`); L_NEXT also links free slots
     L_NEXT,
     L_MID2,  # bid + ask when it was checked
-) = range(11)
+    L_SIBLING,
+) = range(12)
 SLOT_WORDS = 12
 H_FREE, H_NEXT_DAY, H_DAY_OFFSET, H_USED, H_FACT, H_TICK, H_GAP = range(7)
 RESTS, REDUCES, TAKES = 1, 2, 4
@@ -244,9 +279,10 @@ Q_KEY, Q_SIZE, Q_TS, Q_ID, Q_COUNT = 0, RING, 2 * RING, 3 * RING, 4 * RING
 Q_OUTCOMES, Q_REJECTS, Q_JUDGED, Q_SLIPS, Q_SLIP_MEAN, Q_SLIP_VAR = range(4 * RING + 1, 4 * RING + 7)
 RING_WORDS = 4 * RING + 8
 
-# `last`, one row a strategy: the number of the last order of each likeness, and of each client order id, by bucket. Most
-# are none of the last RING, and the ring need not be looked through. Follows from the ring: not part of a snapshot.
-ALIKE, NAMED = 512, 256
+# `last`, one row a strategy: the number of its last order of each likeness, and of each client order id, by bucket
+# (`kernel.gate_likeness`). Follows from the ring: not part of a snapshot.
+ALIKE, NAMED = 1024, 256
+NO_NUMBER = (1 << 16) - RING  # of an order as far back as there can be, modulo 2¹⁶
 LAST_WORDS = ALIKE + NAMED
 
 
@@ -260,18 +296,30 @@ class GateState(NamedTuple):
 
     chain: Ints  # [A·T, CHAIN_WORDS]
     rules: Ints  # [P·I, RULE_WORDS]
+    plain: Ints  # [P·I, PLAIN_WORDS]
     cell: Ints  # [S·I, CELL_WORDS]
     scope: Ints  # [S, SCOPE_WORDS]
     inst: Ints  # [I, INST_WORDS]
     real: Floats  # [I + currencies, REAL_WORDS]
     slot: Ints  # [1 + open orders, SLOT_WORDS]
     ring: Ints  # [T, RING_WORDS]
-    last: Ints  # [T, LAST_WORDS]
+    last: Shorts  # [T, LAST_WORDS]
     work: Ints  # [4, WORK_WORDS]
 
 
 MUTABLE = ("cell", "scope", "inst", "real", "slot", "ring")
-"""The arrays that calls change: what a snapshot holds. `chain` and `rules` are configuration."""
+"""The arrays that calls change: what a snapshot holds. `chain`, `rules` and `plain` are configuration."""
+
+
+_LINE = 64
+
+
+def _rows(kind: Any, *shape: int) -> Any:
+    """Zeros that begin with a line of the processor's cache, as each row of 2ⁿ words then does."""
+    size = math.prod(shape) * np.dtype(kind).itemsize
+    room = np.zeros(size + _LINE, np.uint8)
+    start = -room.ctypes.data % _LINE
+    return room[start : start + size].view(kind).reshape(shape)
 
 
 def allocate_gate(
@@ -279,18 +327,20 @@ def allocate_gate(
 ) -> GateState:
     """A gate that permits nothing yet and holds at most `capacity` open orders."""
     gate = GateState(
-        chain=np.full((accounts * strategies, CHAIN_WORDS), -1, np.int64),
-        rules=np.zeros((pairs * instruments, RULE_WORDS), np.int64),
-        cell=np.zeros((scopes * instruments, CELL_WORDS), np.int64),
-        scope=np.zeros((scopes, SCOPE_WORDS), np.int64),
-        inst=np.zeros((instruments, INST_WORDS), np.int64),
-        real=np.zeros((instruments + currencies, REAL_WORDS)),
-        slot=np.zeros((capacity + 1, SLOT_WORDS), np.int64),
-        ring=np.zeros((strategies, RING_WORDS), np.int64),
-        last=np.full((strategies, LAST_WORDS), -RING, np.int64),
-        work=np.zeros((4, WORK_WORDS), np.int64),
+        chain=_rows(np.int64, accounts * strategies, CHAIN_WORDS),
+        rules=_rows(np.int64, pairs * instruments, RULE_WORDS),
+        plain=_rows(np.int64, pairs * instruments, PLAIN_WORDS),
+        cell=_rows(np.int64, scopes * instruments, CELL_WORDS),
+        scope=_rows(np.int64, scopes, SCOPE_WORDS),
+        inst=_rows(np.int64, instruments, INST_WORDS),
+        real=_rows(np.float64, instruments + currencies, REAL_WORDS),
+        slot=_rows(np.int64, capacity + 1, SLOT_WORDS),
+        ring=_rows(np.int64, strategies, RING_WORDS),
+        last=_rows(np.uint16, strategies, LAST_WORDS),
+        work=_rows(np.int64, 4, WORK_WORDS),
     )
-    gate.chain[:, CH_HELD] = 0
+    gate.chain[:], gate.last[:] = -1, NO_NUMBER
+    gate.chain[:, CH_HELD], gate.chain[:, CH_ACCOUNTS] = 0, scopes - strategies - accounts
     gate.inst[:, I_FX] = -1
     gate.inst[:, [I_EQUITY, I_SHARE, I_VOLUME, I_INTEREST, I_DEPTH_BID, I_DEPTH_ASK]] = -1
     gate.inst[:, [I_MAX_QTY, I_EXPIRY]] = UNLIMITED

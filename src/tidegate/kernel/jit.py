@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numba
 from numba import njit, types
@@ -221,6 +221,11 @@ def outline(function: Callable[..., Any]) -> Callable[..., Any]:
     """
     # Said outright, for Numba would otherwise pass on the forceinline of whichever helper calls it first.
     return _helper(function, forceinline=False)
+
+
+def in_python(helper: Callable[..., Any]) -> Callable[..., Any]:
+    """The Python that a helper is written in: compiled, it cannot be called from Python and would give nonsense."""
+    return cast(Callable[..., Any], getattr(helper, "py_func", helper))
 
 
 def kernel(*signatures: Any, nogil: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

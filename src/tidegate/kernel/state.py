@@ -29,7 +29,8 @@ _WORDS = 4  # of a table entry: data pointer and up to three dimensions
 MAX_DIMS = 3
 FIXED_WIDTH = frozenset(
     ("orders", "xo", "book", "inst", "ring", "ringh", "queue", "finst", "journal", "chain", "rules", "cell", "scope",
-     "real", "slot", "commands", "last", "work")
+     "real", "slot", "commands", "last", "work",
+     "plain")
 )  # fmt: skip
 """Arrays whose rows are as long in every run as in the example a `StateType` is made of."""
 

@@ -20,6 +20,7 @@ from tidegate.risk.leases.fields import NO_INSTRUMENT, PLACES, Field, limit, row
 from tidegate.risk.leases.lease import held
 from tidegate.risk.limits import Limits
 from tidegate.risk.market_shares import tell, work_out
+from tidegate.risk.plain import write_paths, write_plain
 from tidegate.risk.rules import write_limits
 from tidegate.risk.scopes import ScopeTable
 from tidegate.risk.tables import Tables
@@ -62,6 +63,7 @@ class InForce:
         self.limits = self._configured = limits
         self.factors: dict[int, int] = {}
         self.leases: dict[Key, int] = {}
+        write_paths(state)
         tables = Tables(universe, scopes, limits)
         contradictions.check(limits)
         self._write(tables)
@@ -78,6 +80,7 @@ class InForce:
         for instrument in range(len(self.universe)):
             self._tighten(instrument)
             work_out(self.state, tables, instrument)
+            write_plain(self.state, instrument)
         for key in self.leases:
             self._apply(key)
 
@@ -132,11 +135,13 @@ class InForce:
         if ppm < g.PPM:
             self.factors[instrument] = ppm
         self._tighten(instrument)
+        write_plain(self.state, instrument)
 
     def tell_market(self, instrument: int, figures: tuple[int, int, int, int]) -> None:
         """The market's figures (`risk.market_shares`): control 22 compares with shares of them from here on."""
         tell(self.state, instrument, figures)
         work_out(self.state, self._tables, instrument)
+        write_plain(self.state, instrument)
 
     def set_limits(self, limits: Limits) -> list[BelowUse]:
         """People's limits from here on; uses, leases and factors stay. Gives what they are now below."""

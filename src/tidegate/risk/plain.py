@@ -1,0 +1,71 @@
+"""What the limits on one order come to for a plain limit order: the rows that `kernel.gate_plain` reads.
+
+They follow from `rules` and the instrument, and are written anew whenever either has changed. A bound is the tightest
+of the limits and of where their warnings begin, so that what is within it leaves nothing to be said.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tidegate.kernel import gate_state as g
+from tidegate.kernel.layout import BUY, DAY, FOK, GTC, IOC, LIMIT, SELL
+
+_MOST_THOUSANDTHS = 1 << 52  # floats hold each of them
+
+
+def _forms(rules: g.Ints, plain: g.Ints) -> None:
+    """Which limit orders may be plain: permitted, valid, and with every limit set."""
+    plain[:, g.PL_FORMS] = 0
+    for side in (BUY, SELL):
+        for tif in (DAY, GTC, IOC, FOK):
+            for post in (0, 1) if tif in (DAY, GTC) else (0,):
+                may = (
+                    rules[:, g.R_SIDES] >> side & rules[:, g.R_TYPES] >> LIMIT & rules[:, g.R_TIFS] >> tif & 1
+                )
+                plain[:, g.PL_FORMS] |= may << (tif << 2 | post << 1 | side - BUY)
+    spoken = (rules[:, g.R_INSTRUMENT] == 0) | (rules[:, g.R_SAME] < 1)
+    plain[spoken | rules[:, [g.R_MISSING, g.R_MISSING_RISK]].any(axis=1), g.PL_FORMS] = 0
+
+
+def write_paths(state: g.GateState) -> None:
+    """Where an order's scopes are, which does not change."""
+    n = len(state.inst)
+    for strategy, account, desk, firm, rule, group in state.chain[:, : g.CH_GROUP + 1].tolist():
+        if rule < 0:
+            continue
+        for i in range(n):
+            row, scopes = state.plain[rule + i], (strategy, account, firm, desk)
+            row[g.PL_OWN] = group * n + i
+            row[g.PL_STRATEGY : g.PL_SCOPES] = [s * n + i if s >= 0 else -1 for s in scopes]
+            row[g.PL_SCOPES : g.PL_SCOPES + len(scopes)] = scopes
+
+
+def write_plain(state: g.GateState, instrument: int) -> None:
+    """Bring an instrument's rows to its rules."""
+    n, inst = len(state.inst), state.inst[instrument]
+    rules, plain = state.rules[instrument::n], state.plain[instrument::n]
+    _forms(rules, plain)
+    if not 0 <= state.real[instrument, g.X_MARGIN] <= 1:  # sums of more margin than notional are not bounded
+        plain[:, g.PL_FORMS] = 0
+    plain[:, g.PL_LEAST_LOTS] = max(1, int(inst[g.I_MIN_QTY]))
+    most = np.minimum(rules[:, g.R_QTY_NOW], min(g.MAX_LOTS, int(inst[g.I_MAX_QTY])))
+    for bound, depth in ((g.PL_MOST_BUYS, g.R_DEPTH_BUY), (g.PL_MOST_SELLS, g.R_DEPTH_SELL)):
+        plain[:, bound] = np.minimum(most, rules[:, depth] // 2)
+    value = np.minimum(rules[:, g.R_VALUE_NOW] // 2, rules[:, g.R_PARENT])
+    plain[:, g.PL_VALUE] = np.minimum(value, g.MAX_MONEY - 1)
+    for bound, rule in (
+        (g.PL_CLOSED_FROM, g.R_CLOSED_FROM), (g.PL_CLOSED_TO, g.R_CLOSED_TO), (g.PL_COLLAR, g.R_COLLAR),
+        (g.PL_AGE, g.R_AGE), (g.PL_SKEW, g.R_SKEW), (g.PL_RUN, g.R_RUN), (g.PL_SAME_WINDOW, g.R_SAME_WINDOW),
+        (g.PL_SELF_MATCH, g.R_SELF_MATCH),
+    ):  # fmt: skip
+        plain[:, bound] = rules[:, rule]
+    plain[:, g.PL_LAST_ENTRY] = np.minimum(rules[:, g.R_LAST_ENTRY], inst[g.I_EXPIRY])
+    for bound, free, rule, after in (
+        (g.PL_RATIO, g.PL_RATIO_FREE, g.R_RATIO, g.R_RATIO_FREE),
+        (g.PL_VOLUME, g.PL_VOLUME_FREE, g.R_VOLUME, g.R_VOLUME_FREE),
+    ):
+        plain[:, bound] = np.minimum(rules[:, rule] // 2, _MOST_THOUSANDTHS) + 1000
+        plain[:, free] = np.where(rules[:, rule] < g.UNLIMITED, rules[:, after], g.UNLIMITED)
+    plain[:, g.PL_SHARE] = rules[:, g.R_SHARE] - rules[:, g.R_SHARE] // 5
+    plain[:, g.PL_SAME] = np.minimum(rules[:, g.R_SAME], g.RING + 1)

@@ -220,20 +220,10 @@ class CaptureMarket(Engine):
             self._slots.pop(order_id, None)
         if kind is not ExecType.TRADE:
             last_qty = last_px = 0
+        ts = min(self._timeline.wall(ts_venue), self._wall)  # a capture that does not run yet knows no time
         self._sink(
-            Execution(
-                kind,
-                order_id,
-                self._timeline.wall(ts_venue),
-                last_qty,
-                last_px,
-                maker != 0,
-                qty,
-                price,
-                leaves,
-                reason,
-            )
-        )
+            Execution(kind, order_id, ts, last_qty, last_px, maker != 0, qty, price, leaves, reason)
+        )  # fmt: skip
 
     # The market.
 

@@ -171,6 +171,7 @@ def table(accounts: list[Margin], steps: list[Progress]) -> str:
         shown.add_column(name, justify="right")
     for item in accounts:
         level = f"{item.level} (marks too old)" if item.stale else item.level
+        level += f", margin level {item.margin_level}" if item.margin_level else ""
         shown.add_row(
             item.account, item.venue or "all venues", level, f"{item.ratio:.1%}", f"{item.equity} {item.currency}",
             item.maintenance,

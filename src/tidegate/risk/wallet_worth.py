@@ -52,6 +52,17 @@ class WalletWorth:
         found |= sold
         return {name: min(rate, Fraction(1)) if name in self._coins else rate for name, rate in found.items()}
 
+    def stale(self, asset: str, now: int, age: int) -> str:
+        """The instrument that should say what an asset is worth and has had no mark for `age` (ns); empty where one has,
+        or where no instrument sells it."""
+        if asset == self._exposure.base_currency:
+            return ""
+        sold = [(n, item) for n, item in self._sold if item.base == asset]
+        marks = self._exposure.worth.ts
+        if not sold or any(marks[n] and now - marks[n] <= age for n, _ in sold):
+            return ""
+        return sold[0][1].id
+
     def value(
         self, venue: str, asset: str, units: int, rates: Mapping[str, Fraction], haircuts: Haircuts | None, now: int
     ) -> Fraction | None:  # fmt: skip

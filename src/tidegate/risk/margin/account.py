@@ -54,6 +54,16 @@ class MarginAccount:
         return exact.numerator // exact.denominator if owned else -(-exact.numerator // exact.denominator)
 
     @property
+    def alone(self) -> bool:
+        """Whether what it holds of one instrument is liquidated at one price of that."""
+        return len(self.pools) == 1 and not self.capital
+
+    @property
+    def reducible(self) -> bool:
+        """Whether closing positions, as steps of a margin call do, brings the ratio down."""
+        return True
+
+    @property
     def equity(self) -> int:
         """Capital, wallets and unrealised profit."""
         return self.capital + self._sum([(p.currency, p.figures().equity) for p in self.pools], True)

@@ -26,12 +26,14 @@ from tidegate.model import money
 from tidegate.model.scale import ScaleError
 from tidegate.risk.exposure import Cell, Exposure
 from tidegate.risk.limits import Limits
+from tidegate.risk.margin import borrowed
 from tidegate.risk.margin import whatif as margin_whatif
 from tidegate.risk.margin.account import MarginAccount
 from tidegate.risk.margin.collateral import Haircuts
 from tidegate.risk.margin.compare import VenueAsset, VenueMargin, holding
 from tidegate.risk.margin.models import tiered
 from tidegate.risk.margin.pool import Contract, Holding, Pool, Touch, funding_due, resting
+from tidegate.risk.margin.spot import SpotMargin
 from tidegate.risk.margin.watch import Acts, MarginSettings, MarginWatch
 from tidegate.risk.margin.whatif import Intent, WhatIfAnswer, WhatIfRequest, what_if
 from tidegate.risk.tables import Tables
@@ -57,6 +59,8 @@ class _Known(NamedTuple):
     basis: dict[int, _Basis]
     assets: dict[str, VenueAsset]
     """What each counts for, where all stand behind all positions; of spot, and of single wallets, nothing."""
+    spot: SpotMargin | None
+    """A spot margin account, whose `wallets` are net of what is owed; None of any other."""
 
 
 class MarginBook:
@@ -121,7 +125,10 @@ class MarginBook:
                 held.isolated if held else None,
             )  # fmt: skip
         wallets = {name: int(wallet.wallet / money.unit(name)) for name, wallet in said.wallets.items()}
-        self._known[venue, number] = _Known(wallets, basis, dict(said.assets))
+        spot = borrowed.stated(said)
+        self._known[venue, number] = _Known(
+            borrowed.net(spot) if spot is not None else wallets, basis, dict(said.assets), spot
+        )
         self.counts["statements"] += 1
         return True
 
@@ -188,9 +195,12 @@ class MarginBook:
         )
 
     def at(self, venue: str, account: int, currency: str, now: int) -> MarginAccount | None:
-        """An account's wallet at a venue, or in multi-assets mode all of them, whatever `currency` is; None where the
-        venue has said nothing of it, or has no contracts."""
+        """An account's wallet at a venue, or in multi-assets mode and of a spot margin account all of them, whatever
+        `currency` is; None where the venue has said nothing of it, or neither has contracts nor lends."""
         known = self._known.get((venue, account))
+        if known is not None and known.spot is not None:
+            base, name = self.exposure.base_currency, self.exposure.scopes.accounts[account].name
+            return borrowed.judged(name, venue, base, known.spot, self.worth, now, self.settings.max_age)
         if known is None or not known.basis:
             return None
         if known.assets:
@@ -247,7 +257,9 @@ class MarginBook:
                 units = pool.figures().equity
                 units += sum(pool.alone(h).equity for h in pool.holdings if h.isolated is not None)
                 worth = self.worth.value(venue, currency, units, rates, haircuts, now)
-                if worth is None:
+                if worth is None or (
+                    units < 0 and currency not in rates
+                ):  # a debt of which nobody knows the worth
                     return None
                 total += worth
         return math.floor(total * MICRO) if told else None
@@ -257,7 +269,11 @@ class MarginBook:
         contracts of which no venue has."""
         for name, account in self._accounts.items():
             unknown = False
-            wallets: set[tuple[str, str]] = set()
+            wallets = {
+                (venue, self.exposure.base_currency)
+                for (venue, number), known in self._known.items()
+                if number == account and known.spot is not None
+            }
             for n, _ in self._busy(account):
                 item = self._contracts[n].instrument
                 known = self._known.get((item.venue, account))
@@ -321,7 +337,9 @@ class MarginBook:
         price = item.ticks(asked.price) if asked.price is not None else 0
         judged = self.at(item.venue, account, item.settle_currency, now)
         basis = f"the {item.settle_currency} wallet at {item.venue}"
-        if judged is not None and judged.haircuts is not None:
+        if isinstance(judged, borrowed.BorrowedAccount) or (
+            judged is not None and judged.haircuts is not None
+        ):
             basis = f"all wallets at {item.venue}"
         if judged is None:
             judged, basis = self.whole(account, now), f"the capital of {asked.account}, over all venues"
@@ -332,7 +350,11 @@ class MarginBook:
         held = pair[1] if pair else Holding(contract, Touch(worth.bid[n], worth.ask[n]))
         if now - worth.ts[n] > self.settings.max_age and item.id not in judged.stale:
             judged = replace(judged, stale=(*judged.stale, item.id))
-        found = what_if(judged, held, Intent(n, lots, price), self._buffers[account])
+        order, buffer = Intent(n, lots, price), self._buffers[account]
+        if isinstance(judged, borrowed.BorrowedAccount):
+            found = borrowed.what_if(judged, held, order, buffer)
+        else:
+            found = what_if(judged, held, order, buffer)
         return margin_whatif.answer(found, judged, contract, basis)
 
 

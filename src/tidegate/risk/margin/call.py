@@ -18,6 +18,7 @@ from tidegate.risk.equity_desk import EquityDesk
 from tidegate.risk.limits import Limits
 from tidegate.risk.margin.account import MarginAccount
 from tidegate.risk.margin.book import Key, MarginBook
+from tidegate.risk.margin.borrowed import BorrowedAccount
 from tidegate.risk.margin.compare import decode
 from tidegate.risk.margin.plan import Plan
 from tidegate.risk.margin.pool import NO_EQUITY
@@ -43,6 +44,8 @@ class Margin(msgspec.Struct, frozen=True):
     stale: list[str] = []
     cuts: list[tuple[str, int]] = []
     carry_out: bool = True
+    margin_level: str = ""
+    """Of a spot margin account: assets over debts; empty of any other, and without debts."""
 
 
 class Standing(msgspec.Struct, frozen=True):
@@ -136,7 +139,7 @@ class MarginCall:
                     *key, (watch.level if watch else Level.FINE).name, float(min(account.ratio, NO_EQUITY)),
                     money.show(account.equity, account.currency, 2), money.show(account.maintenance, account.currency, 2),
                     list(account.stale), [(names[cut.instrument].id, cut.lots) for cut in cuts],
-                    self.book.settings.carry_out,
+                    self.book.settings.carry_out, _margin_level(account),
                 )
             )  # fmt: skip
         return msgspec.json.encode(Standing(self.lanes, found))
@@ -147,3 +150,8 @@ class MarginCall:
             self.book.statement(venue, account, decode(data))
         except ValueError:
             self.book.counts["statements_unreadable"] += 1
+
+
+def _margin_level(account: MarginAccount) -> str:
+    level = account.figures.level if isinstance(account, BorrowedAccount) else None
+    return f"{float(level):.3f}" if level is not None else ""

@@ -61,9 +61,23 @@ class VenueAsset(msgspec.Struct, frozen=True):
     """As collateral, of what is held."""
 
 
+class VenueLoan(msgspec.Struct, frozen=True):
+    """What an account owes of one asset, whole units."""
+
+    borrowed: Decimal
+    interest: Decimal
+
+
+class VenueLending(msgspec.Struct, frozen=True):
+    """What a spot margin account owes, by asset, and its margin level by the venue's own sum; 0 where nothing is owed."""
+
+    loans: dict[str, VenueLoan]
+    level: Decimal = Decimal(0)
+
+
 class VenueMargin(msgspec.Struct, frozen=True):
     """One account's wallets and margin by its venue's own account, at `ts` (venue's time, ns). Of spot, every asset held
-    is a wallet, free and locked together."""
+    is a wallet, free and locked together, whether it was borrowed or not."""
 
     ts: int
     wallets: dict[str, VenueWallet]
@@ -72,6 +86,8 @@ class VenueMargin(msgspec.Struct, frozen=True):
     """The venue's tiers by symbol, where it was asked for them."""
     assets: dict[str, VenueAsset] = {}
     """What assets count for, where the account is in multi-assets mode: all its wallets stand behind all its positions."""
+    lending: VenueLending | None = None
+    """Of a spot margin account; None of any other."""
 
     def encode(self) -> bytes:
         """For the wire: what a gateway publishes on `margin.<VENUE>.<account>`."""

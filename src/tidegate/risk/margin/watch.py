@@ -215,6 +215,8 @@ class MarginWatch:
             text = f"margin ratio of {_who(account)} is back at {percent(self.ratio)}"
             return Said("margin_back", "info", text, figures)
         last = "positions are reduced" if self.settings.carry_out else "positions are to be reduced"
+        if not account.reducible:
+            last = "nothing here repays: pay in, or sell and repay at the venue, before it liquidates"
         does = ("", "it is near its margin", "it only reduces", last)[level]
         text = f"margin ratio of {_who(account)} is {percent(self.ratio)}: {does}"
         return Said("margin_call", "high" if level is Level.WARN else "critical", text, figures)

@@ -81,9 +81,7 @@ def what_if(
 
 
 def _side(account: MarginAccount, pool: Pool, holding: Holding) -> Side:
-    ends = (
-        of_pool(pool, holding) if holding.lots and len(account.pools) == 1 and not account.capital else NONE
-    )
+    ends = of_pool(pool, holding) if holding.lots and account.alone else NONE
     return Side(account.equity, account.initial, account.maintenance, account.ratio, ends)
 
 
@@ -163,10 +161,9 @@ class WhatIfAnswer(msgspec.Struct, frozen=True):
 
 def answer(found: WhatIf, account: MarginAccount, contract: Contract, basis: str) -> WhatIfAnswer:
     """In human units."""
-    alone = len(account.pools) == 1 and not account.capital
     return WhatIfAnswer(
         "", found.allowed, found.reason, found.text, account.currency, basis,
-        *(_shown(side, account.currency, contract, alone) for side in (found.before, found.after)),
+        *(_shown(side, account.currency, contract, account.alone) for side in (found.before, found.after)),
     )  # fmt: skip
 
 

@@ -7,13 +7,11 @@ what the gateways know, else they drop its orders. An append that fails is follo
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import Counter
 from collections.abc import Callable, Mapping
 
 import msgspec
 
-from tidegate.errors import UserError
 from tidegate.execution.flattener import Flattener
 from tidegate.execution.writer import Writer
 from tidegate.log.alert import alert
@@ -26,7 +24,7 @@ from tidegate.model.time import SECOND
 from tidegate.risk.halt import STREAM, Change, Check, HaltBoard, Status, entry, most_severe
 from tidegate.risk.halt_feed import BOARD, Board, HaltFeed
 from tidegate.risk.reasons import Reason
-from tidegate.risk.scope_name import Kind, ScopeRef, parse, text_of
+from tidegate.risk.scope_name import Kind, ScopeRef, is_known, parse, text_of
 from tidegate.risk.scopes import ScopeTable, State
 
 AGAIN = 0.5
@@ -59,7 +57,7 @@ class LaneHalts:
         self.counts: Counter[str] = Counter()
         self._scopes, self._universe, self._writers = scopes, universe, writers
         self._log, self._clock, self._changed = log, clock, changed
-        self.board = HaltBoard(check, self._known)
+        self.board = HaltBoard(check, lambda scope: is_known(scope, scopes, universe))
         self.flattener = Flattener(self.board, writers, scopes, universe, log, clock)
         self._feed = HaltFeed(log, self.board, self._told, self._on_gap)
         self._outbox = Outbox(log, counts=self.counts)
@@ -110,12 +108,6 @@ class LaneHalts:
         self.counts["gaps" if text else "gaps_closed"] += 1
         for lane in self._writers:
             self._write(lane, [self._gap()])
-
-    def _known(self, scope: str) -> bool:
-        with contextlib.suppress(UserError):
-            parse(scope, self._scopes, self._universe)
-            return True
-        return False
 
     def _states(self, status: Status) -> list[Message]:
         """What a lane has to know of a scope's state."""
@@ -185,6 +177,6 @@ class LaneHalts:
 
     def _look(self) -> None:
         """Say which recoveries are over."""
+        self._looking = asyncio.get_running_loop().call_later(LOOK, self._look)
         for event in self.board.recovered(self._clock.now() - LATE):
             self._outbox.put(*entry(event))
-        self._looking = asyncio.get_running_loop().call_later(LOOK, self._look)

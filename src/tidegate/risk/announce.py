@@ -17,6 +17,7 @@ from tidegate.model.time import SECOND
 from tidegate.risk.breakers.trip import Trip
 from tidegate.risk.halt import HaltBoard, HaltEvent, entry, halts
 from tidegate.risk.quick import Sockets, Teller
+from tidegate.risk.scopes import State
 
 RECENT = 10 * SECOND
 """What tripped longer ago is past: it was posted, or people have dealt with it."""
@@ -60,6 +61,16 @@ class Announcer:
         if halts(event.state):
             self._quick.tell(event)
         self._halts.put(*entry(event))
+
+    def only_reduces(self, scope: str, trigger: str, text: str) -> None:
+        """Tell people, and bring the scope to REDUCE_ONLY."""
+        self.alert(trigger, "high", scope, f"{text}: it only reduces")
+        self.halt(
+            HaltEvent(
+                ts=self._clock.now(), scope=scope, state=State.REDUCE_ONLY, reason=text, trigger=trigger,
+                source=self._source,
+            )
+        )  # fmt: skip
 
     def alert(self, kind: str, severe: str, scope: str, text: str, **figures: Any) -> None:
         """Tell people; only who acts does."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 
 import msgspec
 
 from tidegate.log.base import Entry
-from tidegate.model.messages import Funding, OrderEvent
+from tidegate.model.messages import Funding, Message, OrderEvent
 from tidegate.model.wire import Newer, Unreadable, decode
 from tidegate.risk import exposure_snapshot
 from tidegate.risk.breakers.panel import Panel
@@ -23,13 +24,18 @@ class Kept(msgspec.Struct, array_like=True, frozen=True):
 
 
 class EventFold:
-    """Entries of `EVT_<n>` in any interleaving of lanes; each counts once. `counts` has what could not be read."""
+    """Entries of `EVT_<n>` in any interleaving of lanes; each counts once. `counts` has what could not be read.
 
-    def __init__(self, panel: Panel, lanes: int) -> None:
+    `failed` is told what a message raised: it is passed over, for those behind it must not be lost with it."""
+
+    def __init__(self, panel: Panel, lanes: int, failed: Callable[[str, Exception], None]) -> None:
         self.panel = panel
         self.seqs = [0] * lanes
         self.events = 0
         self.counts: Counter[str] = Counter()
+        self.missing: dict[int, int] = {}
+        """By lane, how many entries have not come in their place: the log has dropped them."""
+        self._failed = failed
 
     @property
     def exposure(self) -> Exposure:
@@ -42,6 +48,8 @@ class EventFold:
         for entry in entries:
             if entry.seq <= self.seqs[lane]:
                 continue
+            if gone := entry.seq - self.seqs[lane] - 1:
+                self.missing[lane] = self.missing.get(lane, 0) + gone
             self.seqs[lane] = entry.seq
             try:
                 envelope = decode(entry.data)
@@ -49,14 +57,19 @@ class EventFold:
                 self.counts["unreadable"] += 1
                 continue
             for message in envelope.messages:
-                if type(message) is OrderEvent:
-                    self.events += 1
-                    trips += self.panel.order(message, envelope.ts)
-                elif type(message) is Funding:
-                    trips += self.panel.funding(message, lane)
+                try:
+                    trips += self._message(message, envelope.ts, lane)
+                except Exception as error:
+                    self._failed(f"an entry of EVT_{lane}", error)
             if envelope.ts:
                 trips += self.panel.entry(lane, envelope.ts, entry.ts)
         return trips
+
+    def _message(self, message: Message, told: int, lane: int) -> list[Trip]:
+        if type(message) is OrderEvent:
+            self.events += 1
+            return self.panel.order(message, told)
+        return self.panel.funding(message, lane) if type(message) is Funding else []
 
     def save(self) -> bytes:
         """The fold, as `load` takes it."""

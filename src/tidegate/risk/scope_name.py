@@ -79,6 +79,15 @@ def parse(text: str, scopes: ScopeTable, universe: Universe) -> ScopeRef:
     return ScopeRef(kind, name, scopes.number(_LEVELS[kind], name))
 
 
+def is_known(text: str, scopes: ScopeTable, universe: Universe) -> bool:
+    """Whether `text` names a scope of this run."""
+    try:
+        parse(text, scopes, universe)
+    except UserError:
+        return False
+    return True
+
+
 def name_of(scope: int, scopes: ScopeTable) -> str:
     """The text of a scope of the table: the inverse of `parse` for firm, desks, accounts and strategies."""
     return text_of(Kind(scopes.levels[scope].name.lower()), scopes.names[scope])

@@ -12,9 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from decimal import Decimal
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -25,24 +23,21 @@ from tidegate.log.base import Entry, Log, LogError, Subscription
 from tidegate.log.lease import Lease
 from tidegate.marketdata import pulse as pulses
 from tidegate.model.clock import Clock
-from tidegate.model.instrument import Universe
 from tidegate.model.messages import Mark
 from tidegate.model.wire import Newer, Unreadable, decode
 from tidegate.risk.acting import TTL, Acting
 from tidegate.risk.announce import RECENT, Announcer
 from tidegate.risk.breakers.panel import Panel
-from tidegate.risk.breakers.settings import BreakerSettings
 from tidegate.risk.breakers.told import Alert
 from tidegate.risk.breakers.trip import Trip
-from tidegate.risk.dynamic import DynamicSettings
 from tidegate.risk.dynamic_desk import DynamicDesk
 from tidegate.risk.equity_desk import EquityDesk
 from tidegate.risk.event_fold import EventFold
 from tidegate.risk.exposure import Exposure
+from tidegate.risk.failures import Failures
 from tidegate.risk.figures import KEPT, Figures, Report, Standing
 from tidegate.risk.funding_desk import FundingDesk
-from tidegate.risk.gate import Gate
-from tidegate.risk.halt import Change, HaltBoard, HaltEvent
+from tidegate.risk.halt import Change, HaltBoard
 from tidegate.risk.halt_feed import HaltFeed
 from tidegate.risk.lane_facts import LaneFacts
 from tidegate.risk.leases.allocator import Allocator
@@ -53,42 +48,16 @@ from tidegate.risk.limit_desk import LimitDesk, Verify
 from tidegate.risk.limits import Limits
 from tidegate.risk.margin.book import MarginBook
 from tidegate.risk.margin.call import MarginCall
-from tidegate.risk.margin.collateral import Haircuts
-from tidegate.risk.margin.watch import MarginSettings
 from tidegate.risk.market_desk import MarketDesk
 from tidegate.risk.quick import ACTING, Sockets
-from tidegate.risk.scope_name import name_of, parse
-from tidegate.risk.scopes import ScopeTable, State
+from tidegate.risk.scope_name import is_known, name_of
+from tidegate.risk.setup import RiskSetup as RiskSetup
 from tidegate.risk.unset import missing
 
 FOLD = "risk.fold"
 """The key in STATE of the fold that a successor goes on from."""
 BELOW_USE = "limit_below_use"
 """The trigger of a halt because a limit was lowered below what is used."""
-
-
-@dataclass(frozen=True)
-class RiskSetup:
-    """What follows from the configuration. `lanes` has each lane's accounts, `shared` the scopes over several lanes with
-    theirs; `limits` are the file's, whole."""
-
-    universe: Universe
-    scopes: ScopeTable
-    limits: Limits
-    lanes: Sequence[Sequence[int]]
-    base_currency: str = "USDT"
-    fx: Mapping[str, str | Decimal] = field(default_factory=dict)
-    breakers: BreakerSettings = field(default_factory=BreakerSettings)
-    shared: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
-    dynamic: DynamicSettings = field(default_factory=DynamicSettings)
-    margin: MarginSettings = field(default_factory=MarginSettings)
-    collateral: Mapping[str, Haircuts] = field(default_factory=dict)
-    publish: float = 1.0
-    """Seconds between two reports; the fold is kept every tenth of them."""
-
-    def gate(self, limits: Limits) -> Gate:
-        """A gate of these limits: what they come to in numbers."""
-        return Gate(self.universe, self.scopes, limits, base_currency=self.base_currency, fx=self.fx)
 
 
 class RiskService:
@@ -109,10 +78,13 @@ class RiskService:
         self._setup, self._log, self._clock = setup, log, clock
         exposure = Exposure(setup.universe, setup.scopes, base_currency=setup.base_currency, fx=setup.fx)
         self.panel = Panel(setup.breakers, exposure, setup.limits, setup.lanes)
-        self.fold = EventFold(self.panel, len(setup.lanes))
-        self.board = HaltBoard(lambda data, now: verify(data, now, 0, ()), self._known)
+        self.board = HaltBoard(
+            lambda data, now: verify(data, now, 0, ()), lambda scope: is_known(scope, setup.scopes, setup.universe)
+        )  # fmt: skip
         self.figures = Figures(exposure, setup.limits)
         self.announcer = Announcer(log, clock, name, self.board, sockets)
+        self.failures = Failures(self.announcer.alert, self.announcer.counts, clock)
+        self.fold = EventFold(self.panel, len(setup.lanes), self.failures)
         lanes, universe = len(setup.lanes), setup.universe
         self.desk = LimitDesk(
             setup.limits, universe, setup.scopes, lanes, log, clock, verify, first, note, self._limits,
@@ -130,7 +102,7 @@ class RiskService:
         equity = EquityDesk(book, LaneFacts("equity", lanes, log, clock, name), setup.limits)
         self.margin = MarginCall(book, equity, log, clock, self.announcer, lanes)
         self.lease = Lease(log.bucket("LEASE"), ACTING, name, clock.now(), TTL)
-        self._turns = Acting(self.lease, self._act, self._rest, self.fold.counts)
+        self._turns = Acting(self.lease, self._act, self._rest, self.fold.counts, self.failures)
         self.allocator: Allocator | None = None
         self._halts = HaltFeed(log, self.board, self._on_halt)
         self._following: list[Subscription] = []
@@ -138,6 +110,8 @@ class RiskService:
         self._tasks: list[asyncio.Task[None]] = []
         self._acting = False
         self._saved = -1
+        self._told_missing = 0
+        """How many order events people know to be missing."""
 
     # Life.
 
@@ -230,6 +204,7 @@ class RiskService:
         self.desk.tell()
         self.dynamic.begin(self.lease.epoch)
         self.market.begin()
+        self._told_missing = 0
         self._served = [
             self._log.serve("risk.query", self._query),
             self._log.serve("risk.limits", self.desk.answer),
@@ -305,46 +280,69 @@ class RiskService:
         below = below_use(limits, self.panel.exposure)
         if self._acting:
             for one in below:
-                self._reduce(one.scope, f"limits version {version}: {one}")
+                self.announcer.only_reduces(one.scope, BELOW_USE, f"limits version {version}: {one}")
         return below
 
     def _short(self, short: Short) -> None:
         """A limit that lanes share was lowered below what they use."""
         scope = name_of(short.key.scope, self._setup.scopes)
-        self._reduce(scope, f"a limit over several lanes is {short.limit:,}, {short.used:,} are in use")
-
-    def _reduce(self, scope: str, text: str) -> None:
-        now = self._clock.now()
-        self.announcer.alert(BELOW_USE, "high", scope, f"{text}: it only reduces")
-        self.announcer.halt(
-            HaltEvent(
-                ts=now, scope=scope, state=State.REDUCE_ONLY, reason=text, trigger=BELOW_USE, source=self.name
-            )
+        self.announcer.only_reduces(
+            scope, BELOW_USE, f"a limit over several lanes is {short.limit:,}, {short.used:,} are in use"
         )
 
     # What is said.
 
     async def _tell(self) -> None:
-        """Every second: what time alone brings, and the report."""
+        """Every second: what time alone brings, and the report. Each part for itself: one that fails ends no other."""
+        parts: dict[str, Callable[[int], None]] = {
+            "the breakers": lambda now: self.announcer.trips(self.panel.time(now)),
+            "what waits to be told": self.announcer.forget,
+            "margin": self.margin.tick,
+            "the market's figures": self.market.time,
+            "limits to come": self.desk.come_into_force,
+            "what people are told": self._say,
+        }
         n = 0
         while True:
             await asyncio.sleep(self._setup.publish)
             n += 1
-            now = self._clock.now()
-            self.announcer.trips(self.panel.time(now))
-            self.announcer.forget(now)
-            self.margin.tick(now)
-            self.market.time(now)
-            self.desk.come_into_force(now)
-            near, self.panel.loss.near = self.panel.loss.near, []
-            for text in near:
-                self.announcer.alert("loss_near", "high", "firm", text)
-            if self._acting:
-                self._log.publish("risk.exposure", self._report(self.figures.all(self.board)))
-                with contextlib.suppress(LogError):  # the next is as good
-                    await self.dynamic.keep()
-                    if n % 10 == 0:
-                        await self._keep()
+            for name, part in parts.items():
+                try:
+                    part(self._clock.now())
+                except Exception as error:
+                    self.failures(name, error)
+            try:
+                await self._store(whole=n % 10 == 0)
+            except LogError:
+                pass  # the next is as good
+            except Exception as error:
+                self.failures("what is kept", error)
+
+    def _say(self, now: int) -> None:
+        near, self.panel.loss.near = self.panel.loss.near, []
+        for text in near:
+            self.announcer.alert("loss_near", "high", "firm", text)
+        if not self._acting:
+            return
+        if (missing := sum(self.fold.missing.values())) > self._told_missing:
+            self._told_missing = missing
+            self.announcer.alert("events_missing", "critical", "firm", self._missing())
+        self._log.publish("risk.exposure", self._report(self.figures.all(self.board)))
+
+    def _missing(self) -> str:
+        """Why the exposure may be wrong, for people; empty where it is whole."""
+        lanes = ", ".join(f"{n:,} of lane {lane}" for lane, n in sorted(self.fold.missing.items()))
+        return lanes and (
+            f"the log has dropped order events that were not in the exposure yet ({lanes}): what the risk service says of "
+            "positions, losses and margin may be wrong; what lanes and gateways judge is not touched"
+        )
+
+    async def _store(self, whole: bool) -> None:
+        """What a successor needs: at once what was tightened, the rest now and then."""
+        if self._acting:
+            await self.dynamic.keep()
+            if whole:
+                await self._keep()
 
     async def _keep(self) -> None:
         await self.dynamic.keep()
@@ -370,13 +368,6 @@ class RiskService:
         found = self.figures.one(scope, self.board) if scope else self.figures.all(self.board)
         return self._report(found)
 
-    def _known(self, scope: str) -> bool:
-        try:
-            parse(scope, self._setup.scopes, self._setup.universe)
-        except Exception:
-            return False
-        return True
-
     def _counts(self) -> dict[str, int]:
         return {
             "events": self.fold.events,
@@ -390,7 +381,7 @@ class RiskService:
         """As in `ops.health`; `state` is `acting` or `standby`."""
         halted = {name: status.state.name for name, status in self.board.scopes.items() if status.state}
         lent = self.allocator.health() if self.allocator is not None else None
-        why = str(lent["why"]) if lent else ""
+        why = self.failures.why() or self._missing() or (str(lent["why"]) if lent else "")
         figures = {
             "state": "acting" if self._acting else "standby",
             "epoch": self.lease.epoch,

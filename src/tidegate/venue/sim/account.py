@@ -53,6 +53,8 @@ class Account:
                     self.wallets[market, asset] = units
                     self.order_margin[market, asset] = 0
         self.positions = {item.number: Position(item.terms) for item in listings.all if item.futures}
+        self.lends = config.spot == "margin"
+        """Whether `spot` is a margin account: see `lending`."""
         self.multi_assets = config.multi_assets
         self.together: Taken | None = None
         """In multi-assets mode on USDⓈ-M: what assets are taken for."""
@@ -71,7 +73,7 @@ class Account:
         """Set aside what `order` may cost at `price`; False, and nothing changed, where there is not enough."""
         listing = order.listing
         if not listing.futures:
-            asset, need = self._spot_need(order, order.leaves, price)
+            asset, need = self.spot_need(order, order.leaves, price)
             holding = self.spot[asset]
             if holding.free < need:
                 return False
@@ -92,7 +94,7 @@ class Account:
         """The same for an order that is to be changed; False, and nothing changed, where there is not enough."""
         listing, held = order.listing, order.locked
         if not listing.futures:
-            asset, need = self._spot_need(order, leaves, price)
+            asset, need = self.spot_need(order, leaves, price)
             holding = self.spot[asset]
             if holding.free < need - held:
                 return False
@@ -131,7 +133,8 @@ class Account:
         item = order.listing.instrument
         return item.quote if order.side is Side.BUY else item.base
 
-    def _spot_need(self, order: Order, leaves: int, price: int) -> tuple[str, int]:
+    def spot_need(self, order: Order, leaves: int, price: int) -> tuple[str, int]:
+        """The asset that an order on spot is paid in, and what `leaves` of it cost at `price`."""
         listing = order.listing
         if order.side is Side.BUY:
             return listing.instrument.quote, listing.value(leaves, price)
@@ -163,7 +166,7 @@ class Account:
         if not order.leaves:
             return 0
         if not order.listing.futures:
-            return min(order.locked, self._spot_need(order, order.leaves, order.resting_price)[1])
+            return min(order.locked, self.spot_need(order, order.leaves, order.resting_price)[1])
         return order.locked * order.leaves // (order.leaves + filled)
 
     def book(self, trade: Trade, sign: int) -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from tidegate.marketdata.binance_instruments import Market
+from tidegate.model import money
+from tidegate.model.scale import ScaleError
 from tidegate.model.time import MS
 from tidegate.venue.sim import margin
 from tidegate.venue.sim.admission import needed, whole
 from tidegate.venue.sim.call import Call, listing_of, maybe_listing
 from tidegate.venue.sim.exchange import Exchange
+from tidegate.venue.sim.lending import Lender
 from tidegate.venue.sim.listing import PURSE
 from tidegate.venue.sim.order import Trade
 from tidegate.venue.sim.order_desk import window
-from tidegate.venue.sim.refusal import Refused
+from tidegate.venue.sim.refusal import Refused, illegal
 from tidegate.venue.sim.treasury import Treasury
 from tidegate.venue.sim.views import Json, futures_asset, position_view, spot_balance, trade_view
 
@@ -19,8 +22,9 @@ from tidegate.venue.sim.views import Json, futures_asset, position_view, spot_ba
 class AccountDesk:
     """Answers `Call`s about an account."""
 
-    def __init__(self, exchange: Exchange, treasury: Treasury) -> None:
-        self.exchange, self.treasury = exchange, treasury
+    def __init__(self, exchange: Exchange, treasury: Treasury, lender: Lender) -> None:
+        self.exchange, self.treasury, self._lender = exchange, treasury, lender
+        self._loans = 0
 
     def account(self, call: Call) -> Json:
         """`GET account`, of spot or of a futures market."""
@@ -76,6 +80,29 @@ class AccountDesk:
             "permissions": ["SPOT"],
             "uid": account.number + 1,
         }
+
+    def margin(self, call: Call) -> Json:
+        """`GET margin/account`."""
+        return self._lender.view(call.account)
+
+    def borrow_or_repay(self, call: Call) -> Json:
+        """`POST margin/borrow-repay`."""
+        account, asset, lender = call.account, needed(call.params, "asset"), self._lender
+        try:
+            units = money.to_units(needed(call.params, "amount"), asset)
+        except ScaleError:
+            raise illegal("amount") from None
+        kind = needed(call.params, "type").upper()
+        if asset not in account.spot or kind not in ("BORROW", "REPAY"):
+            raise illegal("type" if asset in account.spot else "asset")
+        if kind == "BORROW":
+            lender.borrow(account, asset, units, call.now)
+        elif account.spot[asset].free < units:
+            raise Refused(-3041, "Balance is not enough")
+        elif not lender.repay(account, asset, units, call.now):
+            raise Refused(-3015, "Repay amount exceeds borrow amount.")
+        self._loans += 1
+        return {"tranId": self._loans}
 
     def _assets(self, call: Call) -> list[Json]:
         mark_of = self.exchange.mark

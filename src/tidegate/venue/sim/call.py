@@ -10,7 +10,7 @@ from tidegate.venue.sim.account import Account
 from tidegate.venue.sim.admission import Params, needed
 from tidegate.venue.sim.listing import Listing, Listings
 
-REST_PREFIX = {"api": Market.SPOT, "fapi": Market.USDM, "dapi": Market.COINM}
+REST_PREFIX = {"api": Market.SPOT, "sapi": Market.SPOT, "fapi": Market.USDM, "dapi": Market.COINM}
 SOCKET_PREFIX = {"spot": Market.SPOT, "usdm": Market.USDM, "coinm": Market.COINM}
 VENUE_NAMES = {Market.SPOT: "BINANCE", Market.USDM: "BINANCE_USDM", Market.COINM: "BINANCE_COINM"}
 

@@ -24,6 +24,8 @@ class AccountConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Self-trade prevention acts between accounts of one owner; the account's own name when empty."""
     balances: dict[str, dict[str, str]] = msgspec.field(default_factory=dict)
     leverage: int = 20
+    spot: str = "cash"
+    """`margin`: its wallets on spot are those of a cross margin account, which is lent to; its spot account is empty."""
     multi_assets: bool = False
     """USDⓈ-M: all wallets stand behind all positions, each asset for what `collateral` says."""
 
@@ -90,6 +92,8 @@ class VenueConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     collateral: dict[str, CollateralRule] = msgspec.field(default_factory=dict)
     """By asset; USDT is worth 1, what is not named counts for nothing."""
+    lending: dict[str, str] = msgspec.field(default_factory=dict)
+    """What an hour of a loan costs, by asset, decimal text ("0.00001" of it); what is not named is not lent."""
 
     @staticmethod
     def load(raw: dict[str, Any]) -> VenueConfig:
@@ -129,6 +133,10 @@ class VenueConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             if not rule.every >= 0.001:
                 raise UserError(f"the simulated venue's funding of {name}: every {rule.every} s is too often")
         for item in self.accounts:
+            if item.spot not in ("cash", "margin"):
+                raise UserError(
+                    f"account {item.name!r} of the simulated venue: spot is {item.spot!r}, must be cash or margin"
+                )
             if not item.api_key or not item.api_secret:
                 raise UserError(f"account {item.name!r} of the simulated venue needs api_key and api_secret")
 

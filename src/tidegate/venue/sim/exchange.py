@@ -6,7 +6,7 @@ Time is passed in (ns) and never runs backwards. What stands behind it, a captur
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from tidegate.kernel.exchange_orders import R_WOULD_CROSS
 from tidegate.marketdata.binance_instruments import Market
@@ -19,6 +19,9 @@ from tidegate.venue.sim.config import VenueConfig
 from tidegate.venue.sim.listing import Listing, Listings
 from tidegate.venue.sim.order import Execution, Order, Trade
 from tidegate.venue.sim.refusal import Refused
+
+if TYPE_CHECKING:
+    from tidegate.venue.sim.lending import Lender
 
 FIRST_ORDER, FIRST_TRADE = 1_000_000, 5_000_000
 IN_MATCH = "EXPIRED_IN_MATCH"
@@ -61,6 +64,7 @@ class Exchange:
         self._refusal = 0
         self._excess: list[Order] = []
         self.background: Background
+        self.lender: Lender | None = None
 
     def stand_on(self, background: Background) -> None:
         """The background, whose sink is `executed`; before anything else."""
@@ -138,6 +142,8 @@ class Exchange:
         if not order.client_id:
             order.client_id = f"web_{self._next_order}"
         expires = self._prevent(order, now)
+        if self.lender is not None and order.side_effect:
+            self.lender.lend(order, price, now)
         if not account.reserve(order, price, self.mark):
             raise refusal.no_balance(listing.futures)
         if listing.futures and margin.too_large(account, order, price):
@@ -289,7 +295,7 @@ class Exchange:
             self._tell(order, "AMENDMENT" if order.listing.futures else "REPLACED", e.ts)
         elif kind is ExecType.REJECTED:
             order.status, order.reason = OrdStatus.REJECTED, e.reason
-            order.account.release(order)
+            self._release(order, e.ts)
             del self.live[order.id]
         elif kind is ExecType.CANCEL_REJECTED:
             self._refusal = e.reason or -1
@@ -311,9 +317,11 @@ class Exchange:
         order.turnover += order.listing.value(qty, price)
         order.ts_update = ts
         account.fill(order, trade)
+        if self.lender is not None and order.side_effect:
+            self.lender.traded(trade)
         remember(account.trades, trade.id, trade, self.config.history)
         if order.leaves == 0 and order.cum >= order.qty:
-            self._close(order, OrdStatus.FILLED)
+            self._close(order, OrdStatus.FILLED, ts)
         elif order.open:
             order.status = OrdStatus.PARTIALLY_FILLED
         self.listener.on_order(order, "TRADE", ts, trade)
@@ -341,18 +349,24 @@ class Exchange:
                     del account.by_client[old.listing.number, old.client_id]
                 return
 
-    def _close(self, order: Order, status: OrdStatus) -> None:
+    def _close(self, order: Order, status: OrdStatus, ts: int) -> None:
         order.status, order.leaves, order.working = status, 0, False
-        order.account.release(order)
+        self._release(order, ts)
         order.account.open.pop(order.id, None)
         self.live.pop(order.id, None)
+
+    def _release(self, order: Order, ts: int) -> None:
+        left = order.locked
+        order.account.release(order)
+        if self.lender is not None and order.lent:
+            self.lender.ended(order, left, ts)
 
     def _end(self, order: Order, status: OrdStatus, happened: str, ts: int) -> None:
         if order.status is OrdStatus.PENDING_NEW:  # it expired on arrival, before it was acknowledged
             self._enter(order)
         if order.ending:
             status, happened = OrdStatus.EXPIRED, "EXPIRED"
-        self._close(order, status)
+        self._close(order, status, ts)
         self._tell(order, happened, ts)
 
     def _tell(self, order: Order, happened: str, ts: int) -> None:

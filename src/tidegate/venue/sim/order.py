@@ -26,6 +26,7 @@ class Order:
         "expire",
         "id",
         "leaves",
+        "lent",
         "listing",
         "locked",
         "offset",
@@ -37,6 +38,7 @@ class Order:
         "reduce_only",
         "self_trade",
         "side",
+        "side_effect",
         "status",
         "stop",
         "tif",
@@ -58,11 +60,11 @@ class Order:
         self.leaves = qty
         self.id = self.price = self.stop = self.display = self.offset = self.expire = 0
         self.cum = self.value = self.locked = self.ts = self.ts_update = self.reason = 0
-        self.turnover = 0
+        self.turnover = self.lent = 0
         self.client_id = self.cancel_id = ""
         self.tif, self.tif_text = TimeInForce.GTC, "GTC"
         self.post_only = self.reduce_only = False
-        self.ending = ""
+        self.ending = self.side_effect = ""
         """How its end is called where that is not plain: `EXPIRED`, `EXPIRED_IN_MATCH`."""
         self.self_trade = SelfTrade.ALLOW
         self.status = OrdStatus.PENDING_NEW

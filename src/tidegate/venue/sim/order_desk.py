@@ -16,6 +16,7 @@ from tidegate.venue.sim.call import Call, listing_of, maybe_listing
 from tidegate.venue.sim.corrections import fill_after_cancel
 from tidegate.venue.sim.exchange import Exchange
 from tidegate.venue.sim.faults import Faults
+from tidegate.venue.sim.lending import SIDE_EFFECTS
 from tidegate.venue.sim.limits import Limits
 from tidegate.venue.sim.order import Order, Trade
 from tidegate.venue.sim.refusal import Refused
@@ -36,9 +37,9 @@ class OrderDesk:
 
     # New orders.
 
-    def place(self, call: Call) -> Json:
-        """`POST order`."""
-        order, first = self._place(call)
+    def place(self, call: Call, side_effect: str = "") -> Json:
+        """`POST order`; what it borrows and repays is a margin account's alone."""
+        order, first = self._place(call, side_effect)
         if order.listing.futures:
             bare = call.params.get("newOrderRespType", "ACK").upper() == "ACK"
             return futures_order(order, bare)
@@ -47,8 +48,16 @@ class OrderDesk:
             kind = "FULL" if order.type_text in _FULL_BY_DEFAULT else "ACK"
         return spot_answer(order, kind, call.now, self._fills(order, first))
 
-    def _place(self, call: Call) -> tuple[Order, int]:
+    def place_on_margin(self, call: Call) -> Json:
+        """`POST margin/order`."""
+        effect = call.params.get("sideEffectType") or "NO_SIDE_EFFECT"
+        if effect not in SIDE_EFFECTS or call.params.get("isIsolated", "FALSE").upper() == "TRUE":
+            raise refusal.illegal("sideEffectType" if effect not in SIDE_EFFECTS else "isIsolated")
+        return self.place(call, effect)
+
+    def _place(self, call: Call, side_effect: str = "") -> tuple[Order, int]:
         order = self._judged(call)
+        order.side_effect = side_effect
         first = self.exchange.last_trade
         self.exchange.place(order, call.now)
         return order, first

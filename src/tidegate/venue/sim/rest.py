@@ -28,13 +28,13 @@ _FAILURE = Refused(-1000, "An unknown error occurred while processing the reques
 
 
 class Rest:
-    """The handler of all `/api`, `/fapi` and `/dapi` paths."""
+    """The handler of all `/api`, `/sapi`, `/fapi` and `/dapi` paths."""
 
     def __init__(
-        self, table: Table, exchange: Exchange, clock: Clock, limits: Limits, faults: Faults, record: Record,
+        self, table: Table, margin: Table, exchange: Exchange, clock: Clock, limits: Limits, faults: Faults, record: Record,
         outlets: Outlets,
     ) -> None:  # fmt: skip
-        self._table, self._exchange, self._clock = table, exchange, clock
+        self._table, self._margin, self._exchange, self._clock = table, margin, exchange, clock
         self._limits, self._faults, self._record, self._outlets = limits, faults, record, outlets
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
@@ -43,8 +43,9 @@ class Rest:
         market = REST_PREFIX[request.match_info["api"]]
         path, version = request.match_info["path"], request.match_info["version"]
         name = f"{request.method} {path}"
-        route = self._table.get((market != 0, f"{request.method} {version}/{path}"))
-        route = route or self._table.get((market != 0, name))
+        table = self._margin if request.match_info["api"] == "sapi" else self._table
+        route = table.get((market != 0, f"{request.method} {version}/{path}"))
+        route = route or table.get((market != 0, name))
         if route is None:
             text = f"Path {request.path}, Method {request.method} is invalid"
             return web.json_response({"code": -5000, "msg": text}, status=404)

@@ -7,8 +7,10 @@ from enum import IntEnum
 from typing import Any, NamedTuple
 
 from tidegate.marketdata.binance_instruments import Market
+from tidegate.model.time import MS
 from tidegate.venue.sim.account_desk import AccountDesk
 from tidegate.venue.sim.call import Call
+from tidegate.venue.sim.lending import guarded
 from tidegate.venue.sim.market_desk import MarketDesk
 from tidegate.venue.sim.order_desk import OrderDesk
 from tidegate.venue.sim.user_streams import UserStreams
@@ -119,14 +121,43 @@ def rest_table(desks: Desks) -> Table:
         table[True, f"GET {name}"] = Route(answer, 1, Security.NONE)
     table[True, "GET assetIndex"] = Route(markets.asset_index, 10, Security.NONE)
     for name, (private, weight) in both.items():
-        table[False, name] = table[True, name] = Route(private, weight, Security.SIGNED)
-    table |= {(False, name): Route(op, weight, Security.SIGNED) for name, (op, weight) in spot.items()}
+        table[True, name] = Route(private, weight, Security.SIGNED)
+        table[False, name] = Route(guarded(private, False), weight, Security.SIGNED)
+    for name, (op, weight) in spot.items():
+        table[False, name] = Route(guarded(op, False), weight, Security.SIGNED)
     table |= {(True, name): Route(op, weight, Security.SIGNED) for name, (op, weight) in futures.items()}
     table[True, "GET v3/positionRisk"] = Route(accounts.open_positions, 5, Security.SIGNED)
     for is_futures, path in ((False, "userDataStream"), (True, "listenKey")):
         table[is_futures, f"POST {path}"] = Route(start, 1, Security.KEY)
         table[is_futures, f"PUT {path}"] = Route(keep, 1, Security.KEY)
         table[is_futures, f"DELETE {path}"] = Route(stop, 1, Security.KEY)
+    return table
+
+
+def margin_table(desks: Desks) -> Table:
+    """REST requests of a margin account (`/sapi/v1/…`), as `rest_table` has the others."""
+    orders, accounts, _, streams = desks
+
+    def token(call: Call) -> Any:
+        text, until = streams.open_token(call.account, call.now)
+        return {"token": text, "expirationTime": until // MS}
+
+    signed = {
+        "GET margin/account": (accounts.margin, 10),
+        "POST margin/borrow-repay": (accounts.borrow_or_repay, 1),
+        "POST margin/order": (orders.place_on_margin, 6),
+        "GET margin/order": (orders.status, 10),
+        "DELETE margin/order": (orders.cancel, 10),
+        "GET margin/openOrders": (orders.open_orders, 10),
+        "DELETE margin/openOrders": (orders.cancel_all, 1),
+        "GET margin/allOrders": (orders.all_orders, 200),
+        "GET margin/myTrades": (accounts.trades, 10),
+    }
+    table = {
+        (False, name): Route(guarded(answer, True), weight, Security.SIGNED)
+        for name, (answer, weight) in signed.items()
+    }
+    table[False, "POST userListenToken"] = Route(guarded(token, True), 1, Security.KEY)
     return table
 
 
@@ -163,7 +194,8 @@ def socket_table(desks: Desks) -> Table:
         ("v2/account.position", accounts.open_positions, 5, (True,)),
     ):
         for futures in where:
-            made[futures, name] = Route(private, weight, Security.SIGNED)
+            own = private if futures else guarded(private, False)
+            made[futures, name] = Route(own, weight, Security.SIGNED)
     for futures in (False, True):
         made[futures, "userDataStream.start"] = Route(start, 2, Security.KEY)
         made[futures, "userDataStream.ping"] = Route(keep, 2, Security.KEY)

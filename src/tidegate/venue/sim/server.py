@@ -30,6 +30,7 @@ from tidegate.venue.sim.config import VenueConfig
 from tidegate.venue.sim.exchange import Exchange
 from tidegate.venue.sim.faults import Faults
 from tidegate.venue.sim.hub import Hub
+from tidegate.venue.sim.lending import Lender
 from tidegate.venue.sim.limits import Limits
 from tidegate.venue.sim.liquidation import Liquidator
 from tidegate.venue.sim.listing import Listings
@@ -37,7 +38,7 @@ from tidegate.venue.sim.market_desk import MarketDesk
 from tidegate.venue.sim.order_desk import OrderDesk
 from tidegate.venue.sim.record import Record
 from tidegate.venue.sim.rest import Rest
-from tidegate.venue.sim.routes import Desks, rest_table, socket_table
+from tidegate.venue.sim.routes import Desks, margin_table, rest_table, socket_table
 from tidegate.venue.sim.sockets import Outlet, Outlets
 from tidegate.venue.sim.streams import Streams
 from tidegate.venue.sim.timeline import Timeline
@@ -67,6 +68,7 @@ class VenueServer:
         self.exchange = self.users.exchange = Exchange(self.listings, config, self.users)
         self.liquidator = Liquidator(self.exchange)
         self.treasury = Treasury(self.exchange, config.funding, config.open_interest, config.collateral)
+        self.lender = Lender(self.exchange, config.lending, self.liquidator.insurance)
         self.hub = Hub(self.outlets)
         self.orders = OrderDesk(self.exchange, self.faults, self.limits)
         self.streams = Streams(self.hub, self.users, self.outlets, self.clock)
@@ -209,6 +211,7 @@ class VenueServer:
         self.exchange.advance(now)
         self.treasury.step(now)
         self.liquidator.step(now)
+        self.lender.step(now)
         self.orders.tick(now)
         self.users.expire(now)
         sent = self.feed.emit(now)
@@ -238,15 +241,15 @@ class VenueServer:
     def _application(self) -> web.Application:
         desks = Desks(
             self.orders,
-            AccountDesk(self.exchange, self.treasury),
+            AccountDesk(self.exchange, self.treasury, self.lender),
             MarketDesk(self.exchange, self.feed, self.limits, self.treasury),
             self.users,
         )
         common = (self.exchange, self.clock, self.limits, self.faults, self.record, self.outlets)
-        self._rest = Rest(rest_table(desks), *common)
+        self._rest = Rest(rest_table(desks), margin_table(desks), *common)
         self._api = SocketApi(socket_table(desks), *common, self.users)
         app = web.Application(client_max_size=1 << 20)
-        app.router.add_route("*", "/{api:api|fapi|dapi}/{version:v[0-9]}/{path:.+}", self._rest.handle)
+        app.router.add_route("*", "/{api:api|sapi|fapi|dapi}/{version:v[0-9]}/{path:.+}", self._rest.handle)
         for prefix in SOCKET_PREFIX:
             app.router.add_get(f"/{prefix}/ws-api", self._ws_api)
             app.router.add_get(f"/{prefix}/stream", self._stream)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import orjson
 
 from tidegate.marketdata.binance_instruments import Market
-from tidegate.model.time import MINUTE, MS, SECOND
+from tidegate.model.time import DAY, MINUTE, MS, SECOND
 from tidegate.venue.sim.account import Account
 from tidegate.venue.sim.events import money_event, moved_events, order_event
 from tidegate.venue.sim.exchange import Exchange
@@ -36,6 +36,7 @@ class UserStreams:
         self._keys: dict[str, tuple[Account, Market, int]] = {}
         self._of: dict[Whose, str] = {}
         self._listening: dict[Whose, dict[Outlet, tuple[bytes, bytes]]] = {}
+        self._tokens: dict[str, tuple[Account, int]] = {}
         self._made = 0
         self._delayed: deque[tuple[float, Account, Market, bytes]] = deque()
         """Events held back in their order, each with the loop's time it is due."""
@@ -78,6 +79,14 @@ class UserStreams:
 
     def expire(self, now: int) -> None:
         """Tell the listeners of keys that nobody kept alive, and forget these keys."""
+        for token, (account, until) in list(self._tokens.items()):
+            if until <= now:
+                del self._tokens[token]
+                if not any(other is account for other, _ in self._tokens.values()):
+                    self._send(
+                        account, Market.SPOT, orjson.dumps({"e": "eventStreamTerminated", "E": now // MS})
+                    )
+                    self._listening.pop((account.number, Market.SPOT), None)
         for key, (account, market, until) in list(self._keys.items()):
             if until <= now:
                 del self._keys[key]
@@ -105,6 +114,25 @@ class UserStreams:
         """A socket is gone."""
         for listening in self._listening.values():
             listening.pop(outlet, None)
+
+    # Listen tokens, of margin accounts.
+
+    def open_token(self, account: Account, now: int) -> tuple[str, int]:
+        """A token, and until when (ns) it is good."""
+        self._made += 1
+        token = hashlib.sha256(f"{self._seed} {account.key} token {self._made}".encode()).hexdigest()
+        self._tokens[token] = account, now + DAY
+        return token, now + DAY
+
+    def attach_by_token(
+        self, outlet: Outlet, token: str, now: int, wrap: tuple[bytes, bytes]
+    ) -> dict[str, int]:
+        """Let a socket have a margin account's events; raises `Refused` −1209."""
+        account, until = self._tokens.get(token, (None, 0))
+        if account is None or until <= now:
+            raise Refused(-1209, "The listenToken is invalid.")
+        self.attach(outlet, account, Market.SPOT, wrap)
+        return {"subscriptionId": 0, "expirationTime": until // MS}
 
     # What happens.
 

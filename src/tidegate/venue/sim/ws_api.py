@@ -23,6 +23,10 @@ from tidegate.venue.sim.sockets import Outlet, Outlets, encode
 from tidegate.venue.sim.user_streams import UserStreams
 
 _SUBSCRIBE = "userDataStream.subscribe.signature"
+_BY_TOKEN = "userDataStream.subscribe.listenToken"
+
+
+_WRAP = (b'{"subscriptionId":0,"event":', b"}")
 
 
 class SocketApi:
@@ -50,11 +54,14 @@ class SocketApi:
                 raise Refused(-1135, "Invalid JSON Request") from None
             route = self._table.get((market != 0, method))
             subscribes = method == _SUBSCRIBE and market is Market.SPOT
-            if route is None and not subscribes:
+            by_token = method == _BY_TOKEN and market is Market.SPOT
+            if route is None and not subscribes and not by_token:
                 raise Refused(-1020, f"This operation is not supported: {method}")
             self._limits.weigh(outlet.address, market, route.weight if route else 2, received)
             if route is not None and route.security is Security.NONE:
                 result = route.answer(market, params, received)
+            elif by_token:
+                result = self._streams.attach_by_token(outlet, params.get("listenToken", ""), received, _WRAP)
             else:
                 account = self._account(params, route.security if route else Security.SIGNED, received)
                 outlet.owner = account.name
@@ -101,9 +108,8 @@ class SocketApi:
         answer: Any = None
         try:
             if route is None:
-                self._streams.attach(
-                    outlet, call.account, call.market, (b'{"subscriptionId":0,"event":', b"}")
-                )
+                if not call.account.lends:  # else its spot account is empty, and nothing happens there
+                    self._streams.attach(outlet, call.account, call.market, _WRAP)
                 answer = {"subscriptionId": 0}
             else:
                 answer = route.answer(call)

@@ -81,7 +81,7 @@ class AuditQueue:
 def _records(data: bytes) -> list[AuditRecord]:
     found = []
     for line in data.splitlines():
-        with contextlib.suppress(msgspec.MsgspecError):  # cut off while it was written
+        with contextlib.suppress(ValueError):  # cut off while it was written
             found.append(msgspec.json.decode(line, type=AuditRecord))
     return found
 

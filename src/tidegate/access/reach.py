@@ -57,5 +57,5 @@ def kept(data: Path) -> Above:
     """The table of the system that ran last on a data folder; an empty one where none did."""
     try:
         return msgspec.json.decode(path_of(data).read_bytes(), type=dict[str, tuple[str, ...]])
-    except (OSError, msgspec.MsgspecError):
+    except (OSError, ValueError):
         return NOTHING

@@ -100,7 +100,7 @@ class Adopter:
             answer = await self._log.request(f"ctl.gw.{venue}.{name}", b'{"do": "holdings"}', LOOK)
             try:
                 now = msgspec.json.decode(answer, type=Holdings)
-            except msgspec.MsgspecError as error:
+            except ValueError as error:
                 return -1, [f"gateway {venue}.{name}: not understood: {error}"]
             if not now.ok or now.lane not in self._lanes:
                 return -1, [f"gateway {venue}.{name}: {now.error or f'lane {now.lane}'}"]

@@ -37,7 +37,7 @@ def tolerant(handler: Handler) -> Handler:
     def handle(s: State, m: Message) -> None:
         try:
             handler(s, m)
-        except (ValueError, TypeError, OverflowError, UserError, msgspec.MsgspecError) as error:
+        except (ValueError, TypeError, OverflowError, UserError) as error:
             s.count(Reason.INVALID_CONTROL)
             s.error = f"{type(m).__name__} not applied: {error}"
 

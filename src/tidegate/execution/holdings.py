@@ -75,7 +75,7 @@ def shown_in(text: str) -> list[Shown]:
     """The lines of a signed command; raises `ValueError`."""
     try:
         found = msgspec.json.decode(text, type=list[Shown])
-    except msgspec.MsgspecError as error:
+    except ValueError as error:
         raise ValueError(f"positions: {error}") from None
     ids = [one.instrument for one in found]
     if not found or len(set(ids)) < len(ids):

@@ -124,5 +124,5 @@ def read_view(data: bytes) -> LaneView:
     """The answer read; raises `ValueError` where it is none."""
     try:
         return _view.decode(data)
-    except msgspec.MsgspecError as error:
+    except ValueError as error:
         raise ValueError(f"not a lane's view: {error}") from None

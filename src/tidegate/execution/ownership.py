@@ -168,7 +168,7 @@ class Ownership:
         known, revision = self.leases[lane]
         try:
             found = msgspec.json.decode(entry.value, type=Written)
-        except msgspec.MsgspecError:
+        except ValueError:
             found = None
         if found is not None and (found.epoch >= known.epoch or entry.revision <= revision):
             return Lease(found.owner, found.epoch, found.broken)
@@ -189,7 +189,7 @@ class Ownership:
             return
         try:
             beat = msgspec.json.decode(entry.value, type=Beat)
-        except msgspec.MsgspecError:
+        except ValueError:
             return  # no sign of life; the next one is
         known = self._beats.get(name)
         self._beats[name] = (beat, asyncio.get_running_loop().time())

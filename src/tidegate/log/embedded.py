@@ -55,7 +55,7 @@ def find(data: Path) -> Running | None:
             if _locked(lock, shared=True):
                 return None
         return msgspec.json.decode(file.read_bytes(), type=Running)
-    except (FileNotFoundError, msgspec.MsgspecError):
+    except (FileNotFoundError, ValueError):
         return None
 
 
@@ -63,7 +63,7 @@ def last_durability(data: Path) -> str:
     """How durable the server was that ran on this data folder last; the safest where none did."""
     try:
         return msgspec.json.decode((folder(data) / "server.json").read_bytes(), type=Running).durability
-    except (OSError, msgspec.MsgspecError):
+    except (OSError, ValueError):
         return "machine"
 
 
@@ -151,7 +151,7 @@ class Embedded:
         try:
             last = msgspec.json.decode((home / "server.json").read_bytes(), type=Running)
             user, password = last.user, last.password
-        except (FileNotFoundError, msgspec.MsgspecError):
+        except (FileNotFoundError, ValueError):
             user, password = NAME, secrets.token_urlsafe(24)
         for attempt in range(3):
             port = self._port or free_port()

@@ -42,5 +42,5 @@ def decode(data: bytes) -> list[Pulse]:
     """The inverse of `encode`; raises `ValueError`."""
     try:
         return msgspec.msgpack.decode(data, type=list[Pulse])
-    except msgspec.MsgspecError as error:
+    except ValueError as error:
         raise ValueError(f"no pulse: {error}") from None

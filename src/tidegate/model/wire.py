@@ -100,10 +100,10 @@ def decode(data: bytes) -> Envelope:
     """The inverse of `encode`; raises `Newer` or `Unreadable`."""
     try:
         envelope = _decoder.decode(data)
-    except msgspec.MsgspecError as error:
+    except ValueError as error:  # of msgspec, or of text that is no UTF-8
         try:
             version = _head.decode(data).version
-        except msgspec.MsgspecError:
+        except ValueError:
             version = 0
         if version > VERSION:
             raise Newer(f"written by version {version} of the wire format, this is {VERSION}") from None
@@ -122,7 +122,7 @@ def peek(data: bytes) -> tuple[int, int]:
     """How many messages an envelope holds, and when it was written (ns), without reading them; raises `Unreadable`."""
     try:
         head = _head.decode(data)
-    except msgspec.MsgspecError as error:
+    except ValueError as error:
         raise Unreadable(str(error)) from None
     raw = memoryview(head.messages)
     first = raw[0]

@@ -187,7 +187,7 @@ class Guard:
             question = msgspec.msgpack.encode(place.number)
             answer = await self._log.request(f"oms.{place.lane}.strategy", question)
             return msgspec.msgpack.decode(answer, type=StrategyView) if answer else None
-        except (LogError, msgspec.MsgspecError):
+        except (LogError, ValueError):
             return None
 
     def _command(self, outbox: Outbox, place: Place, messages: list[Message]) -> None:

@@ -94,7 +94,7 @@ class ConnectionWatch:
                 continue
             try:
                 answer = _answer.decode(await self._log.request(SUBJECT, QUESTION))
-            except (LogError, msgspec.MsgspecError):
+            except (LogError, ValueError):
                 self.failed += 1
                 continue
             self.looks += 1

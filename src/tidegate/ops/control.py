@@ -98,5 +98,5 @@ async def ask(path: Path, request: dict[str, Any], timeout: float = 5.0) -> dict
         raise ConnectionResetError("it hung up without an answer")
     try:
         return msgspec.json.decode(line, type=dict[str, Any])
-    except msgspec.DecodeError as error:
+    except ValueError as error:
         raise ConnectionError(f"its answer cannot be read: {error}") from None

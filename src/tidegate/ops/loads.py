@@ -35,7 +35,7 @@ def read_loads(data: Path) -> Known:
     """What was kept; nothing where there is no such file or it cannot be read."""
     try:
         return msgspec.json.decode((data / FILE).read_bytes(), type=Known)
-    except (OSError, msgspec.MsgspecError):
+    except (OSError, ValueError):
         return Known()
 
 

@@ -77,5 +77,5 @@ def _parse(data: bytes) -> Holder | None:
     try:
         found = msgspec.json.decode(data, type=dict[str, int])
         return Holder(found["pid"], found["started"])
-    except (msgspec.DecodeError, KeyError):
+    except (ValueError, KeyError):
         return None

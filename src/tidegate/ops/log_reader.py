@@ -42,7 +42,7 @@ class Wanted:
         try:
             line = msgspec.json.decode(data, type=dict[str, Any])
             wanted = line["ts"] >= self.since and LEVELS.get(line["level"], 0) >= self.level
-        except (msgspec.DecodeError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError):
             self.unreadable += 1
             return None
         return line if wanted and self.trace in (0, line.get("trace", 0)) else None

@@ -286,7 +286,7 @@ def read_states(folder: DataFolder) -> list[dict[str, Any]]:
     """The rows a supervisor of this folder wrote last; empty where none did."""
     try:
         return list(msgspec.json.decode(folder.states.read_bytes())["processes"])
-    except (OSError, msgspec.DecodeError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError):
         return []
 
 

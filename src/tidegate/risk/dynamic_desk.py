@@ -64,7 +64,7 @@ class DynamicDesk:
         entry = await self._log.bucket("STATE").get(KEY)
         if entry is None or not entry.value:
             return
-        with contextlib.suppress(msgspec.MsgspecError):
+        with contextlib.suppress(ValueError):
             told = msgspec.json.decode(entry.value, type=dict[str, int])
             for item, one in zip(self._items, self.each, strict=True):
                 if item.id in told:

@@ -79,7 +79,7 @@ class EventFold:
         """Put it into a fresh fold; False where it does not fit: then the events are folded from the first."""
         try:
             kept = msgspec.msgpack.decode(data, type=Kept)
-        except msgspec.MsgspecError:
+        except ValueError:
             return False
         if len(kept.seqs) != len(self.seqs) or not exposure_snapshot.load(self.exposure, kept.exposure):
             return False

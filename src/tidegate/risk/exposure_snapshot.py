@@ -50,7 +50,7 @@ def load(exposure: Exposure, data: bytes) -> bool:
     nothing has changed."""
     try:
         saved = msgspec.msgpack.decode(data, type=Saved)
-    except msgspec.MsgspecError:
+    except ValueError:
         return False
     names, instruments, base = _shape(exposure)
     if (list(saved.shape[0]), list(saved.shape[1]), saved.shape[2]) != (names, instruments, base):

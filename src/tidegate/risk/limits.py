@@ -214,7 +214,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         """The inverse of `to_json`; raises `UserError`."""
         try:
             decoded = msgspec.json.decode(data)
-        except (msgspec.DecodeError, TypeError) as error:
+        except (ValueError, TypeError) as error:
             raise UserError(f"risk: the document is not JSON: {error}") from None
         _check_table(decoded, "risk")
         return cls.load(decoded)
@@ -269,7 +269,7 @@ def load_toml(path: Path) -> Limits:
         return Limits.load(msgspec.toml.decode(path.read_bytes()), str(path))
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from None
-    except msgspec.DecodeError as error:
+    except ValueError as error:
         raise UserError(f"{path}: {error}") from None
 
 

@@ -70,7 +70,7 @@ class MarketDesk:
         entry = await self._log.bucket("STATE").get(KEY)
         if entry is None or not entry.value:
             return
-        with contextlib.suppress(msgspec.MsgspecError):
+        with contextlib.suppress(ValueError):
             kept = msgspec.msgpack.decode(entry.value, type=dict[str, dict[int, tuple[int, int]]])
             for item, volume in zip(self._universe.instruments, self.volumes, strict=True):
                 volume.hours.update(kept.get(item.id, {}))

@@ -77,7 +77,7 @@ def simulated(folder: DataFolder) -> SimulatedVenue | None:
     """The simulated venue of a data folder; None where none has started."""
     try:
         return msgspec.json.decode((folder.run / "venue.json").read_bytes(), type=SimulatedVenue)
-    except (OSError, msgspec.DecodeError):
+    except (OSError, ValueError):
         return None
 
 

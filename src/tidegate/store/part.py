@@ -85,7 +85,7 @@ def read_info(path: Path) -> PartInfo:
         raise UserError(
             f"{path} is not a readable Parquet file ({error}); delete it and import again"
         ) from None
-    except (KeyError, msgspec.MsgspecError) as error:
+    except (KeyError, ValueError) as error:
         raise UserError(
             f"{path} was not written by tidegate ({error}); keep other files out of the lake"
         ) from None

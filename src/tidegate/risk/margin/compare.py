@@ -98,7 +98,7 @@ def decode(data: bytes) -> VenueMargin:
     """The inverse of `VenueMargin.encode`; raises `ValueError`."""
     try:
         return msgspec.json.decode(data, type=VenueMargin)
-    except msgspec.MsgspecError as error:
+    except ValueError as error:
         raise ValueError(f"not a venue's margin: {error}") from None
 
 

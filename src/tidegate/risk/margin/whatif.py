@@ -181,5 +181,5 @@ def read(data: bytes) -> WhatIfRequest:
     """A request; raises `ValueError`."""
     try:
         return msgspec.json.decode(data, type=WhatIfRequest)
-    except msgspec.MsgspecError as error:
+    except ValueError as error:
         raise ValueError(f"not a what-if request: {error}") from None

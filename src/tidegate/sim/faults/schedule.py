@@ -154,7 +154,7 @@ def read(path: Path) -> list[Fault]:
     for number, line in enumerate(lines, 1):
         try:
             fault = msgspec.json.decode(line, type=Fault)
-        except msgspec.MsgspecError as error:
+        except ValueError as error:
             raise UserError(f"{path}:{number}: not a fault: {error}") from None
         if fault.kind not in KINDS:
             raise UserError(f"{path}:{number}: unknown fault {fault.kind!r}; known: {', '.join(KINDS)}")

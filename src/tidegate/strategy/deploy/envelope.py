@@ -81,7 +81,7 @@ def decode(data: bytes) -> Envelope:
     """The inverse of `Envelope.encode`; raises `ValueError`."""
     try:
         return msgspec.json.decode(data, type=Envelope)
-    except msgspec.MsgspecError as error:
+    except ValueError as error:
         raise ValueError(f"not an envelope: {error}") from None
 
 

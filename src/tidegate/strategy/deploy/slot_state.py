@@ -46,7 +46,7 @@ def decode(data: bytes) -> SlotState:
     """The inverse of `SlotState.encode`; raises `ValueError`."""
     try:
         return msgspec.json.decode(data, type=SlotState)
-    except msgspec.MsgspecError as error:
+    except ValueError as error:
         raise ValueError(f"not a slot's state: {error}") from None
 
 

@@ -58,7 +58,7 @@ def decode(data: bytes) -> Version:
     """The inverse of `Version.encode`; raises `ValueError`."""
     try:
         return msgspec.json.decode(data, type=Version)
-    except msgspec.MsgspecError as error:
+    except ValueError as error:
         raise ValueError(f"not a version: {error}") from None
 
 

@@ -61,7 +61,7 @@ async def answer(line: bytes, doers: dict[str, Doer]) -> bytes:
         if doer is None:
             raise Refused(f"do: {order.do!r} is none of {', '.join(sorted(doers))}")
         said = {"ok": True, "do": order.do, **await doer(order)}
-    except (msgspec.MsgspecError, Refused) as error:
+    except (ValueError, Refused) as error:
         said = {"ok": False, "error": str(error)}
     except Exception as error:
         said = {"ok": False, "error": f"{type(error).__name__}: {error}"}

@@ -24,7 +24,7 @@ class HaltFile:
             return []
         try:
             self._written = msgspec.json.decode(self._path.read_bytes(), type=list[HaltEvent])
-        except (OSError, msgspec.MsgspecError):
+        except (OSError, ValueError):
             text = f"{self._path} cannot be read"
             return [
                 HaltEvent(

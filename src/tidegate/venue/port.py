@@ -82,6 +82,19 @@ class MarginVenue(Protocol):
 
 
 @runtime_checkable
+class PacedVenue(Protocol):
+    """A venue that counts what it is asked."""
+
+    def between_fills(self) -> float:
+        """Seconds that should lie between two regular readings of all fills, so that they keep others from nothing."""
+
+
+def between_fills(venue: object) -> float:
+    """As `PacedVenue`; 0 where the venue does not count."""
+    return venue.between_fills() if isinstance(venue, PacedVenue) else 0.0
+
+
+@runtime_checkable
 class HoldingVenue(Protocol):
     """A venue that also says at what price a position was entered."""
 

@@ -14,7 +14,7 @@ from tidegate.model.time import MS, SECOND
 from tidegate.risk.reasons import Reason
 from tidegate.venue.binance.errors import VenueError
 from tidegate.venue.binance.keys import Keys
-from tidegate.venue.binance.limits import Limits
+from tidegate.venue.binance.limits import POLLS, Limits
 from tidegate.venue.binance.products import SPOT, USDM, simulated
 from tidegate.venue.binance.rest import Rest
 from tidegate.venue.binance.user_stream import UserStream
@@ -48,16 +48,36 @@ def test_limits_are_those_the_venue_tells():
         {"rateLimitType": "RAW_REQUESTS", "interval": "MINUTE", "intervalNum": 5, "limit": 61000},
     ])  # fmt: skip
     assert sum(limits.order(NOW) for _ in range(20)) == 5, "0.8 of 7 an hour is the tightest"
-    assert limits.query(NOW, 16) > 0
-    assert limits.query(NOW, 15) == 0
+    assert limits.query(NOW, 6) > 0
+    assert limits.query(NOW, 5) == 0
 
 
 def test_questions_wait_for_the_next_window_and_cancels_do_not():
     limits = Limits(USDM)
-    assert limits.query(NOW, 1920) == 0
+    assert limits.query(NOW, 1680) == 0
     assert limits.query(NOW, 1) == 60 * SECOND - NOW % (60 * SECOND)
-    assert not limits.order(NOW)
     assert [limits.cancel(NOW) for _ in range(1000)] == [0] * 1000
+
+
+def test_polls_leave_room_for_questions_and_questions_for_orders():
+    limits = Limits(SPOT)
+    while not limits.query(NOW, 20, POLLS):
+        pass
+    assert limits.weight.used == 3_000
+    while not limits.query(NOW, 20):
+        pass
+    assert limits.weight.used == 4_200
+    assert all(limits.order(NOW + n * 10 * SECOND // 80) for n in range(80))
+
+
+def test_no_question_keeps_a_futures_order_back_for_it_weighs_nothing():
+    limits = Limits(USDM)
+    limits.headers(NOW, {"X-MBX-USED-WEIGHT-1M": "2400"})
+    assert limits.query(NOW, 1) > 0
+    assert limits.order(NOW)
+    assert limits.weight.used == 2_400
+    limits.block(NOW, 30.0, banned=False)
+    assert not limits.order(NOW), "but the venue's word holds for all"
 
 
 @pytest.mark.parametrize(("banned", "pause"), [(False, SECOND // 10), (True, SECOND)])

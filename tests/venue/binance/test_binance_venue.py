@@ -243,7 +243,9 @@ def test_cancel_all_leaves_nothing_open(tmp_path, venue):
     run(work)
 
 
-def test_the_countdown_cancels_unless_it_is_disarmed(tmp_path):
+def test_the_countdown_cancels_unless_it_is_disarmed(tmp_path, monkeypatch):
+    monkeypatch.setattr("tidegate.venue.binance.queries.ARMED_EACH", 0.0)
+
     async def work():
         async with (
             server(tmp_path) as at,

@@ -13,13 +13,13 @@ chain, times mended. `ts_recv` is our clock when the read began. What a live str
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import orjson
 
 from tidegate.marketdata.binance_frames import Batch, FrameParser, Quarantined
 from tidegate.marketdata.binance_instruments import Directory
@@ -32,6 +32,7 @@ from tidegate.model.event import META, Status, Words
 from tidegate.model.instrument import Universe
 from tidegate.venue.binance.contract_facts import FUNDING_EVERY, INTEREST_EVERY, ContractPoll
 from tidegate.venue.binance.errors import VenueError
+from tidegate.venue.binance.limits import POLLS
 from tidegate.venue.binance.products import Endpoints, product
 from tidegate.venue.binance.rest import Rest
 from tidegate.venue.binance.websocket import Pace, Socket
@@ -87,6 +88,7 @@ class BinanceFeed:
         self._endpoints = endpoints
         self._rest = Rest(self._product, endpoints, None, clock)
         self._clock = clock
+        self._universe = universe
         self._directory = Directory([universe[n] for n in self.numbers])
         self._parser = FrameParser(self._directory)
         self._assemblers = [
@@ -146,23 +148,34 @@ class BinanceFeed:
         }
 
     async def _look(self) -> None:
-        """See again and again which symbols trade."""
+        """See again and again which symbols trade; where the venue does not say, what was known stays."""
         numbers = {self._directory.instruments[n].symbol: number for n, number in enumerate(self.numbers)}
-        weight = 1 if self._product.market.futures else 20
+        futures = self._product.market.futures
+        # Spot lists thousands: only ours are asked for, or all of them where it does not know one of ours any more.
+        ours = None if futures else {"symbols": orjson.dumps([*numbers]).decode()}
         while True:
             await asyncio.sleep(STATUS_EVERY)
-            with contextlib.suppress(VenueDown, VenueError, VenueRefused):  # what was known stays
-                said = await self._rest.public(self._product.exchange_info, None, weight)
-                for item in said.get("symbols", ()):
-                    number = numbers.get(item.get("symbol", ""))
-                    if number is None:
-                        continue
-                    text = str(item.get("status") or item.get("contractStatus") or "")
-                    status = _STATUS.get(text, Status.HALTED)
-                    if status != self.status.get(number, Status.TRADING):
-                        log.warning("%s: %s is %s", self.venue, item["symbol"], text)
-                        self.counts["status changes"] += 1
-                    self.status[number] = status
+            try:
+                said = await self._rest.public(
+                    self._product.exchange_info, ours, 1 if futures else 20, POLLS
+                )
+                for item in said["symbols"]:
+                    number = numbers.get(item["symbol"])
+                    if number is not None:
+                        self._trades(number, str(item.get("status") or item.get("contractStatus") or ""))
+            except VenueError:
+                self.counts["status unanswered"] += 1
+                ours = None
+            except (VenueDown, VenueRefused, KeyError, TypeError, AttributeError):
+                self.counts["status unanswered"] += 1
+
+    def _trades(self, number: int, text: str) -> None:
+        """The venue's word on one symbol."""
+        status = _STATUS.get(text, Status.HALTED)
+        if status != self.status.get(number, Status.TRADING):
+            log.warning("%s: %s is %s", self.venue, self._universe[number].symbol, text)
+            self.counts["status changes"] += 1
+        self.status[number] = status
 
     async def _url(self) -> str:
         names = {

@@ -1,7 +1,8 @@
-"""The venue's rate limits, kept on our side: new orders and queries stay within 0.8 of them, cancels go first.
+"""The venue's rate limits, kept on our side: cancels go first, then orders, then questions, then polls.
 
 Binance counts in windows aligned to its clock and says in every answer what it has counted: that is adopted where it
-is more than ours. The fifth that orders and queries leave is for cancels, which are not held back by a count at all.
+is more than ours; it is of the whole address, so processes that share one see each other in it. Each class stays within
+its share of a limit, and leaves the rest to those before it; cancels are not held back by a count at all.
 Once the venue has said "too many" (429, 418), orders and queries wait until its Retry-After; cancels still go, one at
 a time: ten a second after 429, one a second under a ban (418), where more would only lengthen it.
 """
@@ -16,6 +17,11 @@ from tidegate.model.time import SECOND
 from tidegate.venue.binance.products import Limit, Product
 
 SHARE = 0.8
+"""Of new orders and replaces."""
+QUESTIONS = 0.7
+"""Of what must be known: an order's status, reconciliation, a book to build."""
+POLLS = 0.5
+"""Of what is asked again and again, and may come later."""
 _UNITS = {"SECOND": 1, "MINUTE": 60, "HOUR": 3600, "DAY": 86_400, "S": 1, "M": 60, "H": 3600, "D": 86_400}
 _HEADER = re.compile(r"x-mbx-(used-weight|order-count)-(\d+)([smhd])", re.IGNORECASE)
 _LIMITED_PAUSE, _BANNED_PAUSE = SECOND // 10, SECOND
@@ -65,6 +71,7 @@ class Limits:
 
     def __init__(self, product: Product) -> None:
         self.weight = Window(product.weight)
+        self._order_weight = product.order_weight
         self.orders = {limit.seconds: Window(limit) for limit in product.orders}
         self.blocked_until = 0
         self.banned = False
@@ -76,32 +83,33 @@ class Limits:
 
     def order(self, now: int) -> bool:
         """Whether a new order may go; it is counted if so."""
-        if now < self.blocked_until or not self.weight.room(now, 1):
+        weight = self._order_weight
+        if now < self.blocked_until or (weight and not self.weight.room(now, weight)):
             return False
         for window in self.orders.values():
             if not window.room(now, 1):
                 return False
-        self.weight.add(now, 1)
+        self.weight.add(now, weight)
         for window in self.orders.values():
             window.add(now, 1)
         return True
 
-    def query(self, now: int, weight: int) -> int:
+    def query(self, now: int, weight: int, share: float = QUESTIONS) -> int:
         """Nanoseconds that a query must wait; 0: it may go, and is counted."""
         if now < self.blocked_until:
             return self.blocked_until - now
-        if not self.weight.room(now, weight):
+        if not self.weight.room(now, weight, share):
             return self.weight.wait(now)
         self.weight.add(now, weight)
         return 0
 
-    def cancel(self, now: int) -> int:
+    def cancel(self, now: int, weight: int = 1) -> int:
         """Nanoseconds that a cancel must wait, 0 unless the venue said "too many"; it is counted if it may go."""
         if now < self.blocked_until:
             if now < self._cancel_at:
                 return self._cancel_at - now
             self._cancel_at = now + (_BANNED_PAUSE if self.banned else _LIMITED_PAUSE)
-        self.weight.add(now, 1)
+        self.weight.add(now, weight)
         return 0
 
     def block(self, now: int, seconds: float | None, banned: bool) -> None:

@@ -10,6 +10,7 @@ from tidegate.risk.margin import file as margin_file
 from tidegate.risk.margin.compare import VenueAsset, VenueMargin, VenuePosition, VenueWallet
 from tidegate.risk.margin.file import Margins
 from tidegate.venue.binance.errors import VenueError
+from tidegate.venue.binance.limits import POLLS
 from tidegate.venue.binance.products import Product
 from tidegate.venue.binance.rest import Rest
 from tidegate.venue.binance.symbols import Symbol, Symbols
@@ -54,13 +55,13 @@ class MarginQueries:
 
     async def _index(self) -> Any:
         try:
-            return await self._rest.public(self._product.asset_index, None, 10)
+            return await self._rest.public(self._product.asset_index, None, 10, POLLS)
         except VenueError as error:
             raise VenueDown(f"{self._product.venue}: margin: {error}") from None
 
     async def _ask(self, path: str, weight: int) -> Any:
         try:
-            return await self._rest.signed("GET", path, {}, weight)
+            return await self._rest.signed("GET", path, {}, weight, share=POLLS)
         except VenueError as error:
             raise VenueDown(f"{self._product.venue}: margin: {error}") from None
 

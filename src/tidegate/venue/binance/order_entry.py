@@ -12,6 +12,8 @@ from collections import Counter
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+import orjson
+
 from tidegate.model.clock import Clock
 from tidegate.model.messages import Report, SendCancel, SendNew, SendReplace
 from tidegate.model.order import ExecType
@@ -122,7 +124,7 @@ class OrderEntry:
             self._refuse(request, Reason.UNKNOWN_ORDER)
             return
         now = self._rest.venue_now()
-        if wait := self._limits.cancel(now):
+        if self.up and (wait := self._limits.cancel(now)):
             self._counts["cancels put off"] += 1
             self._start(self._cancel_later(wait / SECOND, request))
             return
@@ -229,6 +231,21 @@ class OrderEntry:
         """A signed question without parameters. Raises `VenueError` where it is refused, `VenueDown`."""
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._call(method, {}, Pending(None, None, answer), self._rest.venue_now())
+        try:
+            return await asyncio.wait_for(answer, ANSWER_WITHIN / SECOND)
+        except TimeoutError:
+            raise VenueDown(f"{method}: no answer") from None
+
+    async def ask_bare(self, method: str, **params: str) -> Any:
+        """The same of one with parameters that need no signature and no escaping."""
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._number += 1
+        pending = Pending(None, None, answer, method, params, self._rest.venue_now())
+        if self.socket is None:
+            raise VenueDown("not connected")
+        frame = {"id": str(self._number), "method": method, "params": params}
+        self.socket.send(orjson.dumps(frame))
+        self._pending[str(self._number)] = pending
         try:
             return await asyncio.wait_for(answer, ANSWER_WITHIN / SECOND)
         except TimeoutError:

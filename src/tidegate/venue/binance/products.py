@@ -69,7 +69,13 @@ class Product:
     good_till_date: bool = True
     types: Mapping[OrdType, str] = field(default_factory=dict)
     weight: Limit = Limit(2400, 60)
+    order_weight: int = 0
+    """Of a new order or a replace; on futures they count by the limits of orders alone."""
+    premium_weight: int = 1
+    """Of one symbol."""
     orders: tuple[Limit, ...] = (Limit(300, 10), Limit(1200, 60))
+    orders_page: int = 1000
+    """Rows that the list of all orders gives at most."""
     error_scope: str = "futures"
     """Some error codes mean different things on spot and on futures."""
 
@@ -89,7 +95,7 @@ SPOT = Product(
     account="/api/v3/account", depth_speed="@100ms", depth_weight=50, open_orders_weight=80, query_weight=4,
     trades_weight=20, account_weight=20, user_event="executionReport", subscribes=True, chains=True,
     modify="order.cancelReplace", post_only_type="LIMIT_MAKER", post_only_tif="", reduce_only=False,
-    good_till_date=False, types=_SPOT, weight=Limit(6000, 60),
+    good_till_date=False, types=_SPOT, weight=Limit(6000, 60), order_weight=1,
     orders=(Limit(100, 10), Limit(200_000, 86_400)), error_scope="spot",
 )  # fmt: skip
 USDM = Product(
@@ -109,7 +115,7 @@ COINM = Product(
     account="/dapi/v1/balance", positions="/dapi/v1/positionRisk", countdown="/dapi/v1/countdownCancelAll",
     margin_account="/dapi/v1/account", position_risk="/dapi/v1/positionRisk", brackets="/dapi/v2/leverageBracket",
     open_interest="/dapi/v1/openInterest", premium="/dapi/v1/premiumIndex", funding="/dapi/v1/fundingRate",
-    trades_weight=20, good_till_date=False, types=_FUTURES, orders=(Limit(1200, 60),),
+    trades_weight=20, premium_weight=10, good_till_date=False, types=_FUTURES, orders=(Limit(1200, 60),),
 )  # fmt: skip
 PRODUCTS: Mapping[str, Product] = MappingProxyType({p.venue: p for p in (SPOT, USDM, COINM)})
 assert PRODUCTS.keys() == VENUES.keys()

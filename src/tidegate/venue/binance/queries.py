@@ -9,21 +9,27 @@ from typing import Any
 from tidegate.model.clock import Clock
 from tidegate.model.messages import Report, SendStatus
 from tidegate.model.order import ExecType, OrdStatus, Side
-from tidegate.model.time import DAY, MS
+from tidegate.model.time import DAY, MS, SECOND
 from tidegate.venue.binance.errors import UNKNOWN_ORDER, VenueError
 from tidegate.venue.binance.events import STATUSES, Events
+from tidegate.venue.binance.limits import SHARE
 from tidegate.venue.binance.orders import Known, Orders, generation_id, generation_of
 from tidegate.venue.binance.products import Product
 from tidegate.venue.binance.rest import Rest
 from tidegate.venue.binance.symbols import Symbol, Symbols
 from tidegate.venue.binance.wallets import SpotWallets
-from tidegate.venue.port import VenueDown, VenueFill, VenueOrder, cl_ord_id_of
+from tidegate.venue.port import VenueDown, VenueFill, VenueOrder, VenueRefused, cl_ord_id_of
 
 Json = dict[str, Any]
 PAGE = 1000
 _MANY = 5
 _WINDOW = {"spot": DAY // MS, "futures": 7 * DAY // MS}
 """The longest time, in ms, that one question about trades may span."""
+ARMED_EACH = 8.0
+"""Seconds that a symbol's dead man's switch is armed for, for every symbol that has one: so that keeping them all armed
+takes a tenth of the rate limit, however many there are."""
+READING = 0.1
+"""The part of the rate limit that one account's regular readings of its fills may take."""
 _FEW = 3
 """Symbols up to this number are asked about one by one, more of them all at once."""
 
@@ -38,6 +44,8 @@ class Queries:
         self._orders, self._events, self._clock = orders, events, clock
         self.wallets = SpotWallets()
         """Of a spot account."""
+        self._armed: dict[str, int] = {}
+        """When each symbol's dead man's switch was armed last, ns."""
 
     async def status(self, request: SendStatus) -> list[Report]:
         """See `Venue.status`."""
@@ -49,7 +57,7 @@ class Queries:
             fills = [
                 fill for order in chain for fill in await self._fills_of(symbol, order, request.cl_ord_id)
             ]
-        except VenueError as error:
+        except (VenueError, VenueRefused) as error:
             raise VenueDown(f"{symbol.item.id}: status of an order: {error}") from None
         if not chain:
             return [Report(self._clock.now(), request.cl_ord_id, ExecType.NOT_FOUND, ts_venue=asked)]
@@ -159,7 +167,7 @@ class Queries:
                 weight = self._product.open_orders_weight
                 found = await self._rest.signed("GET", self._product.open_orders, {}, weight)
             return [await self._open(order) for order in found if order["symbol"] in self._symbols.by_name]
-        except VenueError as error:
+        except (VenueError, VenueRefused) as error:
             raise VenueDown(f"{self._product.venue}: open orders: {error}") from None
 
     async def _open(self, order: Json) -> VenueOrder:
@@ -198,7 +206,7 @@ class Queries:
                     found.append(
                         VenueFill(self._fill(symbol, trade, owner), symbol.number, side, str(trade["id"]))
                     )
-        except VenueError as error:
+        except (VenueError, VenueRefused) as error:
             raise VenueDown(f"{self._product.venue}: fills: {error}") from None
         return sorted(found, key=lambda fill: (fill.report.ts_venue, fill.report.exec_id))
 
@@ -210,11 +218,11 @@ class Queries:
             return
         path, at = self._product.order.removesuffix("order") + "allOrders", unknown[0]
         while at <= unknown[-1]:
-            params = {"symbol": symbol.name, "orderId": at, "limit": PAGE}
+            params = {"symbol": symbol.name, "orderId": at, "limit": self._product.orders_page}
             page: list[Json] = await self._rest.signed("GET", path, params, self._product.trades_weight)
             for order in page:
                 self._orders.owns(symbol.number, order["orderId"], cl_ord_id_of(order["clientOrderId"]))
-            if len(page) < PAGE:
+            if len(page) < self._product.orders_page:
                 return
             at = page[-1]["orderId"] + 1
 
@@ -279,16 +287,20 @@ class Queries:
             rows: list[Json] = await self._rest.signed(
                 "GET", self._product.positions, {}, self._product.account_weight
             )
-        except VenueError as error:
+        except (VenueError, VenueRefused) as error:
             raise VenueDown(f"{self._product.venue}: positions: {error}") from None
         return rows
 
     async def balances(self) -> dict[str, Decimal]:
         """See `Venue.balances`."""
         try:
-            answer = await self._rest.signed("GET", self._product.account, {}, self._product.account_weight)
-        except VenueError as error:
+            return await self.account()
+        except (VenueError, VenueRefused) as error:
             raise VenueDown(f"{self._product.venue}: balances: {error}") from None
+
+    async def account(self) -> dict[str, Decimal]:
+        """As `balances`, with the venue's refusal as it is: raises `VenueError`, `VenueRefused` too."""
+        answer = await self._rest.signed("GET", self._product.account, {}, self._product.account_weight)
         if self._product.positions:
             return {row["asset"]: Decimal(row["balance"]) for row in answer}
         return self.wallets.answer(answer)
@@ -300,6 +312,8 @@ class Queries:
             params = {"symbol": self._symbols.by_number[number].name}
             try:
                 await self._rest.signed("DELETE", self._product.cancel_all, params, 1, urgent=True)
+            except VenueRefused as error:
+                raise VenueDown(str(error)) from None
             except VenueError as error:
                 if error.code not in UNKNOWN_ORDER:  # spot says so where nothing is open
                     raise VenueDown(
@@ -307,12 +321,26 @@ class Queries:
                     ) from None
 
     async def countdown(self, seconds: float) -> None:
-        """See `Venue.countdown`."""
+        """See `Venue.countdown`: each symbol's is renewed once a third of its time is over."""
         if not self._product.countdown:
             return
-        for name in self._symbols.by_name:
-            params = {"symbol": name, "countdownTime": round(seconds * 1000)}
+        armed = max(seconds, ARMED_EACH * len(self._symbols.by_name)) if seconds else 0.0
+        now = self._clock.now()
+        for name in sorted(self._symbols.by_name, key=lambda name: self._armed.get(name, 0)):
+            if seconds and name in self._armed and now - self._armed[name] < armed * SECOND / 3:
+                continue
+            params = {"symbol": name, "countdownTime": round(armed * 1000)}
             try:
-                await self._rest.signed("POST", self._product.countdown, params, 10, urgent=True)
-            except VenueError as error:
+                await self._rest.signed("POST", self._product.countdown, params, 10, share=SHARE)
+            except (VenueError, VenueRefused) as error:
                 raise VenueDown(f"{self._product.venue}: countdown {name}: {error}") from None
+            if seconds:
+                self._armed[name] = now
+            else:
+                self._armed.pop(name, None)
+
+    def between_fills(self) -> float:
+        """See `PacedVenue.between_fills`."""
+        limit = self._rest.limits.weight
+        weight = self._product.trades_weight * len(self._symbols.by_name)
+        return weight / (limit.limit * READING) * (limit.length / SECOND)

@@ -16,7 +16,7 @@ from tidegate.model.clock import Clock
 from tidegate.model.time import MS, SECOND
 from tidegate.venue.binance.errors import BAD_KEY, TIMESTAMP, UNKNOWN_OUTCOME, VenueError
 from tidegate.venue.binance.keys import Keys
-from tidegate.venue.binance.limits import Limits
+from tidegate.venue.binance.limits import QUESTIONS, Limits
 from tidegate.venue.binance.products import Endpoints, Product
 from tidegate.venue.port import VenueDown, VenueRefused
 
@@ -65,21 +65,28 @@ class Rest:
         assert best is not None
         self.offset = best[1]
 
-    async def public(self, path: str, params: Mapping[str, Any] | None = None, weight: int = 1) -> Any:
-        """GET, parsed. Raises `VenueDown`, `VenueError`."""
-        return orjson.loads(await self.raw(path, params, weight))
+    async def public(
+        self,
+        path: str,
+        params: Mapping[str, Any] | None = None,
+        weight: int = 1,
+        share: float = QUESTIONS,
+    ) -> Any:
+        """GET, parsed; `share` as in `limits`. Raises `VenueDown`, `VenueError`."""
+        await self._turn(weight, share)
+        return _parsed("GET", path, await self._send("GET", path, urlencode(params or {}), {}))
 
     async def raw(self, path: str, params: Mapping[str, Any] | None = None, weight: int = 1) -> bytes:
         """GET, as it came."""
-        await self._turn(weight)
+        await self._turn(weight, QUESTIONS)
         return await self._send("GET", path, urlencode(params or {}), {})
 
     async def keyed(self, method: str, path: str, params: Mapping[str, Any] | None = None) -> Any:
         """A request that names the key and is not signed (listen keys)."""
         assert self._keys is not None
-        await self._turn(1)
+        await self._turn(1, QUESTIONS)
         headers = {"X-MBX-APIKEY": self._keys.key}
-        return orjson.loads(await self._send(method, path, urlencode(params or {}), headers))
+        return _parsed(method, path, await self._send(method, path, urlencode(params or {}), headers))
 
     async def signed(
         self,
@@ -88,21 +95,25 @@ class Rest:
         params: Mapping[str, Any] | None = None,
         weight: int = 1,
         urgent: bool = False,
+        share: float = QUESTIONS,
     ) -> Any:
-        """A signed request, parsed; `urgent` ones do not wait for the rate limit. Raises `VenueDown` where the venue
-        did not answer or does not know the outcome, `VenueError` where it refused, `VenueRefused` for a bad key."""
+        """A signed request, parsed; `urgent` ones wait as cancels do, others for their `share` of the rate limit. Raises
+        `VenueDown` where the venue did not answer or does not know the outcome, `VenueError` where it refused,
+        `VenueRefused` for a bad key."""
         assert self._keys is not None
         if urgent:
-            self.limits.weight.add(self.venue_now(), weight)
+            while wait := self.limits.cancel(self.venue_now(), weight):
+                await asyncio.sleep(wait / SECOND)
         else:
-            await self._turn(weight)
+            await self._turn(weight, share)
         for attempt in (1, 2):
             query = urlencode(
                 {**(params or {}), "recvWindow": RECV_WINDOW, "timestamp": self.venue_now() // MS}
             )
             query = f"{query}&signature={self._keys.sign(query.encode())}"
             try:
-                return orjson.loads(await self._send(method, path, query, {"X-MBX-APIKEY": self._keys.key}))
+                body = await self._send(method, path, query, {"X-MBX-APIKEY": self._keys.key})
+                return _parsed(method, path, body)
             except VenueError as error:
                 if error.code != TIMESTAMP or attempt == 2:
                     raise
@@ -110,9 +121,9 @@ class Rest:
                 await self.sync()
         raise AssertionError("unreachable")
 
-    async def _turn(self, weight: int) -> None:
+    async def _turn(self, weight: int, share: float) -> None:
         waited = 0
-        while wait := self.limits.query(self.venue_now(), weight):
+        while wait := self.limits.query(self.venue_now(), weight, share):
             if waited + wait > _PATIENCE:
                 self.counts["queries held back"] += 1
                 raise VenueDown(f"{self.product.venue}: rate limit, for another {wait / SECOND:.1f} s")
@@ -153,3 +164,11 @@ class Rest:
         if status >= 500 or code in UNKNOWN_OUTCOME:
             return VenueDown(what)
         return VenueError(status, code, message)
+
+
+def _parsed(method: str, path: str, body: bytes) -> Any:
+    """An answer; one that cannot be read says nothing of what was done."""
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        raise VenueDown(f"{method} {path}: its answer of {len(body)} bytes cannot be read") from None

@@ -28,7 +28,7 @@ from tidegate.venue.binance.keys import Keys
 from tidegate.venue.binance.margin import MarginQueries
 from tidegate.venue.binance.order_entry import ANSWER_WITHIN, OrderEntry
 from tidegate.venue.binance.orders import Orders
-from tidegate.venue.binance.products import Endpoints, product
+from tidegate.venue.binance.products import Endpoints, Product, product
 from tidegate.venue.binance.queries import Queries
 from tidegate.venue.binance.rest import Rest
 from tidegate.venue.binance.symbols import Symbols
@@ -57,9 +57,11 @@ class BinanceVenue:
         clock: Clock,
         pace: Pace = _PACE,
         keep_alive: float = KEEP_ALIVE,
+        of: Product | None = None,
+        entry: Callable[..., OrderEntry] = OrderEntry,
     ) -> None:
         self.counts: Counter[str] = Counter()
-        self._product = product(venue)
+        self._product = of or product(venue)
         self._symbols = Symbols(universe, venue)
         if not self._symbols.by_number:
             raise UserError(
@@ -72,7 +74,7 @@ class BinanceVenue:
         self._events = events
         self._margin = MarginQueries(self._product, self._rest, self._symbols)
         self._queries = Queries(self._product, self._rest, self._symbols, orders, events, clock)
-        self._entry = OrderEntry(
+        self._entry = entry(
             self._product, keys, self._rest, self._symbols, orders, answers, self._queries, self.counts, clock,
             lambda: self.connected, self._hand_on,
         )  # fmt: skip
@@ -125,7 +127,7 @@ class BinanceVenue:
         listed = await self._rest.public(self._product.exchange_info, weight=20)
         self._rest.limits.told(self._rest.venue_now(), listed.get("rateLimits", ()))
         await self._rest.sync()
-        await self._queries.balances()
+        await self._queries.account()
 
     async def close(self) -> None:
         """See `Venue.close`."""
@@ -207,6 +209,10 @@ class BinanceVenue:
     async def fills(self, since: int) -> list[VenueFill]:
         """See `Venue.fills`."""
         return await self._queries.fills(since)
+
+    def between_fills(self) -> float:
+        """See `PacedVenue.between_fills`."""
+        return self._queries.between_fills()
 
     async def positions(self) -> dict[int, int]:
         """See `Venue.positions`."""

@@ -56,33 +56,47 @@ class Guard:
         age = settings.control_age
         self._brake("log", silence > age, f"the log has not answered for {age:g} s")
         if settings.risk:
-            lost = self.lifeline.lost(asyncio.get_running_loop().time())
-            self._brake("risk", lost, f"no risk service has renewed its lease for {age:g} s")
+            now = asyncio.get_running_loop().time()
+            starting = self.lifeline.starting(now)
+            text = (
+                "no risk service acts yet"
+                if starting
+                else f"no risk service has renewed its lease for {age:g} s"
+            )
+            self._brake("risk", self.lifeline.lost(now), text, quiet=starting)
         if silence > settings.lease_ttl and "log" not in self._session.holds:
             self._session.holds["log"] = "the log is away"
             self._counts["log_lost"] += 1
 
-    def _brake(self, name: str, on: bool, text: str) -> None:
+    def _brake(self, name: str, on: bool, text: str, quiet: bool = False) -> None:
+        """Hold it back, or let it go; people are told once, unless it is of no interest to them (`quiet`)."""
         brakes = self._session.brakes
-        if on is (name in brakes):
-            return
         if not on:
-            del brakes[name]
+            brakes.pop(name, None)
+            return
+        if brakes.get(name) == text:
             return
         brakes[name] = text
+        if quiet:
+            return
         self._counts[f"braked_{name}"] += 1
         self._alerts.say("gateway_braked", "critical", f"{text}: what may add risk is refused", key=name)
 
     async def run(self) -> None:
-        """Look, twice a second, and as soon as the switch may be due."""
+        """Look, twice a second at least."""
         while True:
             self.check()
             if self.silence <= self._settings.lease_ttl:
                 self._back()
             elif self.silence > self._settings.log_grace and not self._swept:
                 await self._away()
-            await self._renew()
             await asyncio.sleep(min(EVERY, self._settings.control_age / 4))
+
+    async def renew(self) -> None:
+        """Keep the venue's dead man's switch from running out: beside `run`, which a slow venue must not hold up."""
+        while True:
+            await self._renew()
+            await asyncio.sleep(EVERY)
 
     def _back(self) -> None:
         if self._session.holds.pop("log", None) is not None:

@@ -15,7 +15,7 @@ from tidegate.venue.port import Venue, VenueFill
 
 
 class History:
-    """`read` is called by the drop copy every second and by reconciliations, one after another."""
+    """`read` is called by the drop copy, as often as the venue bears, and by reconciliations, one after another."""
 
     def __init__(
         self,
@@ -31,6 +31,8 @@ class History:
         self._alerts, self._clock, self._counts = alerts, clock, counts
         self._lock = asyncio.Lock()
         self._next: tuple[int, dict[int, int]] | None = None
+        self.read_at = float("-inf")
+        """When it was last read, loop time."""
 
     @property
     def idle(self) -> bool:
@@ -47,6 +49,7 @@ class History:
             for earlier in (lost, self._dropcopy.oldest):
                 since = since if earlier is None else min(since, earlier)
             fills = await self._venue.fills(max(since, 0))
+            self.read_at = asyncio.get_running_loop().time()
             found = self._dropcopy.compare(fills, self._clock.now(), expected)
             self._reports.lost_from = None
             if found.fresh:

@@ -19,15 +19,19 @@ class Lifeline:
         self._age, self._handover = age, handover
         self._revision, self._until = 0, float("-inf")
         self._excused = False
+        self._told_from = float("inf")
 
     def begin(self, now: float) -> None:
         """Nothing is known yet: the first sign is waited for as for the next."""
         self._until = max(self._until, now + self._age)
+        self._told_from = min(self._told_from, now + self._handover)
 
     def hear(self, entry: KvEntry, now: float) -> None:
         """The key's present value, which comes again after a reconnect, or a change of it (loop time)."""
         if entry.key != ACTING or not entry.value:
             return
+        if self._revision and entry.revision != self._revision:
+            self._told_from = now  # it was seen to live: when it stops, people must know
         if entry.revision == self._revision:
             if not self._excused:
                 self._excused = True
@@ -36,7 +40,7 @@ class Lifeline:
         self._revision = entry.revision
         try:
             self.owner = msgspec.json.decode(entry.value, type=Holder).owner
-        except msgspec.MsgspecError:
+        except ValueError:
             return  # no sign of life
         self._until = now + (self._age if self.owner else self._handover)
         self._excused = False
@@ -44,3 +48,8 @@ class Lifeline:
     def lost(self, now: float) -> bool:
         """Whether nobody could halt this gateway by a breaker now."""
         return now > self._until
+
+    def starting(self, now: float) -> bool:
+        """Whether that is as it should be: the system is being started, and the risk service has `handover` seconds from
+        our own start on. Nothing that may add risk goes out all the same; people are not told yet."""
+        return now < self._told_from

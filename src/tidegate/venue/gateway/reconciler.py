@@ -18,7 +18,7 @@ from tidegate.venue.gateway.history import History
 from tidegate.venue.gateway.memory import Memory
 from tidegate.venue.gateway.reports import Reports
 from tidegate.venue.gateway.settings import GatewaySettings
-from tidegate.venue.port import Venue, VenueDown
+from tidegate.venue.port import Venue, VenueDown, between_fills
 
 _ASK_PAUSE = 0.05
 
@@ -101,7 +101,8 @@ class Reconciler:
         while True:
             self._wanted.clear()
             if await self.once():
-                pause, wait = self._settings.retry, self._settings.reconcile_every
+                pause = self._settings.retry
+                wait = max(self._settings.reconcile_every, between_fills(self._venue))
             elif self._looks_again:
                 pause, wait = self._settings.retry, self._recheck
             else:

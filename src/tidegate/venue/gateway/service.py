@@ -43,7 +43,7 @@ from tidegate.venue.gateway.session import Session
 from tidegate.venue.gateway.settings import GatewaySettings
 from tidegate.venue.gateway.sweep import Sweeper
 from tidegate.venue.gateway.target import Place
-from tidegate.venue.port import Venue, VenueDown, VenueRefused
+from tidegate.venue.port import Venue, VenueDown, VenueRefused, between_fills
 
 
 class GatewayService:
@@ -117,6 +117,8 @@ class GatewayService:
         self._refused = ""
         self._opened = False
         self._acting = False
+        self._ready_by = float("-inf")
+        """Until then (loop time) what still holds orders back is the start's."""
         self._subscriptions: list[Subscription] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._leasing: asyncio.Task[None] | None = None
@@ -130,6 +132,7 @@ class GatewayService:
     async def start(self) -> None:
         """Act for the account, or stand by while another does."""
         self.session.holds = {"standby": "another gateway acts for this account"}
+        self._ready_by = asyncio.get_running_loop().time() + self._settings.handover
         await self.lease.step()
         if self.lease.held:
             try:
@@ -221,7 +224,9 @@ class GatewayService:
             self._log.subscribe(self._subject, lambda _, data: self._intake.take(data)),
         ]
         await self.operator.open()
-        for work in (self.reconciler.run(), self._compare(), self.guard.run(), self.memory.run(self.counts)):
+        for work in (
+            self.reconciler.run(), self._compare(), self.guard.run(), self.guard.renew(), self.memory.run(self.counts)
+        ):  # fmt: skip
             self._spawn(work)
         self._spawn(self.margin.run(), vital=False)
         if not self._opened:
@@ -286,7 +291,7 @@ class GatewayService:
         """A lane's lease: an owner and its epoch."""
         _, _, number = entry.key.partition(".")
         if entry.value and number.isdecimal():
-            with contextlib.suppress(msgspec.MsgspecError):
+            with contextlib.suppress(ValueError):
                 self.session.learn(int(number), int(msgspec.json.decode(entry.value).get("epoch", 0)))
 
     def _on_reports(self, reports: list[Report]) -> None:
@@ -298,7 +303,7 @@ class GatewayService:
         if not self._acting:
             return
         self.counts["session_back" if up else "session_lost"] += 1
-        self.session.holds["reconcile"] = "the venue's session was lost: not reconciled since"
+        self.session.holds.setdefault("reconcile", "the venue's session was lost: not reconciled since")
         self.reconciler.want("the venue's session was lost")
 
     def _on_clean(self) -> None:
@@ -328,8 +333,10 @@ class GatewayService:
 
     async def _compare(self) -> None:
         """Drop copy, while there is anything that may fill."""
+        loop = asyncio.get_running_loop()
         while True:
-            await asyncio.sleep(self._settings.drop_copy)
+            due = self.history.read_at + between_fills(self._venue)
+            await asyncio.sleep(max(self._settings.drop_copy, due - loop.time()))
             ready = self._venue.connected and "reconcile" not in self.session.holds
             if ready and not (self.reconciler.idle and self.history.idle):
                 try:
@@ -358,9 +365,13 @@ class GatewayService:
             "unstored_reports": self.reports.pending,
             "cursor": self.memory.saved.cursor,
         }
+        starting = bool(why) and not self._refused and asyncio.get_running_loop().time() < self._ready_by
+        if self._acting and not why:
+            self._ready_by = float("-inf")  # from here on whatever holds orders back is a fault
         return {
             "ok": not why,
             "why": why,
+            "starting": starting,
             "gateways": {self.name: figures},
             "counters": {**self.counts, **{f"venue_{name}": n for name, n in self._venue.counters().items()}},
             "alerts": list(self.alerts.recent),

@@ -12,7 +12,7 @@ import pytest
 
 LADDER = (
     "model", "kernel", "log", "access", "marketdata", "risk", "execution", "strategy", "venue", "analytics", "store",
-    "report", "sim", "ops", "console", "config", "roles", "cli",
+    "report", "ops", "sim", "console", "config", "roles", "cli",
 )  # fmt: skip
 ALIASES = {
     "errors": "model",

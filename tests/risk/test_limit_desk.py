@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 
+import msgspec
 import pytest
 from gate_desk import merged
 from risk.halting import SIGNERS, signed
@@ -13,6 +14,7 @@ from risk.risk_room import GENEROUS_LIMITS, Room
 from tidegate.access import command
 from tidegate.access.signer import Signer
 from tidegate.model.order import ExecType, OrdStatus
+from tidegate.risk import limit_documents
 from tidegate.risk.limits import Limits
 from tidegate.sim.virtual_time import run
 
@@ -86,7 +88,8 @@ def test_small_steps_within_a_day_count_together_until_two_people_have_signed():
         said = await room.ask("risk.limits", json.dumps(asked, separators=(",", ":")).encode())
         assert said["people"] == 2
         assert said["lines"] == ["two people must sign: firm.loss: 1,100,000 → 2,300,000, within 24 hours"]
-        await asyncio.sleep(86_401)
+        room.clock.step(86_400 * S)
+        await asyncio.sleep(1)
         assert (await room.limits(version=4, firm={"loss": 2_300_000}))["ok"], (
             "a day later it is what was in force"
         )
@@ -292,6 +295,94 @@ def test_two_services_cannot_give_one_version_twice():
         service.desk._revision = 0  # as one that was asleep while another changed them
         said = await room.limits(firm={"loss": 300_000})
         assert "another risk service has changed the limits" in said["text"]
+
+    story(main)
+
+
+def asked_directly(room, service):
+    """Requests reach the desk however long the log takes with its own part."""
+
+    async def ask(_subject, data=b""):
+        return json.loads(await service.desk.answer(data))
+
+    room.ask = ask
+
+
+@pytest.mark.parametrize("fault", ["lose_ack", "lose"])
+def test_a_change_of_which_the_log_says_nothing_is_not_called_undone(fault):
+    async def main(room, service):
+        asked_directly(room, service)
+        faults = room.server.clients["risk"].faults
+        setattr(faults, fault, 1.0)
+        said = await room.limits(firm={"loss": 400_000})
+        setattr(faults, fault, 0.0)
+        if fault == "lose_ack":
+            assert said["ok"], "it was stored: the log has it"
+        else:
+            assert said["text"].startswith("UNKNOWN: the log did not say whether it has version 1")
+        await asyncio.sleep(6)
+        version = 2 if fault == "lose_ack" else 1
+        shown = await room.ask("risk.limits", b'{"do":"show"}')
+        assert shown["version"] == version - 1
+        said = await room.limits(version=version, firm={"loss": 300_000})
+        assert said["ok"], said
+        await asyncio.sleep(1)
+        assert [change.version for change in room.changes(1)] == list(range(1, version + 1))
+
+    story(main)
+
+
+def test_a_change_that_was_stored_late_is_found_and_told():
+    async def main(room, service):
+        asked_directly(room, service)
+        bucket = service.desk._log.bucket("STATE")
+        faults = room.server.clients["risk"].faults
+        faults.lose = 1.0
+        said = await room.limits(firm={"loss": 400_000})
+        assert said["text"].startswith("UNKNOWN"), said
+        faults.lose = 0.0
+        was = service.desk.documents
+        late = was.follow(
+            type(was.now)(1, was.now.limits.replace(b"500000", b"400000"), 0, ("ann",), "late"), room.now
+        )
+        await bucket.update("risk.limits", msgspec.json.encode(late), 0)
+        shown = await room.ask("risk.limits", b'{"do":"show"}')
+        assert shown["version"] == 1
+        assert service.desk.limits.firm.loss == 400_000
+        await asyncio.sleep(1)
+        assert [change.version for change in room.changes(0)] == [1]
+
+    story(main)
+
+
+def test_what_two_services_gave_is_looked_at_again_at_once():
+    async def main(room, service):
+        assert (await room.limits(firm={"loss": 400_000}))["ok"]
+        service.desk.documents = type(service.desk.documents)(
+            type(service.desk.documents.now)(0, GENEROUS_LIMITS.to_json(), 0, (), "")
+        )
+        service.desk._revision = 0
+        assert "another risk service" in (await room.limits(firm={"loss": 300_000}))["text"]
+        said = await room.limits(version=2, firm={"loss": 300_000})
+        assert said["ok"], said
+
+    story(main)
+
+
+def test_many_large_documents_by_one_person_take_a_second_before_the_log_refuses_them(monkeypatch):
+    size = len(GENEROUS_LIMITS.to_json())
+    monkeypatch.setattr(limit_documents, "MOST_BYTES", 3 * size)
+
+    async def main(room, service):
+        said = {}
+        for n in range(1, 8):
+            said = await room.limits(version=n, firm={"loss": 500_000 - n})
+            if not said["ok"]:
+                break
+        assert n == 4
+        assert said["text"].startswith("NEEDS_TWO_PEOPLE: ")
+        assert (await room.limits("bob", version=4, firm={"loss": 499_000}))["ok"]
+        assert (await room.limits(version=5, firm={"loss": 498_000}))["ok"]
 
     story(main)
 

@@ -177,10 +177,12 @@ def test_funding_is_booked_by_lane_gate_and_risk_service_as_the_venue_took_it(tm
 
             await desk.until(stated)
             assert money.from_units(wallet, asset) > 0
-            lane = [m for e in desk.log.streams["LANE_0"].entries for m in decode(e.data).messages]
-            market = [m for m in lane if type(m) is MarketReference and m.instrument == number]
-            assert any(m.interest == held.lots for m in market), (
-                "and the market's size with its open interest"
-            )
+
+            def size_told():
+                lane = (m for e in desk.log.streams["LANE_0"].entries for m in decode(e.data).messages)
+                market = [m for m in lane if type(m) is MarketReference and m.instrument == number]
+                return any(m.interest == held.lots for m in market)
+
+            await desk.until(size_told)
 
     run(work)

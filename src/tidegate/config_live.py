@@ -34,9 +34,9 @@ class SimulatedSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 
     `captures` names a recorded file for each instrument; `speed` how fast it is replayed; `loop` whether it begins
     again at its end. Instead, `agents` trade each instrument with one another (`venue.sim.agents.AgentsConfig`).
-    `balance` is what every account starts with, of each currency. `fill` is the model of fills (docs/simulation.md);
-    `limits` the rate limits: the venue's own (`venue`), or `roomy` for load tests. `funding` says which contracts are
-    funded, and `open_interest` what others hold (`venue.sim.config.VenueConfig`).
+    `balance` is what every account starts with, of each currency; of those that `balances` names, what it says. `fill` is
+    the model of fills (docs/simulation.md); `limits` the rate limits: the venue's own (`venue`), or `roomy` for load tests.
+    `funding` says which contracts are funded, and `open_interest` what others hold (`venue.sim.config.VenueConfig`).
     """
 
     captures: dict[str, str] = {}
@@ -48,6 +48,7 @@ class SimulatedSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     open_interest: dict[str, str] = {}
     loop: bool = False
     balance: Decimal = Decimal(10_000_000)
+    balances: dict[str, Decimal] = {}
     port: int = 0
     seed: int = 1
 

@@ -60,6 +60,7 @@ class CountingGate:
         self.positions: dict[int, int] = {}
         self.states: dict[int, int] = {}
         self.calls = 0
+        self.clock = 0
 
     def check(self, order: Order, ref_bid: int, ref_ask: int, ref_ts: int, ts: int) -> int:
         self.calls += 1
@@ -135,6 +136,9 @@ class CountingGate:
 
     def funding(self, instrument, rate, price, ts) -> None:
         self.calls += 1
+
+    def clock_limit(self) -> int:
+        return self.clock
 
     def tick(self, ts) -> None:
         pass

@@ -10,6 +10,7 @@ import pytest
 from lane_world import SETTINGS, new, sends, universe
 
 from tidegate.execution.core import Lane
+from tidegate.kernel.gate_state import I_EQUITY
 from tidegate.model.messages import (
     Acknowledge,
     DynamicLimit,
@@ -163,7 +164,8 @@ def test_the_markets_size_equity_and_acknowledgements_reach_the_gate(desk: Desk)
     desk.apply(Acknowledge(5, 2, 0, by="ann"))
     assert desk.reason() == R.NONE
     desk.apply(VenueEquity(6, 0, 1_000_000))
-    assert desk.reason() == R.VENUE_SHARE
+    assert desk.lane.state.gate.state.inst[0, I_EQUITY] == 1_000_000
+    assert desk.reason() == R.NONE, "a run's only venue has all equity"
 
 
 def test_what_the_venue_refuses_counts_for_the_strategys_rejects(desk: Desk) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import re
 
 import msgspec
@@ -18,7 +19,7 @@ from tidegate.execution.state import LaneBroken
 from tidegate.execution.take_up import SUBJECT
 from tidegate.execution.writer import Unusable
 from tidegate.log.base import Conflict, LogDown
-from tidegate.model.messages import Funding, LaneEpoch, SendNew
+from tidegate.model.messages import Funding, LaneEpoch, SendNew, Tick
 from tidegate.model.order import OrdStatus
 from tidegate.model.wire import Envelope, Newer, Unreadable, decode, encode
 from tidegate.risk.reasons import Reason
@@ -543,6 +544,29 @@ def test_an_entry_that_always_breaks_its_lane_is_passed_over_by_two_people_for_e
         assert (await asked(world, said("bob", skip=second))).was
         await asyncio.sleep(3)
         assert b.writers[0].lane.counts[Reason.ENTRY_SKIPPED] == 2
+        return True
+
+    assert run(main())
+
+
+def test_a_quiet_lane_is_told_the_time_while_an_order_s_is_held_to_it_and_only_then():
+    def times(world):
+        entries = world.server.streams["LANE_0"].entries
+        return [m.ts for e in entries for m in decode(e.data).messages if type(m) is Tick]
+
+    async def main():
+        world = World()
+        writer = await world.writer("a", 1)
+        await asyncio.sleep(30)
+        assert times(world) == [], "no limit, and nothing is awaited"
+        began = world.clock.now()
+        gate = writer.lane.state.gate
+        firm = msgspec.structs.replace(gate.limits.firm, clock_skew=2_000_000_000)
+        gate.set_limits(msgspec.structs.replace(gate.limits, firm=firm))
+        await asyncio.sleep(30)
+        ticks = [began, *times(world), world.clock.now()]
+        assert 40 <= len(ticks) <= 65
+        assert max(b - a for a, b in itertools.pairwise(ticks)) < 1_000_000_000
         return True
 
     assert run(main())

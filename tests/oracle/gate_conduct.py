@@ -91,9 +91,10 @@ class Conduct(Books):
         self.orders_today[key] = orders + count, volume + lots
 
     def venue_share(self, i: int) -> int:
-        mine, total = self.equity.get(self.universe[i].venue), sum(self.equity.values())
-        if mine is None:
+        venues = {item.venue for item in self.universe.instruments}
+        if len(venues) < 2 or venues - self.equity.keys():
             return -1
+        mine, total = self.equity[self.universe[i].venue], sum(self.equity.values())
         return mine * 1_000_000 // total if total else 0
 
     def leg_names(self, s: int) -> tuple[str, ...]:

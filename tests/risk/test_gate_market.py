@@ -89,6 +89,8 @@ def test_too_much_equity_at_one_venue_holds_back_what_adds_to_it_there() -> None
     desk.mark()
     assert desk.send(10, 600_000) == R.NONE, "nothing is known yet"
     desk.gate.set_equity(X, 600_000 * MICRO, desk.ts)
+    assert desk.send(10, 599_010) == R.NONE, "what the other venue has is not known"
+    desk.gate.set_equity(Y, 0, desk.ts)
     assert desk.send(10, 599_000) == R.VENUE_SHARE
     assert desk.figures == (600_000, 1_000_000, FIRM)
     desk.gate.set_equity(Y, 400_000 * MICRO, desk.ts)

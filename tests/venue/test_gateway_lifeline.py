@@ -168,10 +168,37 @@ def test_a_gateway_that_starts_without_a_risk_service_lets_nothing_out_that_adds
             await desk.until(lambda: desk.gateway.session.brakes, 3)
             request(desk, 900)
             await desk.until(lambda: refused(desk) == {900})
+            health = desk.gateway.health()
+            assert (health["ok"], health["starting"]) == (False, True)
+            assert "no risk service acts yet" in health["why"]
+            await asyncio.sleep(5)
+            assert desk.alerts("gateway_braked") == [], "a start takes its time"
             control = await Control(desk).live()
             request(desk, 901)
             await desk.until(lambda: desk.exchange.open() == [901], 1)
+            assert desk.gateway.health()["ok"]
+            await asyncio.sleep(1)
             control.die()
+            await desk.until(lambda: desk.gateway.session.brakes, 3)
+            await desk.until(lambda: len(desk.alerts("gateway_braked")) == 1, 1)  # it was seen to live
+            assert not desk.gateway.health()["starting"]
+
+    run(main())
+
+
+def test_a_risk_service_that_never_comes_is_told_once_when_the_start_has_taken_too_long():
+    async def main():
+        async with Desk(WATCHED) as desk:
+            desk.gateway = desk.make_gateway()
+            await desk.gateway.start()
+            await asyncio.sleep(9)
+            assert desk.alerts("gateway_braked") == []
+            await asyncio.sleep(10)
+            (alert,) = desk.alerts("gateway_braked")
+            assert alert["text"].startswith("no risk service has renewed its lease for 1 s")
+            health = desk.gateway.health()
+            assert (health["ok"], health["starting"]) == (False, False)
+            assert desk.gateway.counts["braked_risk"] == 1
 
     run(main())
 

@@ -12,7 +12,7 @@ from gateway_world import Desk
 from risk.halting import breach, event
 
 from tidegate.model.messages import SendNew
-from tidegate.model.order import ExecType, OrdStatus, OrdType, Side, TimeInForce
+from tidegate.model.order import ExecInst, ExecType, OrdStatus, OrdType, Side, TimeInForce
 from tidegate.model.wire import pack
 from tidegate.ops.control import ask
 from tidegate.risk.halt import decode, post
@@ -31,11 +31,14 @@ def tripped(desk, scope="strategy:left", state=State.KILLED):
     return breach(scope, state, desk.clock.now())
 
 
-def request(desk, key, strategy=2, epoch=0):
-    m = SendNew(
-        desk.clock.now(), key, 1, 0, Side.BUY, OrdType.LIMIT, 10, 100, 0, TimeInForce.GTC, 0, 0, 0, 0, strategy, epoch
+def new(desk, key, strategy=2, epoch=0, inst=0):
+    return SendNew(
+        desk.clock.now(), key, 1, 0, Side.BUY, OrdType.LIMIT, 10, 100, 0, TimeInForce.GTC, inst, 0, 0, 0, strategy, epoch
     )  # fmt: skip
-    lane = desk.oms.writers[0]
+
+
+def request(desk, key, strategy=2, epoch=0):
+    lane, m = desk.oms.writers[0], new(desk, key, strategy, epoch)
     desk.user.send("gw.X.main", pack([m], ts=desk.clock.now(), lane=0, epoch=lane.epoch, seq=lane.seq))
 
 
@@ -69,6 +72,29 @@ def test_it_holds_and_cancels_before_the_log_has_it_and_the_gateway_tells_the_lo
             await desk.until(lambda: 901 in desk.exchange.open())
             await desk.until(lambda: desk.audit())
             assert desk.audit() == [("risk", "halt", "strategy:left", "done")]
+
+    run(main())
+
+
+def test_before_the_log_has_it_only_what_is_marked_reduce_only_passes_and_not_what_an_older_halt_forbids():
+    async def main():
+        async with Desk(KEEP) as desk:
+            gw = await desk.start_gateway()
+            await post(desk.user, tripped(desk, state=State.REDUCE_ONLY))
+            await desk.until(lambda: gw.halts.board.epoch(["strategy:left"]) == 1)
+            reduces = ExecInst.REDUCE_ONLY
+            asked = [
+                (new(desk, 900, epoch=1), False),
+                (new(desk, 901, epoch=0, inst=reduces), False),  # was checked before the first halt
+                (new(desk, 902, epoch=1, inst=reduces), True),
+                (new(desk, 903, strategy=1, epoch=1), False),
+                (new(desk, 904, strategy=1, epoch=0, inst=reduces), True),
+            ]
+            assert gw.halts.early(tripped(desk, "account:main", State.REDUCE_ONLY), 0.02)
+            for m, passes in asked:
+                assert gw.halts.judge(m) == (0 if passes else Reason.BEFORE_HALT), m.cl_ord_id
+            await desk.until(lambda: not gw.halts.pending)
+            assert gw.halts.judge(asked[2][0]) == Reason.BEFORE_HALT, "the log has it: lanes judge after it"
 
     run(main())
 

@@ -107,6 +107,9 @@ class Gate(Protocol):
     def tick(self, ts: int) -> None:
         """Time, ticked into the lane."""
 
+    def clock_limit(self) -> int:
+        """Control 29's tightest limit, ns; 0 for none."""
+
     def set_gap(self, gap: bool) -> None:
         """Something of the risk log is missing, and nothing passes but cancels; or it is whole again."""
 

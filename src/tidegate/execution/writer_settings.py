@@ -10,7 +10,7 @@ class WriterSettings:
     """Times in seconds."""
 
     tick: float = 0.1
-    """How often time is written into the log while an answer is awaited."""
+    """How often time is written into the log while an answer is awaited; the least time between two such entries."""
     snapshot_entries: int = 20_000
     """Entries after which a snapshot is kept: what a successor has to fold at most, about."""
 

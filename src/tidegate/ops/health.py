@@ -5,6 +5,7 @@ A service's `health()` is a dict of its own; these keys are known and all may be
 | key | of | meaning |
 |---|---|---|
 | `ok`, `why` | all | False: it runs, but not as it should, and why |
+| `starting` | gateway | True: not as it should, because it has just been started |
 | `counters` | all | dict of counts by name |
 | `lanes` | oms | by number: `owner`, `epoch`, `seq`, `orders`, `open`, `unknown` |
 | `gateways` | gateway | by `VENUE.account`: `connected`, `state`, `holds`, `reconciled` (ns), `mismatches` |
@@ -50,8 +51,8 @@ Service = Callable[[], dict[str, Any]]
 class HealthFile:
     """Writes a process's health. `services` are their `health` methods by role; more may join later.
 
-    With the first `running()` it is healthy or degraded by its services' `ok`; until then it is starting. `beats`: signs
-    of life between two writings.
+    With the first `running()` it is healthy or degraded by its services' `ok`; until then it is starting, and on while
+    those that are not ok say that they are. `beats`: signs of life between two writings.
     """
 
     def __init__(
@@ -102,9 +103,11 @@ class HealthFile:
         said = {role: self._ask(health) for role, health in self.services.items()}
         condition, why = self._condition, ""
         if condition is Condition.HEALTHY:
-            bad = [f"{role}: {h.get('why') or 'not ok'}" for role, h in said.items() if not h.get("ok", True)]
+            bad = {role: h for role, h in said.items() if not h.get("ok", True)}
             if bad:
-                condition, why = Condition.DEGRADED, "; ".join(bad)
+                starting = all(h.get("starting") for h in bad.values())
+                condition = Condition.STARTING if starting else Condition.DEGRADED
+                why = "; ".join(f"{role}: {h.get('why') or 'not ok'}" for role, h in bad.items())
         self._written += 1
         body = {
             **self._head, "n": self._written, "ts": self._clock.now(), "condition": condition, "why": why,
@@ -144,6 +147,6 @@ def read_health(path: Path) -> dict[str, Any]:
     """What a process wrote last; empty where there is nothing that can be read."""
     try:
         found = msgspec.json.decode(path.read_bytes())
-    except (OSError, msgspec.DecodeError):
+    except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}

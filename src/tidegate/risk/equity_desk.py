@@ -2,11 +2,13 @@
 
 Told once every venue of the run has stated its wallets: until then nobody knows what all equity is, and the control does
 not speak. Then a venue is told when its equity has moved by a hundredth, and only while a limit compares with it. A
-wallet of an asset that has no mark counts for nothing, and is said once.
+wallet of an asset that has no mark counts for nothing, and is said once; what is more than a gate can reckon with counts
+as the most it can. In a run of one venue there is no share to judge.
 """
 
 from __future__ import annotations
 
+from tidegate.kernel.gate_state import MAX_MONEY
 from tidegate.model.messages import Message, VenueEquity
 from tidegate.risk.lane_facts import LaneFacts
 from tidegate.risk.limits import Limits
@@ -44,6 +46,7 @@ class EquityDesk:
         for venue, equity in enumerate(found):
             if equity is None:
                 return
+            equity = max(-MAX_MONEY, min(equity, MAX_MONEY))
             before = self._told.get(venue)
             if before is None or abs(equity - before) * STEP > abs(before):
                 said.append(VenueEquity(now, venue, equity))

@@ -23,7 +23,8 @@ def acknowledge(state: g.GateState, strategy: int, instrument: int, side: int) -
 def set_equity(state: g.GateState, venue: int, equity: int) -> None:
     """Control 26: the equity at a venue, micro-units of the base currency, after haircuts. Raises `ValueError`.
 
-    A venue not told of yet has none. A debt counts as nothing.
+    No share is known before every venue has been told of, and of a run's only venue there is none to compare. A debt
+    counts as nothing.
     """
     venues = state.inst[:, g.I_VENUE]
     if not 0 <= venue <= int(venues.max()):
@@ -32,15 +33,23 @@ def set_equity(state: g.GateState, venue: int, equity: int) -> None:
         raise ValueError(f"equity {equity} is beyond {g.MAX_MONEY} micro-units")
     state.inst[venues == venue, g.I_EQUITY] = max(0, equity)
     _, firsts = [*zip(*{int(v): i for i, v in reversed([*enumerate(venues)])}.items(), strict=True)]
-    total = sum(max(0, int(state.inst[i, g.I_EQUITY])) for i in firsts)
+    each = [int(state.inst[i, g.I_EQUITY]) for i in firsts]
+    if len(each) < 2 or min(each) < 0:
+        return
+    total = sum(each)
     for row in state.inst:
-        if row[g.I_EQUITY] >= 0:
-            row[g.I_SHARE] = int(row[g.I_EQUITY]) * g.PPM // total if total else 0
+        row[g.I_SHARE] = int(row[g.I_EQUITY]) * g.PPM // total if total else 0
 
 
 def tick(state: g.GateState, ts: int) -> None:
     """Control 29: time, ticked into the lane."""
     state.slot[0, g.H_TICK] = max(int(state.slot[0, g.H_TICK]), ts)
+
+
+def clock_limit(state: g.GateState) -> int:
+    """Control 29: the tightest limit on an order's time, ns; 0 where there is none."""
+    limits = state.rules[state.rules[:, g.R_FLAGS] & g.HAS_SKEW != 0, g.R_SKEW]
+    return int(limits.min()) if len(limits) else 0
 
 
 def set_gap(state: g.GateState, gap: bool) -> None:

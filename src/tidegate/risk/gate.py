@@ -252,6 +252,10 @@ class Gate:
         """Time, ticked into the lane: an order from after it is ahead of time (29)."""
         facts.tick(self.state, ts)
 
+    def clock_limit(self) -> int:
+        """Control 29's tightest limit, ns, 0 for none: a lane's time has to be ticked more often than that."""
+        return facts.clock_limit(self.state)
+
     def set_gap(self, gap: bool) -> None:
         """Control 29: something of the risk log is missing, and nothing passes but cancels; or it is whole again."""
         facts.set_gap(self.state, gap)
@@ -316,7 +320,7 @@ class Gate:
         size = sum(getattr(self.state, name).nbytes for name in MUTABLE)
         try:
             saved = msgspec.msgpack.decode(data[size:], type=Saved)
-        except msgspec.MsgspecError:
+        except ValueError:
             raise ValueError(
                 f"gate snapshot has {len(data)} bytes, this gate's arrays have {size}: built differently?"
             ) from None

@@ -20,6 +20,7 @@ from tidegate.venue.sim.capture_files import load_capture
 from tidegate.venue.sim.config import AccountConfig, FundingRule, RateLimits, VenueConfig
 from tidegate.venue.sim.server import VenueServer
 
+_HOUR_OF_A_LOAN = "0.00001"
 _ROOMY = RateLimits(weight_1m=60_000, orders_10s=20_000, orders_long=1_000_000)
 
 
@@ -39,6 +40,8 @@ class Simulated(Protocol):
     @property
     def balance(self) -> Decimal: ...
     @property
+    def balances(self) -> Mapping[str, Decimal]: ...
+    @property
     def seed(self) -> int: ...
     @property
     def fill(self) -> str: ...
@@ -47,7 +50,8 @@ class Simulated(Protocol):
 
 
 class VenueRole:
-    """Runs the server. `accounts` maps each to its key file; `listening(url, admin token)` is told once it listens."""
+    """Runs the server. `accounts` maps each to its key file; `borrowers` are margin accounts on spot; `listening(url,
+    admin token)` is told once it listens."""
 
     def __init__(
         self,
@@ -58,7 +62,9 @@ class VenueRole:
         port: int,
         clock: Clock,
         listening: Callable[[str, str], None],
+        borrowers: frozenset[str] = frozenset(),
     ) -> None:
+        self._borrowers = borrowers
         self._token = secrets.token_urlsafe(24)
         self._port, self._listening = port, listening
         config = self._config(universe, section, accounts)
@@ -76,12 +82,15 @@ class VenueRole:
         for item in universe.instruments:
             wallet = wallets.setdefault(item.venue, {})
             for asset in {item.settle_currency, *((item.base, item.quote) if item.cash else ())}:
-                wallet[asset] = str(section.balance)
+                wallet[asset] = str(section.balances.get(asset, section.balance))
         for name, path in accounts.items():
             keys = tomllib.loads(path.read_text())
             made.append(
-                AccountConfig(name=name, api_key=keys["key"], api_secret=keys["secret"], balances=wallets)
-            )
+                AccountConfig(
+                    name=name, api_key=keys["key"], api_secret=keys["secret"], balances=wallets,
+                    spot="margin" if name in self._borrowers else "cash",
+                )
+            )  # fmt: skip
         limits = dict.fromkeys(wallets, _ROOMY) if section.limits == "roomy" else {}
         try:
             funding = msgspec.convert(dict(section.funding), dict[str, FundingRule])
@@ -90,6 +99,7 @@ class VenueRole:
         made_of = VenueConfig(
             accounts=made, rate_limits=limits, admin_token=self._token, fill=section.fill, spot_fee="quote",
             seed=section.seed, funding=funding, open_interest=dict(section.open_interest),
+            lending=dict.fromkeys(wallets.get("BINANCE", {}), _HOUR_OF_A_LOAN) if self._borrowers else {},
         )  # fmt: skip
         made_of.check()
         return made_of

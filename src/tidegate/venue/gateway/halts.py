@@ -40,8 +40,6 @@ from tidegate.venue.gateway.sweep import Sweeper
 from tidegate.venue.gateway.target import Place, Target
 from tidegate.venue.port import Venue
 
-NEVER = 1 << 62
-"""The epoch of a pending halt: no order was checked after it."""
 AGAIN = 1.0
 """Seconds until what could not be cancelled is swept again, as long as the halt holds."""
 BOUND = 10_000
@@ -84,7 +82,7 @@ class Halts:
         self._outbox = Outbox(log, BOUND, counts, alive)
         self._events: dict[str, HaltEvent] = {}
         """The event that brought each halted scope to its state."""
-        self._views: dict[tuple[int, int], tuple[State, int]] = {}
+        self._views: dict[tuple[int, int], tuple[State, int, bool]] = {}
         self._sweeps: dict[str, asyncio.Future[dict[str, Any]]] = {}
         """First sweep of each event that cancels."""
         self._sweeping: set[Target] = set()
@@ -115,8 +113,13 @@ class Halts:
             self._act(scope)
 
     def close(self) -> None:
-        """Follow no longer; what is halted stays so, here and in the file."""
+        """Follow no longer; what is halted stays so, here and in the file. Sweeps have been cancelled, some perhaps before
+        they began."""
         self._feed.close()
+        self._sweeping.clear()
+        for first in self._sweeps.values():
+            first.cancel()
+        self._sweeps.clear()
         if self._keeping is not None:
             self._keep()
 
@@ -132,24 +135,27 @@ class Halts:
 
     def judge(self, m: SendNew | SendReplace) -> int:
         """0, or the reason why a halt forbids it. An order that was checked before the last halt of any scope over it is
-        not sent; in REDUCE_ONLY one that was checked after it is: its lane let only pass what reduces."""
+        not sent; in REDUCE_ONLY one that was checked after it is: its lane let only pass what reduces. After a pending halt
+        no lane has checked any, so only orders marked reduce-only are sent, which lane and venue hold to that."""
         key = m.strategy, m.instrument
         view = self._views.get(key)
         if view is None:
             view = self._views[key] = self._view(*key)
-        state, epoch = view
-        if not epoch:
+        state, epoch, pending = view
+        if not epoch and not pending:
             return 0
         if cancels(state):
             return int(Reason.GATEWAY_HALTED)
-        return int(Reason.BEFORE_HALT) if m.halt_epoch < epoch else 0
+        before = m.halt_epoch < epoch or (pending and not self._session.reduces(m))
+        return int(Reason.BEFORE_HALT) if before else 0
 
-    def _view(self, strategy: int, instrument: int) -> tuple[State, int]:
+    def _view(self, strategy: int, instrument: int) -> tuple[State, int, bool]:
+        """The state over both, the last halt that the log has brought, and whether another is pending."""
         place = self.place
         chain = chain_names(place.account, strategy, instrument, place.scopes, place.universe)
         waiting = [event.state for event in self.pending.values() if event.scope in chain]
         state = most_severe([self.board.effective(chain), *waiting])
-        return state, NEVER if waiting else self.board.epoch(chain)
+        return state, self.board.epoch(chain), bool(waiting)
 
     def state_of(self, scope: str) -> State:
         """A scope's own state here, with what is pending."""

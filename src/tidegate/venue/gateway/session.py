@@ -74,7 +74,7 @@ class Session:
         if ts < self.since:
             self.counts["request_before_us"] += 1
             return DROP
-        reduces = self._reduces(m)
+        reduces = self.reduces(m)
         self._sent[key] = Sent(trace, ts, m.instrument, m.strategy, reduces)
         if len(self._sent) > self._remember:
             self.since = max(self.since, self._sent.popitem(last=False)[1].ts + 1)
@@ -93,7 +93,7 @@ class Session:
                 self.inflight.popitem(last=False)
         return SEND
 
-    def _reduces(self, m: SendNew | SendReplace) -> bool:
+    def reduces(self, m: SendNew | SendReplace) -> bool:
         """Whether a request can only reduce: its order is marked so, and its lane has judged that it does."""
         if type(m) is SendNew:
             return bool(m.exec_inst & ExecInst.REDUCE_ONLY)

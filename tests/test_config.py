@@ -25,6 +25,9 @@ def test_the_demo_configuration_is_sound():
         ("strategies.maker.account", "makin", ["unknown account 'makin'", "did you mean 'making'"]),
         ("run.seed", "one", ["Expected `int`, got `str`", "run.seed"]),
         ("accounts.making.capital", [1], ["accounts", "capital"]),
+        ("accounts.making.spot", "lent", ["accounts.making.spot", "cash or margin"]),
+        ("accounts.making.borrow", "ALL", ["accounts.making.borrow", "one of NO_SIDE_EFFECT"]),
+        ("accounts.making.borrow", "MARGIN_BUY", ["accounts.making.borrow", "only an account with spot"]),
     ],
 )
 def test_a_mistake_is_one_line_with_place_value_and_way_out(key, value, words):

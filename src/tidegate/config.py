@@ -23,6 +23,7 @@ from tidegate.errors import UserError, nearest
 from tidegate.log.section import LogSection
 from tidegate.model.time import duration, parse
 from tidegate.risk.limits import Limits
+from tidegate.risk.margin.spot import SIDE_EFFECTS
 from tidegate.risk.scopes import NEXT, Account, ScopeTable, StrategyScope
 from tidegate.strategy_code import code_of, strategy_class
 
@@ -67,7 +68,8 @@ class VenueSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 class AccountSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[accounts.NAME]`: capital in the base currency, desk, and group for self-match prevention.
 
-    Live: `keys` by venue, `env:NAME` (NAME_KEY and NAME_SECRET) or `file:PATH`; `lane` pins the account to one.
+    Live: `keys` by venue, `env:NAME` (NAME_KEY and NAME_SECRET) or `file:PATH`; `lane` pins the account to one. `spot`:
+    `cash`, or `margin` for a cross margin account, whose orders borrow and repay as `borrow` says (docs/venues.md).
     """
 
     capital: Decimal
@@ -75,6 +77,8 @@ class AccountSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     group: str = ""
     keys: dict[str, str] = {}
     lane: int = -1
+    spot: str = "cash"
+    borrow: str = "NO_SIDE_EFFECT"
 
 
 class StrategySection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -127,10 +131,21 @@ def load(path: Path, overrides: dict[str, Any] | None = None) -> Config:
         if strategy.account not in config.accounts:
             hint = nearest(strategy.account, config.accounts)
             raise UserError(f"{path}: strategies.{name}.account: unknown account {strategy.account!r}{hint}")
+    for name, account in config.accounts.items():
+        _check_spot(account, f"{path}: accounts.{name}")
     slots_of(config, str(path))
     identity_file.check(config.access, str(path))
     config_live.check(str(path), config.log, config.topology, config.simulated, config.strategies)
     return config
+
+
+def _check_spot(account: AccountSection, where: str) -> None:
+    if account.spot not in ("cash", "margin"):
+        raise UserError(f"{where}.spot is {account.spot!r}, must be cash or margin")
+    if account.borrow not in SIDE_EFFECTS:
+        raise UserError(f"{where}.borrow is {account.borrow!r}, must be one of {', '.join(SIDE_EFFECTS)}")
+    if account.spot == "cash" and account.borrow != SIDE_EFFECTS[0]:
+        raise UserError(f'{where}.borrow is {account.borrow!r}: only an account with spot = "margin" borrows')
 
 
 def _override(data: dict[str, Any], key: str, value: Any) -> None:

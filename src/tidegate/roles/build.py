@@ -69,7 +69,10 @@ def _venue(place: Place) -> Service:
 
     port = section.port or (urlsplit(before.url).port or 0 if before else 0)
     captures = [world.path.parent / file for file in section.captures.values()]
-    return VenueRole(world.universe, section, captures, accounts, port, place.clock, listening)
+    borrowers = {name for name, account in world.config.accounts.items() if account.spot == "margin"}
+    return VenueRole(
+        world.universe, section, captures, accounts, port, place.clock, listening, frozenset(borrowers)
+    )
 
 
 async def _feed(place: Place, log: Log) -> Service:
@@ -101,6 +104,7 @@ async def _oms(place: Place, log: Log) -> Service:
 
 async def _gateways(place: Place, log: Log) -> list[tuple[str, Service]]:
     from tidegate.model.time import duration
+    from tidegate.venue.binance import spot_margin
     from tidegate.venue.binance.venue import BinanceVenue
     from tidegate.venue.gateway import GatewayService, GatewaySettings
 
@@ -114,7 +118,13 @@ async def _gateways(place: Place, log: Log) -> list[tuple[str, Service]]:
             keys = keys_of(place, account, section, name)
             if keys is None:
                 continue
-            venue = BinanceVenue(name, world.universe, await endpoints(place, name), keys, place.clock)
+            where = await endpoints(place, name)
+            if section.spot == "margin" and name == spot_margin.NAME:
+                venue: BinanceVenue = spot_margin.SpotMarginVenue(
+                    world.universe, where, keys, place.clock, section.borrow
+                )
+            else:
+                venue = BinanceVenue(name, world.universe, where, keys, place.clock)
             settings = GatewaySettings(
                 instance=place.name,
                 socket=place.folder.run / f"gw.{name}.{account}.sock",

@@ -19,6 +19,9 @@ from tidegate.model import money
 from tidegate.model.margin_tiers import ceil
 from tidegate.risk.margin.collateral import Rates
 
+SIDE_EFFECTS = ("NO_SIDE_EFFECT", "MARGIN_BUY", "AUTO_REPAY", "AUTO_BORROW_REPAY")
+"""What an order may do to an account's debts, as Binance calls it: nothing; borrow what it lacks; repay from what it
+brings; both."""
 HOUR = 3_600_000_000_000
 
 

@@ -26,9 +26,11 @@ class SpotWallets:
         self.known = False
 
     def answer(self, account: Json) -> dict[str, Decimal]:
-        """`GET account`: what is held of each asset. Events that are later than it stay."""
+        """`GET account`, or `GET margin/account`, which says no time: what is held of each asset. Events that are later
+        than it stay."""
         at = int(account.get("updateTime") or 0)
-        said = {row["asset"]: Decimal(row["free"]) + Decimal(row["locked"]) for row in account["balances"]}
+        rows = account["balances"] if "balances" in account else account["userAssets"]
+        said = {row["asset"]: Decimal(row["free"]) + Decimal(row["locked"]) for row in rows}
         later = {name: held for name, held in self._held.items() if held[1] > at}
         self._held = {name: (total, at) for name, total in said.items()} | later
         self.known = True

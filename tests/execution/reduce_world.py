@@ -160,8 +160,9 @@ class World:
     # The venue.
 
     def house(self) -> list[int]:
-        """Orders of margin calls at the venue."""
-        return [key for key in self.sent if self.lane.order(key).cmd_id >= MARGIN_IDS]
+        """Orders of margin calls at the venue that the lane remembers."""
+        found = [(key, self.lane.order(key)) for key in self.sent]
+        return [key for key, order in found if order is not None and order.cmd_id >= MARGIN_IDS]
 
     def fill(self, key: int, part: float = 1.0) -> int:
         """Fill a part of an order; an immediate one is over with that. Reduce-only is held by the venue too: where a

@@ -8,6 +8,7 @@ from execution.reduce_world import ASK, BID, FIRM, MAIN, ONE, UNIVERSE, World, g
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tidegate.execution import reductions
 from tidegate.execution.core import Lane
 from tidegate.execution.ids import MARGIN_IDS, SLICE_BITS, origin_of
 from tidegate.execution.state import Settings
@@ -285,9 +286,50 @@ def test_what_does_not_fill_is_sent_again_and_what_fills_too_late_counts():
     [lost] = world.house()
     world.wait(30)
     world.put(Report(world.now, lost, ExecType.NOT_FOUND, world.now))
-    assert world.reduction.cuts[0].used == 0
+    cut = world.reduction.cuts[0]
+    assert (cut.used, reductions.left(world.lane.state, world.reduction, cut)) == (0, 5)
     world.fill(lost)
-    assert world.reduction.cuts[0].used == 10
+    assert (cut.used, reductions.left(world.lane.state, world.reduction, cut)) == (10, 5)
+
+
+@pytest.mark.parametrize("fills", [True, False])
+def test_one_that_the_venue_does_not_know_keeps_its_lots_for_a_minute_over_steps_and_restarts(fills):
+    world = World({(0, 0): 100})
+    world.step(0.25)
+    world.round()
+    [lost] = world.house()
+    world.wait(30)
+    world.put(Report(world.now, lost, ExecType.NOT_FOUND, world.now))
+    assert world.lane.order(lost).status.name == "REJECTED"
+    world.restart()
+    world.mark()
+    world.step(0.25, life=200)
+
+    def work():
+        for _ in range(8):
+            world.round()
+            for key in world.house():
+                if key != lost:
+                    world.fill(key)
+
+    work()
+    assert world.held(0) == 85, "what the venue does not know may have been on its way"
+    if fills:
+        world.fill(lost)
+        assert world.held(0) == 75
+    world.wait(61)
+    world.mark()
+    work()
+    assert world.held(0) == 75
+
+
+def test_a_halt_of_others_does_not_end_a_step_that_only_cancels():
+    world = World({})
+    world.own(1, 0, 5)
+    world.step(0.0, instruments=(), cancel=(0,))
+    world.halt(State.KILLED, ONE)
+    assert not world.reduction.ended
+    assert world.look().cancels
 
 
 def test_nobody_changes_such_an_order_and_none_comes_without_a_step():
@@ -373,6 +415,8 @@ def test_never_more_than_the_step_never_across_zero_whatever_is_lost_doubled_or_
                 world.fill(key)
         elif act == "late" and keys:  # filled after all, when the lane held it for lost
             world.wait(30)
+            if world.lane.order(keys[0]).status.name == "UNKNOWN":
+                world.put(Report(world.now, keys[0], ExecType.NOT_FOUND, world.now))
             world.mark()
         elif act == "over":
             world.step(0.0, instruments=())

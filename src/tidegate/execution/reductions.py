@@ -3,7 +3,8 @@
 A step comes into the lane's log (`MarginStep`), and so do the orders that carry it out (`reducer`). Here each of them
 is held against its step, in the order of the log: so however often a step or an order comes, from however many writers,
 in whatever order, after whatever crash, no more is closed than the step says, and no more than leaves what it means to
-leave. An order is counted whole when it is sent; what of it did not fill is given back when it is over.
+leave. An order is counted whole when it is sent; what of it did not fill is given back when it is over. One that is over
+only because the venue does not know it counts on for `CERTAIN`: it may have been on its way.
 """
 
 from __future__ import annotations
@@ -12,12 +13,15 @@ from collections.abc import Iterator
 from typing import cast
 
 from tidegate.execution.ids import MARGIN_IDS, SLICE_BITS
-from tidegate.execution.state import Cut, LaneOrder, Reduction, State
+from tidegate.execution.state import Cut, LaneOrder, Lost, Reduction, State
 from tidegate.model.messages import MarginStep
 from tidegate.model.order import ExecInst, Side, TimeInForce
+from tidegate.model.time import MINUTE
 from tidegate.risk.ledger import Ledger
 from tidegate.risk.reasons import Reason
 
+CERTAIN = MINUTE
+"""An order that the venue did not know has not filled in so long (ns): it never will."""
 _LAST = (1 << SLICE_BITS) - 1
 
 
@@ -52,7 +56,11 @@ def stop(s: State, scope: int, why: str) -> None:
             for owner, lots in holders(s, reduction.account, cut.instrument)
             if lots
         }
-        if not reduction.ended and all(s.gate.covers(scope, reduction.account, owner) for owner in who):
+        if (
+            who
+            and not reduction.ended
+            and all(s.gate.covers(scope, reduction.account, owner) for owner in who)
+        ):
             reduction.ended = why
 
 
@@ -90,7 +98,13 @@ def left(s: State, reduction: Reduction, cut: Cut) -> int:
         return 0
     leaves = abs(cut.held + cut.lots)
     in_flight = sum(order.leaves_qty for order in open_orders(s, reduction.account, cut.instrument))
-    return max(0, min(abs(cut.lots) - cut.used, abs(lots) - leaves - in_flight))
+    lost = [
+        one for one in s.lost.values()
+        if (one.account, one.instrument) == (reduction.account, cut.instrument) and s.now < one.until
+    ]  # fmt: skip
+    in_flight += sum(one.lots for one in lost)
+    own = sum(one.lots for one in lost if one.cut == cut.number)
+    return max(0, min(abs(cut.lots) - cut.used - own, abs(lots) - leaves - in_flight))
 
 
 def admit(s: State, order: LaneOrder) -> str:
@@ -131,8 +145,18 @@ def sent(s: State, order: LaneOrder, passed: bool) -> None:
 
 
 def closed(s: State, order: LaneOrder) -> None:
-    """It is over: what did not fill may be sent again."""
+    """It is over: what did not fill may be sent again, at once where the venue has said that it ended."""
     found = _find(s, order)
+    if order.reason == Reason.NOT_FOUND and order.leaves_qty:
+        s.lost = {key: one for key, one in s.lost.items() if s.now < one.until}
+        s.lost[order.cl_ord_id] = Lost(
+            order.cl_ord_id,
+            order.account,
+            order.instrument,
+            _number(order),
+            order.leaves_qty,
+            s.now + CERTAIN,
+        )
     if found is not None:
         found[1].used -= order.leaves_qty
         if not order.cum_qty and order.reason:
@@ -144,10 +168,18 @@ def beyond(s: State, order: LaneOrder, lots: int) -> None:
     found = _find(s, order)
     if found is not None:
         found[1].used += lots
+    lost = s.lost.get(order.cl_ord_id)
+    if lost is not None:
+        lost.lots = max(0, lost.lots - lots)
+
+
+def _number(order: LaneOrder) -> int:
+    """Of the cut that it was sent for."""
+    return (order.cmd_id - MARGIN_IDS) >> SLICE_BITS
 
 
 def _find(s: State, order: LaneOrder) -> tuple[Reduction, Cut] | None:
-    number = (order.cmd_id - MARGIN_IDS) >> SLICE_BITS
+    number = _number(order)
     for reduction in s.reductions.values():
         for cut in reduction.cuts:
             if cut.number == number:

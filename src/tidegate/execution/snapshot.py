@@ -13,7 +13,7 @@ import msgspec
 
 from tidegate.execution import reductions
 from tidegate.execution.ports import Gate, Ledger
-from tidegate.execution.state import Adopted, Group, LaneOrder, Link, Reduction, Settings, State
+from tidegate.execution.state import Adopted, Group, LaneOrder, Link, Lost, Reduction, Settings, State
 from tidegate.model.instrument import Universe
 from tidegate.model.messages import LimitsChange, SlotShare
 from tidegate.risk.leases.lease import Key, Lease
@@ -53,6 +53,7 @@ class Saved(msgspec.Struct, array_like=True, gc=False):
     funded: list[tuple[int, int]] = []
     reductions: tuple[int, list[Reduction]] = (0, [])
     halts_at: list[tuple[tuple[int, int], int]] = []
+    lost: list[Lost] = []
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -97,6 +98,7 @@ def save(s: State) -> bytes:
             sorted(s.funded.items()),
             reductions.saved(s),
             sorted(s.halts_at.items()),
+            list(s.lost.values()),
         )
     )
 
@@ -108,7 +110,7 @@ def load(data: bytes, universe: Universe, gate: Gate, ledger: Ledger) -> State:
     """
     try:
         saved = _decoder.decode(data)
-    except msgspec.MsgspecError as error:
+    except ValueError as error:
         raise ValueError(f"not a lane snapshot of format {FORMAT}: {error}") from None
     if saved.format != FORMAT:
         raise ValueError(f"lane snapshot has format {saved.format}, this version reads {FORMAT}")
@@ -133,6 +135,7 @@ def load(data: bytes, universe: Universe, gate: Gate, ledger: Ledger) -> State:
     s.gaps, s.adopted, s.funded = dict(saved.gaps), saved.adopted, dict(saved.funded)
     s.factors, s.withheld = dict(saved.factors), dict(saved.withheld)
     s.halts_at = dict(saved.halts_at)
+    s.lost = {one.cl_ord_id: one for one in saved.lost}
     s.slot_shares = {(share.live, share.candidate): share for share in saved.slot_shares}
     reductions.restore(s, saved.reductions)
     gate.load(saved.gate)

@@ -136,6 +136,19 @@ class Reduction(msgspec.Struct, array_like=True, gc=False):
     """Why nothing more is to be sent for it."""
 
 
+class Lost(msgspec.Struct, array_like=True, gc=False):
+    """An order of a margin call that was concluded because the venue did not know it: until `until` (ns) its lots count as
+    if they could still fill."""
+
+    cl_ord_id: int
+    account: int
+    instrument: int
+    cut: int
+    """The number of the cut that it was sent for."""
+    lots: int
+    until: int
+
+
 class Settings(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A lane's parameters, part of its state; times in ns."""
 
@@ -166,7 +179,7 @@ class State:
     __slots__ = (
         "adopted", "by_cmd", "closed", "counts", "cuts_made", "error", "factors", "forgotten", "funded", "gaps", "gate", "groups",
         "halt_epoch", "halts_at", "instruments", "leased", "leases", "ledger", "limits_due", "limits_version", "links",
-        "live", "marks", "now", "number", "out", "owed", "prefix", "reductions", "seq", "settings", "shared",
+        "live", "lost", "marks", "now", "number", "out", "owed", "prefix", "reductions", "seq", "settings", "shared",
         "slot_shares", "touched", "universe", "waiting", "withheld",
     )  # fmt: skip
 
@@ -229,6 +242,8 @@ class State:
         """By scopes of live slot and candidate: how their limits are shared."""
         self.reductions: dict[tuple[int, str], Reduction] = {}
         """The last step of each margin call, by account and pool."""
+        self.lost: dict[int, Lost] = {}
+        """Orders of margin calls that the venue does not know, by ClOrdID, first concluded first."""
         self.cuts_made = 0
         """Cuts of all steps so far: they are numbered."""
         self.touched: list[LaneOrder] = []

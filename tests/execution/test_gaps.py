@@ -11,8 +11,9 @@ from risk.halting import breach
 from writer_world import DELAY, World, run
 
 from tidegate.execution.core import Lane
-from tidegate.model.messages import LogGap, Mark, Tick
+from tidegate.model.messages import LogGap, Mark, ScopeState, Tick
 from tidegate.model.order import OrdStatus
+from tidegate.model.wire import decode
 from tidegate.risk.halt import entry
 from tidegate.risk.limit_desk import TELL
 from tidegate.risk.reasons import Reason as R
@@ -68,11 +69,12 @@ def halt(world, scope, state=State.REDUCE_ONLY):
     return world.server.store(subject, data, "", None)
 
 
-def sys_gaps(world, lane=0):
-    from tidegate.model.wire import decode
+def sys_messages(world, lane=0):
+    return [m for e in world.server.streams[f"LANE_{lane}"].entries for m in decode(e.data).messages]
 
-    entries = world.server.streams[f"LANE_{lane}"].entries
-    return [m.gap for e in entries for m in decode(e.data).messages if type(m) is LogGap]
+
+def sys_gaps(world, lane=0):
+    return [m.gap for m in sys_messages(world, lane) if type(m) is LogGap]
 
 
 def told(world):
@@ -139,7 +141,7 @@ def test_a_last_halt_that_did_not_come_is_missed_though_none_follows_and_its_kil
     assert run(main())
 
 
-def test_a_halt_that_the_log_has_no_more_keeps_the_lanes_closed():
+def test_of_a_halt_that_the_log_has_no_more_the_firm_only_reduces_until_people_have_looked():
     async def main():
         world = World()
         a = await world.oms("oms-a")
@@ -156,9 +158,17 @@ def test_a_halt_that_the_log_has_no_more_keeps_the_lanes_closed():
         await asyncio.sleep(2)
         world.order()
         await asyncio.sleep(0.1)
-        assert [e.reason for e in world.told() if e.status is OrdStatus.DENIED] == [R.RISK_LOG_GAP]
-        assert "the log has it no more" in a.health()["why"]
-        assert ("log_gap", "lane.0") in told(world)
+        assert [e.reason for e in world.told() if e.status is OrdStatus.DENIED] == [R.SCOPE_REDUCE_ONLY]
+        assert a.health()["ok"], "no restart is needed"
+        assert sys_gaps(world)[-1] is False
+        status = a.halts.board.status("firm")
+        assert (status.state, status.trigger) == (State.REDUCE_ONLY, "halt_lost")
+        assert "entry 2 of HALT has never come" in status.reason
+        assert a.halts.board.status("account:red").state is State.REDUCE_ONLY, "what was known stays"
+        gaps = [m for m in sys_messages(world) if type(m) in (LogGap, ScopeState)]
+        firm = next(n for n, m in enumerate(gaps) if type(m) is ScopeState and m.scope == 0)
+        whole = next(n for n, m in enumerate(gaps) if type(m) is LogGap and not m.gap)
+        assert firm < whole, "the lanes are never open between"
         return True
 
     assert run(main())

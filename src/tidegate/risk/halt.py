@@ -172,12 +172,18 @@ class HaltBoard:
         self.scopes[after.scope] = after
         return [Change(before, after)]
 
-    def anew(self, entries: Iterable[tuple[int, int, bytes]]) -> list[Change]:
-        """Fold the whole stream again, (seq, ts, data) each: some had not come in their place. What that changes."""
+    def anew(self, entries: Iterable[tuple[int, int, bytes]], first: int = 1) -> list[Change]:
+        """Fold the stream again from its `first` entry, (seq, ts, data) each: some had not come in their place. What that
+        changes. Of what is older only the outcome is known: a scope stays as it was, where the rest says nothing stricter.
+        """
         fresh = HaltBoard(self._check, self._known)
         for entry in entries:
             fresh.apply(*entry)
         before, self.scopes = self.scopes, fresh.scopes
+        if first > 1:
+            for name, was in before.items():
+                if was.seq < first or was.state > self.status(name).state:
+                    self.scopes[name] = max(was, self.status(name), key=lambda status: status.state)
         self.seq, self._seen, self.ignored, self.refused = fresh.seq, fresh._seen, fresh.ignored, ""
         changed = [name for name in {**before, **self.scopes} if before.get(name) != self.scopes.get(name)]
         return [Change(before.get(name) or Status(scope=name), self.status(name)) for name in changed]

@@ -1,7 +1,8 @@
 """The stream HALT, read from its start and then followed: what keeps a board of halts up to date in a service.
 
 An entry that did not come in its place is a gap (control 29). What comes after it is applied all the same, for it may be
-a halt; the whole stream is read again, and folded again, until nothing is missing.
+a halt; the whole stream is read again, and folded again, until nothing is missing. What the log has no more, nobody will
+ever know: then the firm only reduces until people have looked, and the gap ends once that is known.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from typing import Any
 import msgspec
 
 from tidegate.log.base import Entry, Log, LogError, Subscription
-from tidegate.risk.halt import STREAM, Change, HaltBoard, Status
+from tidegate.risk.halt import STREAM, Change, HaltBoard, HaltEvent, Status, post
+from tidegate.risk.scope_name import FIRM
+from tidegate.risk.scopes import State
 
 BOARD = "ctl.halts"
 """Where order managers answer with their `Board`, in JSON."""
@@ -143,13 +146,27 @@ class HaltFeed:
         async for entries in self._log.read(STREAM, 0, max(self.board.seq, *self._missing)):
             found += entries
         if gone := [seq for seq in self._missing if seq < first]:
-            self._say(f"entry {gone[0]} of {STREAM} has never come, and the log has it no more")
+            await self._gone(gone, found[-1].ts if found else 0)
             return
         there = {entry.seq: entry for entry in found}
         if any(seq not in there for seq in range(max(first, 1), max(self.board.seq, *self._missing) + 1)):
             return
         missing, self._missing = self._missing, {}
-        changes = self.board.anew((e.seq, e.ts, e.data) for e in found)
+        changes = self.board.anew([(e.seq, e.ts, e.data) for e in found], first)
         by_place = {change.after.seq: change for change in changes}
         for seq in sorted({*missing, *by_place} & there.keys()):
             self._told(there[seq], [by_place[seq]] if seq in by_place else [])
+
+    async def _gone(self, places: list[int], ts: int) -> None:
+        """What these entries said will never be known, and each may have been a halt. Raises `LogError`."""
+        reason = f"entry {places[0]} of {STREAM} has never come, and the log has it no more"
+        self._say(reason)
+        event = HaltEvent(
+            ts=ts, scope=FIRM, state=State.REDUCE_ONLY, reason=f"{reason}: it may have been a halt", trigger="halt_lost",
+            source="whoever follows",
+        )  # fmt: skip
+        instead = await post(self._log, event)
+        for seq in places:
+            del self._missing[seq]
+        if instead > self.board.seq:
+            self._missing[instead] = None

@@ -73,6 +73,30 @@ def test_only_who_acts_tells_and_a_payment_before_the_first_look_of_a_new_contra
     story(main)
 
 
+def test_a_payment_that_no_lanes_log_has_yet_is_told_by_a_successor():
+    async def main(room):
+        one = await room.service("one")
+        old, paid = (room.now - SECOND, 100, 500), (room.now + 13 * SECOND, 100, 500)
+        room.pulse(PERP, paid=(old,))
+        await asyncio.sleep(14)
+        append = one._log.append
+        one._log.append = lambda subject, *a, **k: (
+            room.loop.create_future() if subject.startswith("lane.") else append(subject, *a, **k)
+        )
+        room.pulse(PERP, paid=(old, paid))
+        await asyncio.sleep(25)  # all it keeps was kept, more than once
+        room.server.clients["one"].die()
+        assert told(room) == []
+        two = await room.service("two")
+        await asyncio.sleep(5)
+        room.pulse(PERP, paid=(paid,))
+        await asyncio.sleep(2)
+        assert told(room) == [(PERP, 100, 500, paid[0])]
+        await two.stop()
+
+    story(main)
+
+
 def test_what_a_position_would_pay_next_is_taken_off_equity_and_what_it_would_get_is_not_added():
     desk = Desk()
     desk.trade(0, 10_000, 490_000)

@@ -46,7 +46,7 @@ class FundingDesk:
         entry = await self._log.bucket("STATE").get(KEY)
         if entry is None or not entry.value:
             return
-        with contextlib.suppress(msgspec.MsgspecError):
+        with contextlib.suppress(ValueError):
             told = msgspec.json.decode(entry.value, type=dict[str, int])
             for number, item in enumerate(self._universe.instruments):
                 if told.get(item.id, 0) > self.last.get(number, 0):
@@ -87,8 +87,9 @@ class FundingDesk:
         return said
 
     async def keep(self) -> None:
-        """Keep what was told, where it has changed; raises `LogError`."""
-        if self._changed:
+        """Keep what was told, where it has changed, once the lanes' logs have it: a successor does not tell it again.
+        Raises `LogError`."""
+        if self._changed and self._facts.stored:
             self._changed = False
             told = {self._universe[n].id: due for n, due in self.last.items()}
             try:

@@ -25,6 +25,11 @@ class LaneFacts:
             data = pack(messages, ts=now, lane=lane)
             self._outbox.put(f"lane.{lane}.sys", data, f"{self._sender}-{self._number}-{lane}")
 
+    @property
+    def stored(self) -> bool:
+        """Whether the lanes' logs have all that was told."""
+        return not self._outbox.pending
+
     def close(self) -> None:
         """Tell nothing more."""
         self._outbox.close()

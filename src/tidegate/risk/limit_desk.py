@@ -17,7 +17,7 @@ from tidegate.access.command import Command, Signed
 from tidegate.access.note import Note, unbelieved
 from tidegate.access.verify import Denied, Verified
 from tidegate.errors import UserError
-from tidegate.log.base import Conflict, Log, LogError
+from tidegate.log.base import Conflict, Log, LogDown, LogError
 from tidegate.log.outbox import Outbox
 from tidegate.model.clock import Clock
 from tidegate.model.instrument import Universe
@@ -75,6 +75,8 @@ class LimitDesk:
         self._log, self._clock = log, clock
         self._verify, self._first, self._note, self._on_change = verify, first, note, on_change
         self._revision = 0
+        self._doubted = False
+        """Whether what is kept may be another document than ours: the log did not say."""
         self._outbox = Outbox(log)
         self._one_at_a_time = asyncio.Lock()
 
@@ -85,6 +87,7 @@ class LimitDesk:
         if entry is not None and entry.value:
             self.documents = msgspec.json.decode(entry.value, type=Documents)
             self._apply(self.documents.now)
+        self._doubted = False
         self.come_into_force(self._clock.now())
 
     def tell(self) -> None:
@@ -118,6 +121,9 @@ class LimitDesk:
         come to), or a signed command `limits`. JSON with `ok` and `text`."""
         async with self._one_at_a_time:
             try:
+                if self._doubted:
+                    await self.load()
+                    self.tell()
                 said = await self._answer(data)
             except Refused as error:
                 said = {"ok": False, "text": str(error)}
@@ -258,22 +264,42 @@ class LimitDesk:
         return list(dict.fromkeys(scope for new in versions for scope in touched(before, new)))
 
     async def _keep(self, document: Document, now: int) -> list[BelowUse]:
-        """Keep it, tell the lanes; raises `Refused` where another service was quicker."""
+        """Keep it, tell the lanes; raises `Refused` where another service was quicker, or nobody knows whether it is
+        kept: then what is kept is looked at before anything else is answered."""
         at_once = document.effective <= now
         was = self.documents
         later = (*was.before(document), document)
         kept = was.follow(document, now) if at_once else msgspec.structs.replace(was, later=later)
         bucket = self._log.bucket("STATE")
+        data = msgspec.json.encode(kept)
         try:
-            self._revision = await bucket.update(KEY, msgspec.json.encode(kept), self._revision)
-        except Conflict:
-            raise Refused(
-                "VERSION: another risk service has changed the limits; look at them again"
-            ) from None
+            self._revision = await bucket.update(KEY, data, self._revision)
+        except LogError as error:
+            self._doubted = True
+            try:
+                entry = await bucket.get(KEY)
+            except LogError:
+                raise self._unknown(document) from None
+            if entry is None or entry.value != data:
+                if isinstance(error, LogDown):
+                    raise self._unknown(document) from None  # it may still be on its way
+                if not isinstance(error, Conflict):
+                    self._doubted = False
+                    raise
+                raise Refused(
+                    "VERSION: another risk service has changed the limits; look at them again"
+                ) from None
+            self._revision, self._doubted = entry.revision, False  # it was stored, and only not acknowledged
         self.documents = kept
         below = self._apply(document) if at_once else []
         self._tell(document)
         return below
+
+    @staticmethod
+    def _unknown(document: Document) -> Refused:
+        return Refused(
+            f"UNKNOWN: the log did not say whether it has version {document.version}; see `tidegate limits show`"
+        )
 
     def _follows(self, document: Document) -> int:
         """The version that holds until a later one does."""

@@ -11,6 +11,8 @@ import msgspec
 DAY = 86_400 * 1_000_000_000
 MOST = 100
 """So many changes by one person alone, within 24 hours, are remembered; then a second signs."""
+MOST_BYTES = 2 << 20
+"""And so many bytes of their documents: all are kept under one key, which the log takes up to 8 MiB of."""
 
 
 class Document(msgspec.Struct, frozen=True):
@@ -45,7 +47,7 @@ class Documents(msgspec.Struct, frozen=True):
     @property
     def crowded(self) -> bool:
         """Whether one person's changes are too many to remember them all."""
-        return len(self.past) >= MOST
+        return len(self.past) >= MOST or sum(len(p.limits) for p in self.past) >= MOST_BYTES
 
     def before(self, document: Document) -> tuple[Document, ...]:
         """Those to come before it. What was to come after it is dropped: a newer version is above it."""

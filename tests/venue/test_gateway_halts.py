@@ -322,3 +322,21 @@ def test_a_halt_that_did_not_come_holds_new_orders_back_until_it_is_known_and_th
             assert gateway.counts["halt_gaps"] == 1
 
     run(main())
+
+
+def test_a_sweep_that_was_cancelled_before_it_began_is_made_by_who_acts_next():
+    """The halt and the loss of the gateway's lease come in one moment; then it acts again."""
+
+    async def main():
+        async with Desk(KEEP) as desk:
+            gw = await desk.start_gateway()
+            key = await desk.rest()
+            asked = gw.halts.halt(decode(breach("firm", State.KILLED, desk.clock.now()).encode()))
+            waiting = asyncio.ensure_future(gw.halts.swept(next(iter(gw.halts.pending))))
+            await gw._leave()
+            assert asked
+            assert await asyncio.wait_for(waiting, 5) is None
+            assert desk.exchange.open() == [key]
+            await desk.until(lambda: not desk.exchange.open(), 30)
+
+    run(main())

@@ -89,7 +89,10 @@ async def ask(path: Path, request: dict[str, Any], timeout: float = 5.0) -> dict
                 reader, writer = await asyncio.open_unix_connection(short, limit=LONGEST)
             try:
                 writer.write(msgspec.json.encode(request) + b"\n")
-                line = await reader.readline()
+                try:
+                    line = await reader.readline()
+                except ValueError:
+                    raise ConnectionError(f"its answer is longer than {LONGEST} bytes") from None
             finally:
                 writer.close()
     except TimeoutError:

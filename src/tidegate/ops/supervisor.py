@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import os
 import signal
@@ -272,7 +273,8 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGKILL):
             left = [row for row in left if lives(row["pid"], row["started"])]
             for row in left:
-                os.kill(row["pid"], number)
+                with contextlib.suppress(ProcessLookupError):  # it has just ended
+                    os.kill(row["pid"], number)
                 self.counters["leftovers_ended"] += 1
                 self._tell(row["name"], "left over", f"process {row['pid']} ended", "warning")
             waits = [asyncio.create_task(ended(row["pid"])) for row in left]

@@ -15,7 +15,7 @@ from tidegate.model.order import Side
 from tidegate.model.time import DAY, SECOND
 from tidegate.risk.reasons import Reason
 from tidegate.venue.binance.errors import reason
-from tidegate.venue.sim.bands import BandRules, Bands
+from tidegate.venue.sim.bands import BandRules, Bands, _Extremes
 
 T0 = 20_000 * DAY + 10 * 3600 * SECOND
 
@@ -175,3 +175,13 @@ def test_a_volatility_halt_of_the_exchange_is_in_its_list_of_symbols_and_ends():
             assert halt.number in exchange.halted
 
     asyncio.run(work())
+
+
+@given(st.lists(st.tuples(st.integers(1, 40), st.integers(1, 50)), min_size=1, max_size=60))
+def test_the_extremes_are_those_of_the_last_window(path):
+    extremes, marks, now = _Extremes(100), [], 0
+    for gap, price in path:
+        now += gap
+        marks.append((now, price))
+        recent = [p for ts, p in marks if now - ts <= 100]
+        assert extremes.add(now, price) == (min(recent), max(recent))

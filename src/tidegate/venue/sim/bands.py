@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
+from itertools import takewhile
 from typing import Any, NamedTuple
 
 import msgspec
@@ -68,12 +69,38 @@ class Act(NamedTuple):
     why: str
 
 
+class _Extremes:
+    """The lowest and highest of the last `window` ns: what can become neither any more is forgotten."""
+
+    def __init__(self, window: int) -> None:
+        self._window = window
+        self._lows: deque[tuple[int, int]] = deque()
+        self._highs: deque[tuple[int, int]] = deque()
+
+    def add(self, ts: int, price: int) -> tuple[int, int]:
+        """Both, with this one."""
+        while self._lows and self._lows[-1][1] >= price:
+            self._lows.pop()
+        while self._highs and self._highs[-1][1] <= price:
+            self._highs.pop()
+        for marks in (self._lows, self._highs):
+            marks.append((ts, price))
+            while ts - marks[0][0] > self._window:
+                marks.popleft()
+        return self._lows[0][1], self._highs[0][1]
+
+    def clear(self) -> None:
+        self._lows.clear()
+        self._highs.clear()
+
+
 class _One:
     """One instrument's marks, and the halt that these rules have on it."""
 
     def __init__(self, rules: BandRules) -> None:
         self.rules = rules
         self.marks: deque[tuple[int, int]] = deque()
+        self.extremes = _Extremes(round(rules.window * SECOND))
         self.since = 0
         """Since when the mark has been at a band; 0: it is not."""
         self.until = 0
@@ -84,8 +111,11 @@ class _One:
     def bounds(self, now: int) -> tuple[int, int] | None:
         """Lowest sell and highest buy, ticks; None while there is no reference or no band."""
         rules = self.rules
-        prices = [price for ts, price in self.marks if now - ts <= rules.reference * SECOND]
-        if not rules.band or not prices:
+        if not rules.band:
+            return None
+        last = takewhile(lambda mark: now - mark[0] <= rules.reference * SECOND, reversed(self.marks))
+        prices = [price for _, price in last]
+        if not prices:
             return None
         mean = sum(prices) / len(prices)
         return int(-(-mean * (1 - rules.band) // 1)), int(mean * (1 + rules.band))
@@ -107,6 +137,8 @@ class Bands:
         self._each[number] = made = _One(rules)
         if known is not None:
             made.marks, made.until, made.opened = known.marks, known.until, known.opened
+            for ts, price in made.marks:
+                made.extremes.add(ts, price)
 
     def __bool__(self) -> bool:
         return bool(self._each)
@@ -143,6 +175,7 @@ class Bands:
             if one.until and now >= one.until:
                 one.until = one.since = 0
                 one.marks.clear()  # from where it reopens
+                one.extremes.clear()
                 acts.append(Act(number, False, "the pause is over"))
             price = mark(number)
             if price > 0:
@@ -166,8 +199,8 @@ class Bands:
         else:
             one.since = 0
         if rules.move:
-            recent = [p for ts, p in one.marks if now - ts <= rules.window * SECOND]
-            if price >= min(recent) * (1 + rules.move) or price <= max(recent) * (1 - rules.move):
+            low, high = one.extremes.add(now, price)
+            if price >= low * (1 + rules.move) or price <= high * (1 - rules.move):
                 why = f"a move of {rules.move:.1%} within {rules.window / 60:g} minutes"
                 return [self._halt(number, one, now, rules.move_pause, why)]
         return []

@@ -29,7 +29,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
-    help="Systematic trading from a laptop to a cluster: import market data, backtest, report.",
+    help="Systematic trading from a laptop to a cluster: import market data, backtest, trade live, halt, report.",
 )
 app.add_typer(data.app, name="data")
 app.command("backtest")(backtest.backtest)

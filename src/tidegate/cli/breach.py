@@ -87,8 +87,9 @@ class Breach:
             await self._resume(self.event.scope, entry.seq)
 
     def _tell(self, halts: list[tuple[Entry, HaltEvent]], happened: list[dict[str, Any]]) -> None:
-        """The story of the halt, by the venue's own record. Times count from the first breaker on."""
-        (entry, event), began = halts[-1], halts[0][1].ts
+        """The story of the halt, by the venue's own record. Times count from the breaker that killed."""
+        entry, event = halts[-1]
+        began = event.ts
         level, name = split(event.scope)
         accounts = self.world.config.strategies[name].account if level is Kind.STRATEGY else name
         mine = [row for row in happened if row["account"] == accounts]

@@ -80,7 +80,7 @@ def cancel_all(
 def flatten(
     scope: ScopeArgument,
     reason: ReasonOption,
-    participation: Annotated[str, typer.Option(help="Most of the touch's quantity in one order.")] = "10%",
+    participation: Annotated[str, typer.Option(help="Most of what was held in one step.")] = "10%",
     collar: Annotated[str, typer.Option(help="Farthest from the middle that is paid.")] = "0.5%",
     signer: AsOption = "",
     data: DataOption = DEFAULT_DATA,

@@ -34,7 +34,7 @@ def import_(
     paths: Annotated[list[Path], typer.Argument(help="Captures (gzip or plain), or folders of them.")],
     lake: LakeOption = DEFAULT_LAKE,
     instruments: Annotated[
-        Path | None, typer.Option(help="TOML file with [[instrument]] tables, beside those tidegate knows.")
+        Path | None, typer.Option(help="TOML file of instruments, beside those that tidegate knows.")
     ] = None,
     min_latency: Annotated[
         str, typer.Option(help="The smallest latency, assumed: one-way stamps cannot tell it.")

@@ -201,7 +201,10 @@ def start_market(folder: DataFolder) -> None:
 
 def run(
     roles: Annotated[
-        str, typer.Argument(help="ROLE[,ROLE …]: feed, strategy[:NAME], oms, risk, gateway, recorder, venue.")
+        str,
+        typer.Argument(
+            help="ROLE[,ROLE …]: feed, strategy[:NAME], oms, risk, gateway, recorder, deploy, venue."
+        ),
     ],
     config: Annotated[Path, typer.Argument(help="The system's TOML file.")],
     data: DataOption = DEFAULT_DATA,

@@ -6,12 +6,14 @@ import asyncio
 import json
 from decimal import Decimal as D
 
+import msgspec
 import pytest
 from risk.risk_room import Room
 
-from tidegate.cli.margin import _number, show
+from tidegate.cli.margin import _number, show, table
 from tidegate.errors import UserError
-from tidegate.risk.margin.compare import VenueMargin, VenuePosition, VenueWallet
+from tidegate.risk.margin.call import Standing
+from tidegate.risk.margin.compare import VenueLending, VenueLoan, VenueMargin, VenuePosition, VenueWallet
 from tidegate.risk.margin.whatif import WhatIfAnswer, WhatIfRequest, WhatIfSide
 from tidegate.sim.virtual_time import run
 
@@ -100,6 +102,34 @@ def test_who_stands_by_says_nothing():
         assert standby.margin.book.watches == {}
         await acting.stop()
         await standby.stop()
+
+    story(main)
+
+
+def test_debts_on_spot_are_judged_and_shown_by_their_margin_level():
+    async def main(room):
+        service = await room.service()
+        loans = VenueLending({"USDT": VenueLoan(D(70_000), D(1))}, D("1.7"))
+
+        async def say(held):
+            wallets = {"USDT": VenueWallet(D(held), D(0), D(0))}
+            room.feed.publish("margin.X.main", VenueMargin(room.now, wallets, [], lending=loans).encode())
+            await asyncio.sleep(1.1)
+
+        await say(120_000)
+        assert not [state for _, state, trigger in room.halts() if trigger == "margin"]
+        for held in range(90_000, 77_000, -1_000):
+            await say(held)
+        states = [
+            state for scope, state, trigger in room.halts() if (scope, trigger) == ("account:main", "margin")
+        ]
+        assert states == ["WARN", "REDUCE_ONLY"]
+        assert "nothing here repays" in str(room.alerts("margin_call")[-1])
+        standing = msgspec.json.decode(json.dumps(await room.ask("risk.margin", b"")), type=Standing)
+        (shown,) = [item for item in standing.accounts if item.margin_level]
+        assert (shown.level, shown.margin_level, shown.cuts) == ("REDUCE", "1.114", [])
+        assert "margin level 1.114" in " ".join(table([shown], []).split())
+        await service.stop()
 
     story(main)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
+from tidegate.errors import UserError
 from tidegate.execution.closing import Clear, Leg, Step, Terms, Touch, order_of, step
 from tidegate.execution.ids import HOUSE_IDS
 from tidegate.execution.state import LaneOrder
@@ -64,7 +65,12 @@ class Flattener:
         s = writer.lane.state
         legs = self._legs(status, writer)
         touches = {number: Touch(*mark) for number, mark in s.marks.items()}
-        done = step(legs, touches, self._universe, Terms.of(status.flatten.args), self._clock.now())
+        try:
+            terms = Terms.of(status.flatten.args)
+        except UserError as error:  # of one scope: the others are flattened all the same
+            self.waits[status.scope] = f"{error}; halt it and flatten it anew"
+            return
+        done = step(legs, touches, self._universe, terms, self._clock.now())
         for (account, strategy, _), why in done.waits.items():
             name = f"{self._scopes.accounts[account].name}/{self._scopes.strategies[strategy].name}"
             self.waits[f"{status.scope} {name}"] = why

@@ -170,3 +170,25 @@ def test_the_kernel_writes_nothing_for_a_scope_or_state_that_does_not_exist() ->
     for scope, state in ((1 << 40, 4), (-1, 4), (6, 4), (0, -1), (0, 6)):
         desk.gate._tell(do.SET_STATE, scope, state, desk.ts, 0)
     assert desk.gate.state_bytes() == before
+
+
+def test_recovering_leaves_each_lane_a_quarter_of_its_lease_and_leases_that_wander_bring_the_sum_above_a_quarter() -> (
+    None
+):
+    """The bound that docs/risk.md gives for two lanes: 1 − (3/4)² of the limit, and it is reached."""
+    one, two = Desk(), Desk()
+    limit, used = 64, [0, 0]
+
+    def fill(lane: int, desk: Desk, lease: int) -> None:
+        desk.mark()
+        desk.gate.set_limit(FIRM, Field.ORDERS, -1, lease)
+        desk.gate.set_state(FIRM, State.RECOVERING, desk.ts)
+        while (reason := desk.send(1, 599_900 - used[lane])) == R.NONE:
+            used[lane] += 1
+        assert reason == R.OPEN_ORDERS
+
+    fill(0, one, limit)
+    one.gate.set_limit(FIRM, Field.ORDERS, -1, used[0])  # it gives back all that it does not use
+    fill(1, two, limit - used[0])
+    assert used == [16, 12]
+    assert sum(used) == limit * (1 - (3 / 4) ** 2)

@@ -39,6 +39,24 @@ def test_a_breach_takes_a_scope_down_and_kill_twice_is_kill_once():
     assert b.epoch(["firm", "strategy:arb", "account:main"]) == 0
 
 
+def test_a_board_that_is_folded_again_from_the_middle_loses_no_halt():
+    b = board()
+    entries = [
+        breach("strategy:mm", S.KILLED, T0), breach("firm", S.REDUCE_ONLY, T0 + 1), breach("account:main", S.KILLED, T0 + 3),
+        event("resume", "strategy:mm", "ann", T0 + 4, "bob", epoch="1"), breach("firm", S.KILLED, T0 + 5),
+    ]  # fmt: skip
+    for seq, one in zip((1, 2, 4, 5, 6), entries, strict=True):
+        b.apply(seq, T0 + seq, one)
+    before = dict(b.scopes)
+    missing = breach("strategy:arb", S.CANCEL_ONLY, T0 + 2)
+    kept = [(3, missing), (4, entries[2]), (5, entries[3]), (6, entries[4])]
+    changes = b.anew([(seq, T0 + seq, one.encode()) for seq, one in kept], first=3)
+    assert [change.after.scope for change in changes] == ["strategy:arb"]
+    assert b.status("strategy:arb").state is S.CANCEL_ONLY
+    assert b.scopes == before | {"strategy:arb": b.status("strategy:arb")}
+    assert b.status("strategy:mm").state is S.RECOVERING
+
+
 def test_a_command_that_was_refused_for_want_of_a_signature_is_no_echo_of_the_good_one():
     alone = event("resume", "firm", "ann", T0, epoch="1")
     asked = Signed.decode(alone.signed)

@@ -183,7 +183,7 @@ def test_recovering_leaves_each_lane_a_quarter_of_its_lease_and_leases_that_wand
         desk.mark()
         desk.gate.set_limit(FIRM, Field.ORDERS, -1, lease)
         desk.gate.set_state(FIRM, State.RECOVERING, desk.ts)
-        while (reason := desk.send(1, 599_900 - used[lane])) == R.NONE:
+        while (reason := desk.send(2, 599_900 - used[lane])) == R.NONE:
             used[lane] += 1
         assert reason == R.OPEN_ORDERS
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-
 from tidegate.errors import UserError
 from tidegate.execution import factors, gaps, leases, reductions, slots, timeouts
 from tidegate.execution.halting import cancel_halted

@@ -33,6 +33,8 @@ class AgentsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Standard deviation of the value over a second."""
     reversion: float = 0.01
     """Share of its distance from the start that it goes back in a second."""
+    drift: float = 0.0
+    """How far the start itself moves in a second: a market that falls, below 0."""
     makers: int = 3
     levels: int = 5
     spread: float = 0.0001
@@ -83,7 +85,9 @@ class Scene:
     def move(self) -> None:
         """The value takes a step."""
         config, dt = self.config, self._seconds
-        self.value += config.reversion * dt * (self.start - self.value)
+        fallen = config.drift * dt * self.start
+        self.start += fallen
+        self.value += fallen + config.reversion * dt * (self.start - self.value)
         self.value += config.volatility * self.start * math.sqrt(dt) * self.random.gauss(0.0, 1.0)
         self.value = max(self.value, 2.0)
         if self.last:

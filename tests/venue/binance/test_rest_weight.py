@@ -93,7 +93,7 @@ async def account(venue, clock=None):
 def test_an_answer_that_cannot_be_read_is_none(body):
     async def work():
         async with account("BINANCE_USDM") as (server, venue):
-            server.answers = {name: (200, body) for name in ("openOrders", "balance", "allOpenOrders")}
+            server.answers = dict.fromkeys(("openOrders", "balance", "allOpenOrders"), (200, body))
             for asked in (venue.open_orders, venue.balances, venue.cancel_all):
                 with pytest.raises(VenueDown, match="cannot be read"):
                     await asked()
@@ -107,7 +107,14 @@ def test_a_key_that_is_refused_later_is_a_venue_that_does_not_answer():
     async def work():
         async with account("BINANCE_USDM") as (server, venue):
             refused = 401, {"code": -2015, "msg": "Invalid API-key, IP, or permissions for action"}
-            names = ("openOrders", "balance", "positionRisk", "userTrades", "allOpenOrders", "countdownCancelAll")
+            names = (
+                "openOrders",
+                "balance",
+                "positionRisk",
+                "userTrades",
+                "allOpenOrders",
+                "countdownCancelAll",
+            )
             server.answers = dict.fromkeys(names, refused)
             for asked in (
                 venue.open_orders(), venue.balances(), venue.positions(), venue.fills(1), venue.cancel_all(),
@@ -131,8 +138,8 @@ def test_the_dead_mans_switch_of_many_symbols_is_armed_for_longer_and_renewed_in
             assert armed == {str(160_000)}
             by_symbol = Counter(query["symbol"] for _, query in server.asked)
             assert len(by_symbol) == MANY
-            assert max(by_symbol.values()) * 160 / 3600 >= 2, "renewed more than once in its time"
-            assert len(server.asked) * 10 / 60 <= USDM.weight.limit / 10, "a tenth of the limit, a minute"
+            assert min(by_symbol.values()) * 160 / 3600 > 1.9, "renewed once half of its time is over"
+            assert len(server.asked) * 10 / 60 <= 150, "of a minute's weight"
             server.asked.clear()
             await venue.countdown(0)
             assert [query["countdownTime"] for _, query in server.asked] == ["0"] * MANY
@@ -175,7 +182,11 @@ def test_marks_of_many_contracts_are_one_question(product):
             row = {"markPrice": "100.0", "lastFundingRate": "0.0001", "nextFundingTime": 1, "time": 0}
             rows = [row | {"symbol": item.symbol} for item in universe.instruments]
             rows += [None, {}, {"symbol": "OTHER"}, {"symbol": "S00USDT", "markPrice": "no price"}]
-            server.answers = {"premiumIndex": (200, rows), "fundingRate": (200, []), "openInterest": (200, {})}
+            server.answers = {
+                "premiumIndex": (200, rows),
+                "fundingRate": (200, []),
+                "openInterest": (200, {}),
+            }
             rest = Rest(product, server.endpoints, None, SystemClock())
             numbers = list(range(MANY))
             poll = ContractPoll(product, rest, universe, numbers, SystemClock(), 0.2, 5.0)
@@ -252,8 +263,8 @@ def test_a_spot_feed_asks_about_its_own_symbols_only_and_about_all_where_one_is_
             assert len(orjson.loads(looks()[0]["symbols"])) == MANY
             for strange in ([1], {"symbols": [None]}, {"symbols": 5}, {}):
                 server.answers["exchangeInfo"] = 200, strange
-                before = feed.counts["status unanswered"]
-                await until(lambda: feed.counts["status unanswered"] > before + 1)
+                feed.counts["status unanswered"] = 0
+                await until(lambda: feed.counts["status unanswered"] > 1)
             server.answers["exchangeInfo"] = 400, {"code": -1121, "msg": "Invalid symbol."}
             await until(lambda: "symbols" not in looks()[-1])
             await feed.stop()

@@ -27,7 +27,7 @@ _WINDOW = {"spot": DAY // MS, "futures": 7 * DAY // MS}
 """The longest time, in ms, that one question about trades may span."""
 ARMED_EACH = 8.0
 """Seconds that a symbol's dead man's switch is armed for, for every symbol that has one: so that keeping them all armed
-takes a tenth of the rate limit, however many there are."""
+takes 150 of a minute's weight at most, however many there are."""
 READING = 0.1
 """The part of the rate limit that one account's regular readings of its fills may take."""
 _FEW = 3
@@ -321,13 +321,13 @@ class Queries:
                     ) from None
 
     async def countdown(self, seconds: float) -> None:
-        """See `Venue.countdown`: each symbol's is renewed once a third of its time is over."""
+        """See `Venue.countdown`: each symbol's is renewed once half of its time is over."""
         if not self._product.countdown:
             return
         armed = max(seconds, ARMED_EACH * len(self._symbols.by_name)) if seconds else 0.0
         now = self._clock.now()
         for name in sorted(self._symbols.by_name, key=lambda name: self._armed.get(name, 0)):
-            if seconds and name in self._armed and now - self._armed[name] < armed * SECOND / 3:
+            if seconds and name in self._armed and now - self._armed[name] < armed * SECOND / 2:
                 continue
             params = {"symbol": name, "countdownTime": round(armed * 1000)}
             try:

@@ -337,6 +337,8 @@ class GatewayService:
         while True:
             due = self.history.read_at + between_fills(self._venue)
             await asyncio.sleep(max(self._settings.drop_copy, due - loop.time()))
+            if loop.time() < self.history.read_at + between_fills(self._venue):
+                continue  # a reconciliation has just read them
             ready = self._venue.connected and "reconcile" not in self.session.holds
             if ready and not (self.reconciler.idle and self.history.idle):
                 try:

@@ -67,7 +67,7 @@ class World:
 
         A gateway then needs neither Parquet nor compiled code, and a sixth of the memory.
         """
-        with contextlib.suppress(OSError, msgspec.MsgspecError):
+        with contextlib.suppress(OSError, ValueError):
             known = msgspec.json.decode(path.read_bytes(), type=Known)
             if known.config == self._hash:
                 self.__dict__["universe"] = Universe(known.instruments)
@@ -132,8 +132,7 @@ class World:
         """What these limits leave unset, and is refused for it."""
         from tidegate.risk.unset import missing
 
-        run = self.config.run
-        return missing(self.universe, self.scopes, run.base_currency, self.rates, self.limits)
+        return missing(self.universe, self.scopes, self.limits)
 
     @property
     def accounts(self) -> list[str]:

@@ -12,9 +12,12 @@ from tidegate.errors import UserError
 from tidegate.risk.limits import InstrumentLimits, Limits, ScopeLimits
 
 
-def check(limits: Limits) -> None:
-    """Raise `UserError` for the first contradiction."""
+def check(limits: Limits, checked: Limits | None = None) -> None:
+    """Raise `UserError` for the first contradiction; `checked` has none, nor have the tables that are of it."""
+    known = {id(table) for _, table in _tables(checked)} if checked is not None else ()
     for where, table in _tables(limits):
+        if id(table) in known:
+            continue
         for line in _of_orders(table):
             raise UserError(f"{where}: {line}")
         if isinstance(table, ScopeLimits):

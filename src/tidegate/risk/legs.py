@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
+
+import numpy as np
 
 from tidegate.kernel import gate_state as g
-from tidegate.risk.scopes import Level
-from tidegate.risk.tables import Tables
 
 
-def write_legs(state: g.GateState, tables: Tables, scope: int) -> None:
-    """Make the instruments that people named the scope's legs. One that becomes a leg counts with its position."""
-    n, row = len(tables.universe), state.scope[scope]
-    named = tables.total(scope, "legs") if tables.scopes.levels[scope] is Level.STRATEGY else None
-    limited = row[g.P_MAX_LEG] < g.UNLIMITED
-    for i, instrument in enumerate(tables.universe.instruments):
-        cell, leg = state.cell[scope * n + i], int(limited and instrument.id in (named or ()))
-        if cell[g.C_LEG] != leg:
-            value = math.floor(float(state.real[i, g.X_UNIT]) * int(cell[g.C_POS]) + 0.5) if leg else 0
-            row[g.P_LEG_DELTA] += value - cell[g.C_LEG_VALUE]
-            cell[g.C_LEG], cell[g.C_LEG_VALUE] = leg, value
-    if abs(row[g.P_LEG_DELTA]) <= row[g.P_MAX_LEG]:
-        row[g.P_LEG_SINCE] = 0
-    elif row[g.P_LEG_SINCE] == 0:
-        row[g.P_LEG_SINCE] = max(state.slot[0, g.H_FACT], 1)
+def write_legs(state: g.GateState, scope: int, legs: Collection[int]) -> None:
+    """Make these instruments the scope's legs. One that becomes a leg counts with its position."""
+    n, row = len(state.inst), state.scope[scope]
+    cells = state.cell[scope * n : (scope + 1) * n]
+    wanted = np.zeros(n, np.int64)
+    wanted[list(legs)] = 1
+    for i in np.flatnonzero(cells[:, g.C_LEG] != wanted).tolist():
+        cell, leg = cells[i], int(wanted[i])
+        value = math.floor(float(state.real[i, g.X_UNIT]) * int(cell[g.C_POS]) + 0.5) if leg else 0
+        row[g.P_LEG_DELTA] += value - cell[g.C_LEG_VALUE]
+        cell[g.C_LEG], cell[g.C_LEG_VALUE] = leg, value
+
+
+def write_since(state: g.GateState) -> None:
+    """Legs, or what they may be worth, have changed: since when each scope's are out of balance."""
+    out = np.abs(state.scope[:, g.P_LEG_DELTA]) > state.scope[:, g.P_MAX_LEG]
+    since = state.scope[:, g.P_LEG_SINCE]
+    since[~out] = 0
+    since[out & (since == 0)] = max(int(state.slot[0, g.H_FACT]), 1)

@@ -16,7 +16,8 @@ from tidegate.errors import UserError, nearest
 from tidegate.model.instrument import Instrument, Universe
 from tidegate.risk.controls import CONTROLS
 from tidegate.risk.convert import lots, micro
-from tidegate.risk.exposure import Exposure
+from tidegate.risk.exposure import Cell, Exposure
+from tidegate.risk.limit_differences import Differences, differences
 from tidegate.risk.limits import InstrumentLimits, Limits, ScopeLimits
 from tidegate.risk.scope_name import Kind, name_of, split, text_of
 from tidegate.risk.scopes import Level, ScopeTable
@@ -37,6 +38,9 @@ TOTALS = (
 )
 """What a scope has in all: no scope may be given more than the one it is part of."""
 LEVELS = {Kind.DESK: "desks", Kind.ACCOUNT: "accounts", Kind.STRATEGY: "strategies"}
+_LEVEL_TABLES = {Level.DESK: "desks", Level.ACCOUNT: "accounts", Level.STRATEGY: "strategies"}
+_STEP = 100
+"""Scopes looked at before others have their turn."""
 _REQUIRED = {field: set(control.levels) for control in CONTROLS for field in control.fields}
 _LONG_SHORT = ("long", "short")
 
@@ -76,47 +80,6 @@ def show(value: Any) -> str:
     return "unlimited" if value >= 1 << 62 else f"{value:,}"
 
 
-def _goes_with() -> dict[str, str]:
-    """Fields that always have a value, such as a window: each belongs to the limit that is written before it."""
-    found, main = {}, ""
-    for name in (*InstrumentLimits.__struct_fields__, *ScopeLimits.__struct_fields__):
-        if getattr(ScopeLimits(), name) is None:
-            main = name
-        else:
-            found[name] = main
-    return found
-
-
-_GOES_WITH = _goes_with()
-
-
-def _found(tables: list[Any], field: str) -> Any:
-    main = _GOES_WITH.get(field)
-    if main is None:
-        return find(tables, field)[0]
-    _, table = find(tables, main)
-    return None if table is None else getattr(table, field)
-
-
-class _View:
-    """Every limit of a document as it comes out: by place, its value."""
-
-    def __init__(self, limits: Limits, universe: Universe, scopes: ScopeTable) -> None:
-        tables = Tables(universe, scopes, limits)
-        self.values: dict[tuple[int, int, str], Any] = {}
-        own = [
-            f
-            for f in ScopeLimits.__struct_fields__
-            if f not in ("instruments", *InstrumentLimits.__struct_fields__)
-        ]
-        for n in range(len(scopes)):
-            for field in own:
-                self.values[n, -1, field] = _found(list(tables.general[n]), field)
-            for i, item in enumerate(universe.instruments):
-                for field in InstrumentLimits.__struct_fields__:
-                    self.values[n, i, field] = _found(tables.of(n, item), field)
-
-
 def _size(value: Any, field: str, level: Level) -> Decimal:
     """How loose a number is, for comparison: not set is no limit here, or refuses where one must be set."""
     if value is None:
@@ -151,33 +114,43 @@ def _loosened(field: str, before: Any, after: Any, level: Level) -> bool:
 
 def changes(old: Limits, new: Limits, universe: Universe, scopes: ScopeTable) -> list[Change]:
     """Every limit that comes out differently; one that is the same for all instruments is told once."""
-    before, after = _View(old, universe, scopes).values, _View(new, universe, scopes).values
+    return [change for step in changes_in_steps(old, new, universe, scopes) for change in step]
+
+
+def changes_in_steps(
+    old: Limits, new: Limits, universe: Universe, scopes: ScopeTable
+) -> Iterator[list[Change]]:
+    """The same, some scopes at a time: who has other things to do does them between two."""
+    before, after = Tables(universe, scopes, old).general, Tables(universe, scopes, new).general
+    known: dict[tuple[int, ...], Differences] = {}
     found: list[Change] = []
-    told: set[tuple[int, str, str, str]] = set()
-    for (n, i, field), was in before.items():
-        now = after[n, i, field]
-        if was == now:
-            continue
-        same = (n, field, repr(was), repr(now))
-        if i >= 0 and same in told:
-            continue
-        told.add(same)
-        where = name_of(n, scopes) + (
-            f"@{universe[i].id}" if i >= 0 and _special(new, old, n, scopes) else ""
-        )
-        found.append(Change(f"{where}.{field}", was, now, _loosened(field, was, now, scopes.levels[n])))
-    return found
+    for n in range(len(scopes)):
+        was, now = before[n], after[n]
+        key = (*map(id, was), 0, *map(id, now))
+        if key not in known:
+            same = len(was) == len(now) and all(a is b or a == b for a, b in zip(was, now, strict=True))
+            known[key] = [] if same else differences(was, now, universe)
+        if known[key]:
+            name, special = name_of(n, scopes), _special(new, old, n, scopes)
+            for i, field, one, other in known[key]:
+                where = f"{name}@{universe[i].id}" if i >= 0 and special else name
+                found.append(
+                    Change(f"{where}.{field}", one, other, _loosened(field, one, other, scopes.levels[n]))
+                )
+        if n % _STEP == _STEP - 1:
+            yield found
+            found = []
+    yield found
 
 
 def _special(new: Limits, old: Limits, n: int, scopes: ScopeTable) -> bool:
     """Whether any table that speaks for the scope says something of single instruments."""
     for limits in (new, old):
-        level = {Level.DESK: limits.desks, Level.ACCOUNT: limits.accounts, Level.STRATEGY: limits.strategies}
-        tables = (
-            [limits.firm]
-            if not n
-            else [t for k, t in level[scopes.levels[n]].items() if k in ("*", scopes.names[n])]
-        )
+        if not n:
+            tables = [limits.firm]
+        else:
+            named = getattr(limits, _LEVEL_TABLES[scopes.levels[n]])
+            tables = [named[name] for name in ("*", scopes.names[n]) if name in named]
         if any(table.instruments for table in tables):
             return True
     return False
@@ -247,9 +220,13 @@ def _above(n: int, scopes: ScopeTable) -> Iterator[int]:
 
 def below_use(limits: Limits, exposure: Exposure) -> list[BelowUse]:
     """The limits that present use exceeds: their scopes are to be held to reducing."""
-    scopes, universe = exposure.scopes, exposure.universe
-    tables = Tables(universe, scopes, limits)
+    scopes = exposure.scopes
+    tables = Tables(exposure.universe, scopes, limits)
     exposure.value()
+    cells: dict[int, list[int]] = {}
+    for n, i in exposure.cells:
+        cells.setdefault(n, []).append(i)
+    ends: dict[tuple[tuple[int, ...], int], tuple[Decimal | None, Decimal | None]] = {}
     found: list[BelowUse] = []
     for n in range(len(scopes)):
         name, total = name_of(n, scopes), exposure.totals[n]
@@ -264,23 +241,26 @@ def below_use(limits: Limits, exposure: Exposure) -> list[BelowUse]:
         limit = tables.total(n, "open_orders")
         if limit is not None and limit.is_finite() and total.orders > int(limit):
             found.append(BelowUse(name, "open_orders", show(limit), str(total.orders)))
-        for i, item in enumerate(universe.instruments):
-            found += _positions(name, tables, n, i, item, exposure)
+        speak = tuple(map(id, tables.general[n]))
+        for i in sorted(cells.get(n, ())):
+            if (speak, i) not in ends:
+                ends[speak, i] = _ends(tables.of(n, exposure.universe[i]))
+            found += _positions(name, ends[speak, i], exposure.cells[n, i], exposure.universe[i])
     return found
 
 
+def _ends(tables: list[InstrumentLimits]) -> tuple[Decimal | None, Decimal | None]:
+    both, long, short = (find(tables, field)[0] for field in ("position", *_LONG_SHORT))
+    return both if long is None else long, both if short is None else short
+
+
 def _positions(
-    name: str, tables: Tables, n: int, i: int, item: Instrument, exposure: Exposure
+    name: str, ends: tuple[Decimal | None, Decimal | None], cell: Cell, item: Instrument
 ) -> Iterator[BelowUse]:
-    cell = exposure.cells.get((n, i))
-    if cell is None:
-        return
-    of = tables.of(n, item)
-    both = find(of, "position")[0]
-    for field, held in (("long", cell.lots + cell.buys), ("short", cell.sells - cell.lots)):
-        own = find(of, field)[0]
-        limit = both if own is None else own
-        if limit is not None and limit.is_finite() and held > lots(limit, item):
+    for field, limit, held in zip(
+        _LONG_SHORT, ends, (cell.lots + cell.buys, cell.sells - cell.lots), strict=True
+    ):
+        if held > 0 and limit is not None and limit.is_finite() and held > lots(limit, item):
             yield BelowUse(name, f"{field} position in {item.id}", show(limit), f"{item.qty(held):f}")
 
 

@@ -6,22 +6,14 @@ share of what is not known: only what reduces passes.
 
 from __future__ import annotations
 
+import numpy as np
+
 from tidegate.kernel import gate_state as g
-from tidegate.risk.convert import lots, parts
-from tidegate.risk.limits import InstrumentLimits
-from tidegate.risk.tables import Tables, find
 
 _FIGURES = (
     (g.I_VOLUME, "volume"), (g.I_INTEREST, "interest"), (g.I_DEPTH_BID, "depth"), (g.I_DEPTH_ASK, "depth"),
 )  # fmt: skip
 UNKNOWN = -1
-
-
-def write_shares(row: g.Ints, tables: list[InstrumentLimits]) -> None:
-    """People's shares for one scope's position in an instrument."""
-    for field, column in (("volume_share", g.C_VOLUME_PPM), ("interest_share", g.C_INTEREST_PPM)):
-        value, _ = find(tables, field)
-        row[column] = g.UNLIMITED if value is None else parts(value)
 
 
 def tell(state: g.GateState, instrument: int, figures: tuple[int, int, int, int]) -> None:
@@ -33,21 +25,34 @@ def tell(state: g.GateState, instrument: int, figures: tuple[int, int, int, int]
     state.inst[instrument, [column for column, _ in _FIGURES]] = figures
 
 
-def work_out(state: g.GateState, tables: Tables, i: int) -> None:
-    """Bring an instrument's limits to the market's figures; one not told yet is the firm's table's, if it has it."""
-    n, item = len(state.inst), tables.universe[i]
-    known = []
-    for column, field in _FIGURES:
-        told, (assumed, _) = int(state.inst[i, column]), find(tables.of(0, item), field)
-        known.append(told if told != UNKNOWN or assumed is None else lots(assumed, item))
-    volume, interest, bids, asks = known
-    for row in state.cell[i::n]:
-        row[g.C_MAX_SHARE] = min(_part(row[g.C_VOLUME_PPM], volume), _part(row[g.C_INTEREST_PPM], interest))
-    for rule in state.rules[i::n]:
-        rule[g.R_DEPTH_BUY], rule[g.R_DEPTH_SELL] = _part(rule[g.R_DEPTH], asks), _part(rule[g.R_DEPTH], bids)
+def figures(state: g.GateState, assumed: g.Ints) -> g.Ints:
+    """By instrument: volume, interest, depth of bids and of asks; of one not told yet what is `assumed` of volume,
+    interest and depth."""
+    told = state.inst[:, [column for column, _ in _FIGURES]]
+    return np.where(told != UNKNOWN, told, assumed[:, [0, 1, 2, 2]])
 
 
-def _part(ppm: int, of: int) -> int:
-    if ppm >= g.UNLIMITED:
-        return g.UNLIMITED
-    return UNKNOWN if of == UNKNOWN else of * int(ppm) // g.PPM
+def work_out(state: g.GateState, known: g.Ints, i: int) -> None:
+    """Bring an instrument's limits to the market's `figures`."""
+    n = len(state.inst)
+    volume, interest, bids, asks = known[i].tolist()
+    cells, rules = state.cell[i::n], state.rules[i::n]
+    cells[:, g.C_MAX_SHARE] = most_share(cells[:, [g.C_VOLUME_PPM, g.C_INTEREST_PPM]], volume, interest)
+    rules[:, g.R_DEPTH_BUY] = share(rules[:, g.R_DEPTH], asks)
+    rules[:, g.R_DEPTH_SELL] = share(rules[:, g.R_DEPTH], bids)
+
+
+def most_share(ppm: g.Ints, volume: g.Ints | int, interest: g.Ints | int) -> g.Ints:
+    """The smaller of both shares, in lots."""
+    return np.minimum(share(ppm[:, 0], volume), share(ppm[:, 1], interest))
+
+
+def share(ppm: g.Ints, of: g.Ints | int) -> g.Ints:
+    """Parts per million `of` so many lots, rounded down; no more than no limit."""
+    whole, rest = np.floor_divide(of, g.PPM), np.remainder(of, g.PPM)
+    part = np.minimum(ppm, 100 * g.PPM)
+    fits = whole <= g.UNLIMITED // np.maximum(part, 1)
+    lots = np.minimum(np.where(fits, whole, 0) * part + rest * part // g.PPM, g.UNLIMITED)
+    lots = np.where(fits, lots, g.UNLIMITED)
+    found: g.Ints = np.where(ppm >= g.UNLIMITED, g.UNLIMITED, np.where(np.equal(of, UNKNOWN), UNKNOWN, lots))
+    return found

@@ -1,6 +1,6 @@
 """What the limits on one order come to for a plain limit order: the rows that `kernel.gate_plain` reads.
 
-They follow from `rules` and the instrument, and are written anew whenever either has changed. A bound is the tightest
+They follow from `rules` and the instrument, and are written anew where either has changed. A bound is the tightest
 of the limits and of where their warnings begin, so that what is within it leaves nothing to be said.
 """
 
@@ -14,18 +14,41 @@ from tidegate.kernel.layout import BUY, DAY, FOK, GTC, IOC, LIMIT, SELL
 _MOST_THOUSANDTHS = 1 << 52  # floats hold each of them
 
 
-def _forms(rules: g.Ints, plain: g.Ints) -> None:
-    """Which limit orders may be plain: permitted, valid, and with every limit set."""
-    plain[:, g.PL_FORMS] = 0
+FORMS_FROM = (
+    g.R_INSTRUMENT, g.R_SIDES, g.R_TYPES, g.R_TIFS, g.R_SAME, g.R_MISSING, g.R_MISSING_RISK,
+)  # fmt: skip
+REST_FROM = (
+    g.R_CLOSED_FROM, g.R_CLOSED_TO, g.R_LAST_ENTRY, g.R_COLLAR, g.R_AGE, g.R_SKEW, g.R_RUN, g.R_SAME, g.R_SAME_WINDOW,
+    g.R_SELF_MATCH, g.R_RATIO, g.R_RATIO_FREE, g.R_VOLUME, g.R_VOLUME_FREE, g.R_SHARE,
+)  # fmt: skip
+SIZES_FROM = (g.R_QTY_NOW, g.R_DEPTH_BUY, g.R_DEPTH_SELL, g.R_VALUE_NOW, g.R_PARENT)
+"""Columns of `rules` that `write_forms`, `write_rest` and `write_sizes` read."""
+
+
+def write_forms(rules: g.Ints, plain: g.Ints, margin: g.Floats | float) -> None:
+    """Which limit orders may be plain: permitted, valid, and with every limit set. `margin` is the instrument's rate."""
+    forms = np.zeros(len(rules), np.int64)
+    types = rules[:, g.R_TYPES] >> LIMIT & 1
     for side in (BUY, SELL):
+        sides = rules[:, g.R_SIDES] >> side & types
         for tif in (DAY, GTC, IOC, FOK):
+            may = rules[:, g.R_TIFS] >> tif & sides
             for post in (0, 1) if tif in (DAY, GTC) else (0,):
-                may = (
-                    rules[:, g.R_SIDES] >> side & rules[:, g.R_TYPES] >> LIMIT & rules[:, g.R_TIFS] >> tif & 1
-                )
-                plain[:, g.PL_FORMS] |= may << (tif << 2 | post << 1 | side - BUY)
+                forms |= may << (tif << 2 | post << 1 | side - BUY)
     spoken = (rules[:, g.R_INSTRUMENT] == 0) | (rules[:, g.R_SAME] < 1)
-    plain[spoken | rules[:, [g.R_MISSING, g.R_MISSING_RISK]].any(axis=1), g.PL_FORMS] = 0
+    spoken |= (rules[:, g.R_MISSING] != 0) | (rules[:, g.R_MISSING_RISK] != 0)
+    # Sums of more margin than notional are not bounded.
+    spoken |= np.less(margin, 0) | np.greater(margin, 1) | np.isnan(margin)
+    plain[:, g.PL_FORMS] = np.where(spoken, 0, forms)
+
+
+def write_sizes(rules: g.Ints, plain: g.Ints, inst: g.Ints) -> None:
+    """How large a plain order may be; `inst` is the row of the one instrument, or has one for each of `rules`."""
+    most = np.minimum(rules[:, g.R_QTY_NOW], np.minimum(g.MAX_LOTS, inst[..., g.I_MAX_QTY]))
+    for bound, depth in ((g.PL_MOST_BUYS, g.R_DEPTH_BUY), (g.PL_MOST_SELLS, g.R_DEPTH_SELL)):
+        plain[:, bound] = np.minimum(most, rules[:, depth] // 2)
+    value = np.minimum(rules[:, g.R_VALUE_NOW] // 2, rules[:, g.R_PARENT])
+    plain[:, g.PL_VALUE] = np.minimum(value, g.MAX_MONEY - 1)
 
 
 def write_paths(state: g.GateState) -> None:
@@ -41,26 +64,16 @@ def write_paths(state: g.GateState) -> None:
             row[g.PL_SCOPES : g.PL_SCOPES + len(scopes)] = scopes
 
 
-def write_plain(state: g.GateState, instrument: int) -> None:
-    """Bring an instrument's rows to its rules."""
-    n, inst = len(state.inst), state.inst[instrument]
-    rules, plain = state.rules[instrument::n], state.plain[instrument::n]
-    _forms(rules, plain)
-    if not 0 <= state.real[instrument, g.X_MARGIN] <= 1:  # sums of more margin than notional are not bounded
-        plain[:, g.PL_FORMS] = 0
-    plain[:, g.PL_LEAST_LOTS] = max(1, int(inst[g.I_MIN_QTY]))
-    most = np.minimum(rules[:, g.R_QTY_NOW], min(g.MAX_LOTS, int(inst[g.I_MAX_QTY])))
-    for bound, depth in ((g.PL_MOST_BUYS, g.R_DEPTH_BUY), (g.PL_MOST_SELLS, g.R_DEPTH_SELL)):
-        plain[:, bound] = np.minimum(most, rules[:, depth] // 2)
-    value = np.minimum(rules[:, g.R_VALUE_NOW] // 2, rules[:, g.R_PARENT])
-    plain[:, g.PL_VALUE] = np.minimum(value, g.MAX_MONEY - 1)
+def write_rest(rules: g.Ints, plain: g.Ints, inst: g.Ints) -> None:
+    """All other bounds; `inst` as in `write_sizes`."""
+    plain[:, g.PL_LEAST_LOTS] = np.maximum(1, inst[..., g.I_MIN_QTY])
     for bound, rule in (
         (g.PL_CLOSED_FROM, g.R_CLOSED_FROM), (g.PL_CLOSED_TO, g.R_CLOSED_TO), (g.PL_COLLAR, g.R_COLLAR),
         (g.PL_AGE, g.R_AGE), (g.PL_SKEW, g.R_SKEW), (g.PL_RUN, g.R_RUN), (g.PL_SAME_WINDOW, g.R_SAME_WINDOW),
         (g.PL_SELF_MATCH, g.R_SELF_MATCH),
     ):  # fmt: skip
         plain[:, bound] = rules[:, rule]
-    plain[:, g.PL_LAST_ENTRY] = np.minimum(rules[:, g.R_LAST_ENTRY], inst[g.I_EXPIRY])
+    plain[:, g.PL_LAST_ENTRY] = np.minimum(rules[:, g.R_LAST_ENTRY], inst[..., g.I_EXPIRY])
     for bound, free, rule, after in (
         (g.PL_RATIO, g.PL_RATIO_FREE, g.R_RATIO, g.R_RATIO_FREE),
         (g.PL_VOLUME, g.PL_VOLUME_FREE, g.R_VOLUME, g.R_VOLUME_FREE),

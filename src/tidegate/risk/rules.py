@@ -1,76 +1,33 @@
-"""From limits as people write them to the rows that the gate's kernels read."""
+"""From what scopes of a chain limit to the rows that the gate's kernels read: many chains at once.
+
+A column that names the scope a limit comes from holds its place in the chain here, counted from 1 at the strategy; 0 is
+none, which reads as the firm.
+"""
 
 from __future__ import annotations
 
-import math
-from typing import Any
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
 
 from tidegate.kernel import gate_state as g
-from tidegate.model.instrument import Instrument
 from tidegate.risk.controls import CONTROLS, Control
-from tidegate.risk.convert import bucket, count, lots, micro, parts, thousandths
-from tidegate.risk.legs import write_legs
-from tidegate.risk.limits import InstrumentLimits, bits
-from tidegate.risk.margin.rates import write_margins
-from tidegate.risk.market_shares import write_shares
-from tidegate.risk.tables import Tables, find
+from tidegate.risk.own_limits import (
+    CLOSED_FROM,
+    CLOSED_TO,
+    COLUMN,
+    LAST_ENTRY,
+    LONG,
+    NOT_SET,
+    SELF_MATCH,
+    SHORT,
+    WORDS,
+    Own,
+)
 
-UNSET = -1
-
-
-def order_rules(
-    tables: list[InstrumentLimits], wide: tuple[Any, ...], instrument: Instrument
-) -> dict[str, tuple[int, ...]]:
-    """One scope's limits on an order, in kernel units, with what goes with each. Absent: not set."""
-    rules: dict[str, tuple[int, ...]] = {}
-    trade, share, skew = wide
-    if trade is not None:
-        patterns = ("*", f"*.{instrument.venue}", instrument.id)
-        rules["trade"] = (int(any(name in patterns for name in trade)),)
-    for field in ("sides", "order_types", "time_in_force"):
-        value, _ = find(tables, field)
-        if value is not None:
-            rules[field] = (bits(field, value),)
-    value, _ = find(tables, "order_qty")
-    if value is not None:
-        rules["order_qty"] = (lots(value, instrument),)
-    for field in ("order_value", "parent_value"):
-        value, _ = find(tables, field)
-        if value is not None:
-            rules[field] = (micro(value),)
-    if share is not None:
-        rules["venue_share"] = (parts(share),)
-    if skew is not None:
-        rules["clock_skew"] = (skew,)
-    value, table = find(tables, "price_collar")
-    if table is not None:
-        rules["price_collar"] = (parts(value), math.floor(table.price_collar_floor / instrument.tick))
-    value, table = find(tables, "dynamic_collar")
-    if table is not None:
-        k = math.floor(value * 1000) if value < 1000 else g.UNLIMITED
-        rules["dynamic_collar"] = (k, table.dynamic_horizon, parts(table.dynamic_floor))
-    value, table = find(tables, "period_drift")
-    if table is not None:
-        rules["period_drift"] = (parts(value), table.period_window)
-    value, _ = find(tables, "max_age")
-    if value is not None:
-        rules["max_age"] = (value,)
-    value, table = find(tables, "duplicate_orders")
-    if table is not None:
-        rules["duplicate_orders"] = (count(value), table.duplicate_window)
-    for field in ("order_ratio", "volume_ratio"):
-        value, table = find(tables, field)
-        if table is not None:
-            rules[field] = (thousandths(value), table.ratio_free)
-    value, table = find(tables, "executions")
-    if table is not None:
-        rules["executions"] = (count(value), table.execution_window)
-    value, _ = find(tables, "depth_share")
-    if value is not None:
-        rules["depth_share"] = (parts(value),)
-    return rules
-
-
+PLACES = 4
+"""Of a chain: strategy, account, desk, firm."""
 _COLUMNS: dict[str, tuple[tuple[int, ...], int]] = {
     "order_qty": ((g.R_QTY,), g.R_QTY_SCOPE),
     "order_value": ((g.R_VALUE,), g.R_VALUE_SCOPE),
@@ -87,147 +44,93 @@ _COLUMNS: dict[str, tuple[tuple[int, ...], int]] = {
     "venue_share": ((g.R_SHARE,), g.R_SHARE_SCOPE),
     "clock_skew": ((g.R_SKEW,), g.R_SKEW_SCOPE),
 }
-_WIDE = ("trade", "venue_share", "clock_skew")
-"""Limits on one order that a scope sets for all its instruments alike."""
+SCOPE_OF = (
+    *(scope for _, scope in _COLUMNS.values()), g.R_PERMIT_SCOPE, g.R_MISSING_SCOPE, g.R_MISSING_RISK_SCOPE,
+)  # fmt: skip
+"""Columns that name a scope."""
 _MASKS = {
     "trade": g.R_INSTRUMENT,
     "sides": g.R_SIDES,
     "order_types": g.R_TYPES,
     "time_in_force": g.R_TIFS,
 }
+_FLAGS = (
+    (g.HAS_RATIO, (g.R_RATIO, g.R_VOLUME)), (g.HAS_RUN, (g.R_RUN,)), (g.HAS_SHARE, (g.R_SHARE,)),
+    (g.HAS_SKEW, (g.R_SKEW,)),
+)  # fmt: skip
 
 
-def write_rule(row: g.Ints, chain: tuple[int, ...], own: dict[int, dict[str, tuple[int, ...]]]) -> None:
-    """The tightest of the chain's limits on one order; the first scope from the strategy up wins a tie."""
+def nothing(columns: int) -> g.Ints:
+    """What a place in a chain says where there is no scope: nothing."""
+    row = np.full(WORDS, NOT_SET, np.int64)
+    row[[CLOSED_FROM, CLOSED_TO, LAST_ENTRY, SELF_MATCH]] = g.UNLIMITED, -g.UNLIMITED, g.UNLIMITED, 0
+    return np.broadcast_to(row, (columns, WORDS))
+
+
+def rules_of(own: g.Ints, chains: Sequence[Sequence[Own | None]]) -> g.Ints:
+    """Rows of `rules` [chains, columns, RULE_WORDS], without what market and factors make of them; `own` is
+    [chains, PLACES, columns, WORDS]."""
+    rows = np.zeros((own.shape[0], own.shape[2], g.RULE_WORDS), np.int64)
     for field, column in _MASKS.items():
-        masks = [own[s][field][0] for s in chain if field in own[s]]
-        row[column] = masks[0] if masks else 0
-        for mask in masks:
-            row[column] &= mask
-    row[g.R_PERMIT_SCOPE] = chain[0]
+        mask = np.bitwise_and.reduce(own[..., COLUMN[field][0]], axis=1)
+        rows[..., column] = np.where(mask == NOT_SET, 0, mask)
+    rows[..., g.R_PERMIT_SCOPE] = 1
     for field, (columns, scope_column) in _COLUMNS.items():
-        setters = [s for s in chain if field in own[s]]
-        if setters:
-            tightest = min(setters, key=lambda s: own[s][field][0])
-            row[list(columns)] = own[tightest][field]
-            row[scope_column] = tightest
-        else:
-            row[columns[0]] = g.UNLIMITED
-    for flag, limited in (
-        (g.HAS_RATIO, (g.R_RATIO, g.R_VOLUME)), (g.HAS_RUN, (g.R_RUN,)), (g.HAS_SHARE, (g.R_SHARE,)),
-        (g.HAS_SKEW, (g.R_SKEW,)),
-    ):  # fmt: skip
-        if any(row[column] < g.UNLIMITED for column in limited):
-            row[g.R_FLAGS] |= flag
+        _tightest(rows, own, COLUMN[field], columns, scope_column)
+    for flag, limited in _FLAGS:
+        some = (rows[..., limited] < g.UNLIMITED).any(axis=-1)
+        rows[..., g.R_FLAGS] |= np.where(some, flag, 0)
+    rows[..., g.R_CLOSED_FROM] = own[..., CLOSED_FROM].min(axis=1)
+    rows[..., g.R_CLOSED_TO] = own[..., CLOSED_TO].max(axis=1)
+    rows[..., g.R_LAST_ENTRY] = own[..., LAST_ENTRY].min(axis=1)
+    meet = own[..., SELF_MATCH]
+    rows[..., g.R_SELF_MATCH] = ~((meet == 1).any(axis=1) & ~(meet == 2).any(axis=1))
+    for control in reversed(CONTROLS):
+        if control.required and control.fields:
+            lacking = _missing(own, chains, control)
+            at = g.R_MISSING_RISK if control.risk_only else g.R_MISSING
+            rows[..., at] = np.where(lacking, control.number, rows[..., at])
+            rows[..., at + 1] = np.where(lacking, lacking, rows[..., at + 1])
+    return rows
 
 
-def write_windows(row: g.Ints, chain: list[list[InstrumentLimits]], instrument: Instrument) -> None:
-    """Controls 2 and 12: what any scope of the chain closes is closed; of several windows, their hull."""
-    row[g.R_CLOSED_FROM], row[g.R_CLOSED_TO] = g.UNLIMITED, -g.UNLIMITED
-    row[g.R_LAST_ENTRY], meet = g.UNLIMITED, []
-    for tables in chain:
-        begins, ends = find(tables, "restricted_from")[0], find(tables, "restricted_to")[0]
-        if find(tables, "restricted")[0]:
-            begins, ends = -g.UNLIMITED, g.UNLIMITED
-        if begins is not None or ends is not None:
-            row[g.R_CLOSED_FROM] = min(row[g.R_CLOSED_FROM], -g.UNLIMITED if begins is None else begins)
-            row[g.R_CLOSED_TO] = max(row[g.R_CLOSED_TO], g.UNLIMITED if ends is None else ends)
-        window = find(tables, "expiry_window")[0]
-        if window is not None and instrument.expiry:
-            row[g.R_LAST_ENTRY] = min(row[g.R_LAST_ENTRY], instrument.expiry - window)
-        meet.append(find(tables, "self_match")[0])
-    row[g.R_SELF_MATCH] = 0 if True in meet and False not in meet else 1
+def _tightest(
+    rows: g.Ints, own: g.Ints, sources: tuple[int, ...], columns: tuple[int, ...], scope_column: int
+) -> None:
+    """The tightest of the chain's limits; the first scope from the strategy up wins a tie."""
+    limits = own[..., sources[0]]
+    if (limits == NOT_SET).all():
+        rows[..., columns[0]] = g.UNLIMITED
+        return
+    place = limits.argmin(axis=1)[:, None, :]
+    least = np.take_along_axis(limits, place, 1)[:, 0]
+    unset = least == NOT_SET
+    rows[..., columns[0]] = np.where(unset, g.UNLIMITED, least)
+    for source, column in zip(sources[1:], columns[1:], strict=True):
+        goes = np.take_along_axis(own[..., source], place, 1)[:, 0]
+        rows[..., column] = np.where(unset, 0, goes)
+    rows[..., scope_column] = np.where(unset, 0, place[:, 0] + 1)
 
 
-def missing(tables: Tables, chain: tuple[int, ...], instrument: Instrument, control: Control,
-            own: dict[int, dict[str, tuple[int, ...]]]) -> int:  # fmt: skip
-    """The scope that lacks a limit of this control, UNSET when nothing is missing."""
-    if not control.required:
-        return UNSET
+def _missing(own: g.Ints, chains: Sequence[Sequence[Own | None]], control: Control) -> g.Ints:
+    """The place of the scope that lacks a limit of this control, 0 when nothing is missing."""
+    found = np.zeros((own.shape[0], own.shape[2]), np.int64)
     if not control.levels:
-        lacking = [field for field in control.fields if not any(field in own[s] for s in chain)]
-        return chain[0] if lacking else UNSET
-    for s in chain:
-        if tables.scopes.levels[s] not in control.levels:
-            continue
+        for field in control.fields:
+            unset = (own[..., COLUMN[field][0]] == NOT_SET).all(axis=1)
+            found[unset] = 1
+        return found
+    for place in reversed(range(PLACES)):
         if control.fields == ("position",):
-            if None in position(tables.of(s, instrument), instrument):
-                return s
-        elif any(tables.total(s, field) is None for field in control.fields):
-            return s
-    return UNSET
+            level = _each(chains, place, lambda one: one.level in control.levels)
+            lacks = (own[:, place][..., [LONG, SHORT]] == NOT_SET).any(axis=-1) & level[:, None]
+        else:
+            lacks = _each(chains, place, lambda one: control.number in one.lacks)[:, None]
+        found = np.where(lacks, place + 1, found)
+    return found
 
 
-def position(tables: list[InstrumentLimits], instrument: Instrument) -> tuple[int | None, int | None]:
-    """(longest, shortest) position in lots; None where it is not set."""
-    both, _ = find(tables, "position")
-    ends = (find(tables, "long")[0], find(tables, "short")[0])
-    return tuple(  # type: ignore[return-value]
-        None if (value := both if end is None else end) is None else lots(value, instrument) for end in ends
-    )
-
-
-def write_scope(row: g.Ints, tables: Tables, scope: int) -> None:
-    """A scope's totals; what is not set here is not judged here."""
-    for field, column, convert in (
-        ("open_orders", g.P_MAX_ORDERS, count),
-        ("open_value", g.P_MAX_OPEN, micro),
-        ("gross", g.P_MAX_GROSS, micro),
-        ("net", g.P_MAX_NET_LONG, micro),
-        ("net", g.P_MAX_NET_SHORT, micro),
-        ("loss", g.P_MAX_LOSS, micro),
-        ("drawdown", g.P_MAX_DRAWDOWN, micro),
-        ("traded_value", g.P_MAX_TRADED, micro),
-        ("slippage_score", g.P_MAX_SLIPPAGE, thousandths),
-        ("reject_share", g.P_MAX_REJECTS, parts),
-        ("leg_value", g.P_MAX_LEG, micro),
-    ):
-        value = tables.total(scope, field)
-        row[column] = g.UNLIMITED if value is None else convert(value)
-    buffer = tables.total(scope, "margin_buffer")
-    row[g.P_KEEP] = max(0, g.PPM - parts(buffer)) if buffer is not None and buffer.is_finite() else -1
-    for field, burst, columns in (
-        ("orders_per_second", "order_burst", (g.P_NEW_GAP, g.P_NEW_BURST)),
-        ("cancels_per_second", "cancel_burst", (g.P_CANCEL_GAP, g.P_CANCEL_BURST)),
-        ("fills_per_second", "fill_burst", (g.P_FILL_GAP, g.P_FILL_BURST)),
-    ):
-        rate, table = find(list(tables.general[scope]), field)
-        # Each lane has its part of a rate: a flow cannot be lent, it is over before a grant would come.
-        spread = tables.scopes.spread.get(scope, 1)
-        part = rate / spread if rate is not None else None
-        row[list(columns)] = bucket(part, getattr(table, burst) // spread if table is not None else 0)
-    time = next((t.leg_time for t in tables.general[scope] if t.leg_value is not None), 0)
-    row[g.P_LEG_TIME] = time
-
-
-def write_limits(state: g.GateState, tables: Tables) -> None:
-    """Every limit of a document into the rows that the kernels read: rules, totals, positions."""
-    universe, scopes = tables.universe, tables.scopes
-    n = len(universe)
-    wide = [tuple(tables.total(s, field) for field in _WIDE) for s in range(len(scopes))]
-    own = [[order_rules(tables.of(s, item), wide[s], item) for item in universe.instruments]
-           for s in range(len(scopes))]  # fmt: skip
-    for s in range(len(scopes)):
-        write_scope(state.scope[s], tables, s)
-        for i, instrument in enumerate(universe.instruments):
-            ends = position(tables.of(s, instrument), instrument)
-            state.cell[s * n + i, [g.C_MAX_LONG, g.C_MAX_SHORT]] = [
-                g.UNLIMITED if e is None else e for e in ends
-            ]
-            write_shares(state.cell[s * n + i], tables.of(s, instrument))
-        write_legs(state, tables, s)
-    write_margins(state, tables)
-    state.rules[:] = 0
-    for links in state.chain:
-        if links[g.CH_RULES] < 0:
-            continue
-        chain = tuple(int(s) for s in links[g.CH_STRATEGY : g.CH_FIRM + 1] if s >= 0)
-        for i, instrument in enumerate(universe.instruments):
-            row, here = state.rules[links[g.CH_RULES] + i], {s: own[s][i] for s in chain}
-            write_rule(row, chain, here)
-            write_windows(row, [tables.of(s, instrument) for s in chain], instrument)
-            for control in reversed(CONTROLS):
-                lacking = missing(tables, chain, instrument, control, here)
-                if lacking != UNSET:
-                    at = g.R_MISSING_RISK if control.risk_only else g.R_MISSING
-                    row[[at, at + 1]] = control.number, lacking
+def _each(
+    chains: Sequence[Sequence[Own | None]], place: int, asked: Callable[[Own], bool]
+) -> npt.NDArray[np.bool_]:
+    return np.array([(one := chain[place]) is not None and asked(one) for chain in chains], np.bool_)

@@ -88,7 +88,7 @@ class RiskService:
         lanes, universe = len(setup.lanes), setup.universe
         self.desk = LimitDesk(
             setup.limits, universe, setup.scopes, lanes, log, clock, verify, first, note, self._limits,
-            partial(missing, universe, setup.scopes, setup.base_currency, setup.fx),
+            partial(missing, universe, setup.scopes),
             lambda limits: below_use(limits, exposure),
         )  # fmt: skip
         book = MarginBook(
@@ -255,7 +255,7 @@ class RiskService:
 
     def _on_alerts(self, entries: list[Entry]) -> None:
         for entry in entries:
-            with contextlib.suppress(msgspec.MsgspecError):
+            with contextlib.suppress(ValueError):
                 self.announcer.trips(self.panel.alert(msgspec.json.decode(entry.data, type=Alert)))
 
     def _on_halt(self, entry: Entry, changes: list[Change]) -> None:

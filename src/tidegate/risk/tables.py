@@ -30,15 +30,14 @@ class Tables:
                 own = [limits.strategies[slot.name]] if slot.name in limits.strategies else []
                 self.general[scopes.strategy_scope(strategy)] = own + [fraction(t, slot.part) for t in whole]
         for level, (named, where) in levels.items():
-            known = [n for n, at in zip(scopes.names, scopes.levels, strict=True) if at is level]
+            known = {n: None for n, at in zip(scopes.names, scopes.levels, strict=True) if at is level}
             for name in named:
                 if name != "*" and name not in known:
                     raise UserError(
                         f"risk.{where}: unknown {level.name.lower()} {name!r}{nearest(name, known)}"
                     )
-        for tables in self.general:
-            for table in tables:
-                self._check_instruments(table)
+        for table in {id(table): table for tables in self.general for table in tables}.values():
+            self._check_instruments(table)
 
     def _check_instruments(self, table: ScopeLimits) -> None:
         for name in table.legs or ():

@@ -2,51 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from decimal import Decimal
+import numpy as np
 
 from tidegate.kernel import gate_state as g
 from tidegate.model.instrument import Universe
-from tidegate.model.time import MINUTE
-from tidegate.risk.build import build
 from tidegate.risk.controls import BY_NUMBER
+from tidegate.risk.limit_sheet import Sheet
 from tidegate.risk.limits import Limits
-from tidegate.risk.rules import write_limits
 from tidegate.risk.scope_name import name_of
 from tidegate.risk.scopes import ScopeTable
-from tidegate.risk.tables import Tables
 
 _NAMED = 3
 
 
-def missing(
-    universe: Universe, scopes: ScopeTable, base: str, fx: Mapping[str, str | Decimal], limits: Limits
-) -> list[str]:
+def missing(universe: Universe, scopes: ScopeTable, limits: Limits) -> list[str]:
     """What such limits leave unset, in the same lines, for who only considers them."""
-    state = build(universe, scopes, base, fx, 1, 0, MINUTE)
-    write_limits(state, Tables(universe, scopes, limits))
-    return [line.removeprefix("risk: ") for line in unset(state, universe, scopes)]
+    return [line.removeprefix("risk: ") for line in unset(Sheet.of_document(universe, scopes, limits))]
 
 
-def unset(state: g.GateState, universe: Universe, scopes: ScopeTable) -> list[str]:
+def unset(sheet: Sheet) -> list[str]:
     """One line for each scope and control without a limit: which limits, and in what its orders are refused."""
-    lacking: dict[tuple[int, int], dict[str, None]] = {}
-    for links in state.chain:
-        if links[g.CH_RULES] < 0:
-            continue
-        for i, instrument in enumerate(universe.instruments):
-            row = state.rules[links[g.CH_RULES] + i]
-            for at in (g.R_MISSING, g.R_MISSING_RISK):  # the control's number, then the scope's
-                if row[at]:
-                    lacking.setdefault((int(row[at + 1]), int(row[at])), {})[instrument.id] = None
+    universe, scopes = sheet.frame.universe, sheet.frame.scopes
+    lacking: dict[tuple[int, int], list[g.Ints]] = {}
+    classes = sheet.classes
+    lacks = {now: _lacking(sheet, rows) for now, rows in sheet.rules(range(len(classes.alike)))}
+    for now, chain in zip(classes.of.tolist(), sheet.frame.chains.tolist(), strict=True):
+        for number, place, instruments in lacks[now]:
+            found = lacking.setdefault((chain[place - 1], number), [])
+            if all(instruments is not other for other in found):
+                found.append(instruments)
     lines = []
-    for (scope, number), names in sorted(lacking.items()):
-        control, first = BY_NUMBER[number], list(names)
-        more = f" and {len(first) - _NAMED} more" if len(first) > _NAMED else ""
-        where = "all instruments" if len(first) == len(universe) else ", ".join(first[:_NAMED]) + more
+    for (scope, number), each in sorted(lacking.items(), key=lambda pair: pair[0]):
+        control = BY_NUMBER[number]
+        names = (
+            list(dict.fromkeys(i for some in each for i in some.tolist()))
+            if len(each) > 1
+            else each[0].tolist()
+        )
+        first = [universe[i].id for i in names[:_NAMED]]
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        where = "all instruments" if len(names) == len(universe) else ", ".join(first) + more
         what = "everything" if not control.risk_only else "what does not reduce"
         lines.append(
             f"risk: {name_of(scope, scopes)} has no limit for control {number} ({', '.join(control.fields)}): "
             f"{what} in {where} is refused"
         )
     return lines
+
+
+def _lacking(sheet: Sheet, rows: g.Ints) -> list[tuple[int, int, g.Ints]]:
+    """Of a class of chains: control, place of the scope that lacks it, and in which instruments."""
+    found = []
+    for at in (g.R_MISSING, g.R_MISSING_RISK):
+        pairs = rows[sheet.column_of][:, [at, at + 1]] if rows[:, at].any() else rows[:0, [at, at + 1]]
+        for number, place in {(int(number), int(place)) for number, place in pairs.tolist() if number}:
+            both = (pairs[:, 0] == number) & (pairs[:, 1] == place)
+            found.append((number, place, np.flatnonzero(both)))
+    return found

@@ -12,17 +12,19 @@ keep margin may not be short of one, whatever its limits say.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
 
 from tidegate.kernel import gate_state as g
 from tidegate.model import money
 from tidegate.model.instrument import Instrument
-from tidegate.risk.convert import lots
-from tidegate.risk.margin.models import model_of, tiered
-from tidegate.risk.scopes import Level
-from tidegate.risk.tables import Tables, find
+from tidegate.risk.margin.models import tiered
+
+if TYPE_CHECKING:
+    from tidegate.risk.limit_sheet import Sheet
 
 BASIS = Fraction(5, 4)
 """What an inverse contract's value is taken to be larger by than `gross` counts it: its own price and the rate that
@@ -72,40 +74,38 @@ def flat_rate(item: Instrument, reaches: Iterable[Reach], settle_rate: Fraction 
     return max(rates)
 
 
-def write_margins(state: g.GateState, tables: Tables) -> None:
-    """Control 20's rate of every instrument with tiers, under the limits of these tables."""
-    universe, scopes = tables.universe, tables.scopes
-    accounts = [
-        account for account in range(len(scopes.accounts))
-        if state.scope[scopes.account_scope(account), g.P_KEEP] >= 0
-    ]  # fmt: skip
-    for i, item in enumerate(universe.instruments):
-        if item.tiers and tiered(item):
-            rate = flat_rate(item, [_reach(tables, a, item) for a in accounts], _settle_rate(state, i))
-            state.real[i, g.X_MARGIN] = math.nextafter(float(rate), 2.0) if rate else 0.0
-        if not model_of(item).covers_short and not item.cash:
-            for account in accounts:
-                state.cell[scopes.account_scope(account) * len(universe) + i, g.C_MAX_SHORT] = 0
+def write_margins(state: g.GateState, sheet: Sheet, before: Sheet | None) -> g.Ints:
+    """Control 20's rate of every instrument with tiers, under these limits. Gives the instruments whose rate is another.
+
+    What no position comes to does not matter, so of the accounts' reaches only those are asked about than which none is
+    larger: a larger value has no lower rate."""
+    universe, changed = sheet.frame.universe, []
+    rates: dict[int, Fraction | None] = {}
+    reaches = [
+        [Reach(None if size >= g.UNLIMITED else size, gross) for size, gross in each]
+        for each in sheet.reaches
+    ]
+    same = {
+        (old, new): before is not None and before.reaches[old] == sheet.reaches[new]
+        for old, new in set(_columns(before or sheet, sheet))
+    }
+    for i, columns in enumerate(_columns(before or sheet, sheet)):
+        item = universe[i]
+        if same[columns] or not item.tiers or not tiered(item):
+            continue
+        currency = int(state.inst[i, g.I_CURRENCY])
+        if currency not in rates:
+            rates[currency] = _settle_rate(state, i)
+        rate = flat_rate(item, reaches[columns[1]], rates[currency])
+        margin = math.nextafter(float(rate), 2.0) if rate else 0.0
+        if state.real[i, g.X_MARGIN] != margin:
+            state.real[i, g.X_MARGIN] = margin
+            changed.append(i)
+    return np.array(changed, np.int64)
 
 
-def _reach(tables: Tables, account: int, item: Instrument) -> Reach:
-    """What an account's own limits, its desk's and the firm's leave it."""
-    scopes = tables.scopes
-    here = scopes.accounts[account]
-    chain = [scopes.account_scope(account), 0]
-    if here.desk:
-        chain.append(scopes.number(Level.DESK, here.desk))
-    sizes, gross = [], []
-    for scope in chain:
-        own = tables.of(scope, item)
-        both = find(own, "position")[0]
-        ends = [both if end is None else end for end in (find(own, "long")[0], find(own, "short")[0])]
-        if all(end is not None and end.is_finite() for end in ends):
-            sizes.append(max(lots(end, item) for end in ends))
-        value = tables.total(scope, "gross")
-        if value is not None and value.is_finite():
-            gross.append(Fraction(value))
-    return Reach(min(sizes, default=None), min(gross, default=None))
+def _columns(before: Sheet, sheet: Sheet) -> Iterator[tuple[int, int]]:
+    return zip(before.column_of.tolist(), sheet.column_of.tolist(), strict=True)
 
 
 def _settle_rate(state: g.GateState, i: int) -> Fraction | None:

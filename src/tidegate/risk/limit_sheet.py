@@ -1,0 +1,224 @@
+"""What a document of limits comes to in the kernels' units, for every scope and instrument: a pure function of the
+document.
+
+Scopes with the same tables share what they come to, and so do instruments of one kind that no table names: a sheet has
+*columns*, one for each kind of instrument and one for each instrument that is named. What one sheet has worked out, the
+next one of the same firm goes on from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tidegate.kernel import gate_state as g
+from tidegate.model.instrument import Universe
+from tidegate.risk.contradictions import check
+from tidegate.risk.convert import lots
+from tidegate.risk.leases.fields import PLACES as FIELDS
+from tidegate.risk.leases.fields import Field
+from tidegate.risk.limit_frame import Frame
+from tidegate.risk.limits import Limits
+from tidegate.risk.own_limits import KEEP, LONG, SCOPE_COLUMNS, SHORT, WORDS, Own
+from tidegate.risk.rules import PLACES, nothing, rules_of
+from tidegate.risk.scopes import Level, ScopeTable
+from tidegate.risk.tables import Tables, find
+
+ROOM = 1 << 18
+"""So many (chain, place, column) are worked out at once: their rows are some 90 MB."""
+MARKET = ("volume", "interest", "depth")
+UNKNOWN = -1
+
+
+class Classes(NamedTuple):
+    """`keys` are equal where rules are, in any sheet of the firm; `alike` has one chain's tables of each, `of` the class of
+    every chain."""
+
+    keys: list[tuple[object, ...]]
+    alike: list[tuple[Own | None, ...]]
+    of: g.Ints
+
+
+class Sheet:
+    """Raises `UserError` for limits of what does not exist, and for those that cannot all be meant."""
+
+    def __init__(self, frame: Frame, limits: Limits, before: Sheet | None = None) -> None:
+        self.frame, self.limits = frame, limits
+        self.tables = Tables(frame.universe, frame.scopes, limits)
+        check(limits, before.limits if before is not None else None)
+        known = before._owns if before is not None and before.frame is frame else {}
+        self._owns: dict[tuple[int, ...], Own] = {}
+        self.of: list[Own] = []
+        """By scope."""
+        levels, spread = frame.scopes.levels, frame.scopes.spread
+        for scope, tables in enumerate(self.tables.general):
+            over = spread.get(scope, 1)
+            key = (levels[scope], over, *map(id, tables))
+            own = self._owns.get(key)
+            if own is None:
+                # An id is the same table's while something holds that, as `known` does.
+                own = known.get(key) or Own(tables, levels[scope], over, frame)
+                self._owns[key] = own
+            self.of.append(own)
+        self.distinct = list(self._owns.values())
+        number = {id(own): n for n, own in enumerate(self.distinct)}
+        self.group = np.array([number[id(own)] for own in self.of], np.int64)
+        """By scope: its place in `distinct`."""
+        self.named = sorted({i for own in self.distinct for i in own.named})
+        self.column_of = frame.kind_of.copy()
+        """By instrument."""
+        self.column_of[self.named] = len(frame.kinds) + np.arange(len(self.named))
+
+    @classmethod
+    def of_document(cls, universe: Universe, scopes: ScopeTable, limits: Limits) -> Sheet:
+        """A sheet by itself."""
+        return cls(Frame(universe, scopes), limits)
+
+    @property
+    def columns(self) -> int:
+        """How many there are."""
+        return len(self.frame.kinds) + len(self.named)
+
+    def own(self, one: Own | None) -> g.Ints:
+        """What a scope's tables come to, by column; None for no scope."""
+        return nothing(self.columns) if one is None else one.over(self.frame, self.named)
+
+    def expanded(self, one: Own) -> g.Ints:
+        """The same by instrument."""
+        return self.own(one)[self.column_of]
+
+    @cached_property
+    def totals(self) -> g.Ints:
+        """By scope and `SCOPE_COLUMNS`."""
+        return np.stack([own.totals for own in self.distinct])[self.group]
+
+    @cached_property
+    def ends(self) -> g.Ints:
+        """By group, column and side: the longest and the shortest position, lots."""
+        found = np.empty((len(self.distinct), self.columns, 2), np.int64)
+        uncovered = np.zeros(self.columns, np.bool_)
+        uncovered[self.column_of] = self.frame.uncovered[self.frame.kind_of]
+        for n, one in enumerate(self.distinct):
+            rows = self.own(one)[:, [LONG, SHORT]]
+            found[n] = np.where(rows > g.UNLIMITED, g.UNLIMITED, rows)
+            if one.level is Level.ACCOUNT and one.totals[KEEP] >= 0:
+                found[n, uncovered, 1] = 0
+        return found
+
+    def human(self, scope: int, field: int, instrument: int) -> int:
+        """An additive limit as people set it."""
+        if field >= Field.LONG:
+            return int(self.ends[self.group[scope], self.column_of[instrument], field - Field.LONG])
+        return int(self.of[scope].totals[_TOTAL[field]])
+
+    def finite(self, scope: int) -> Iterator[tuple[int, int, int]]:
+        """Additive limits that people set of a scope: (field, instrument or −1, limit), in this order."""
+        own = self.of[scope]
+        for field, column in _TOTAL.items():
+            if own.totals[column] < g.UNLIMITED:
+                yield field, -1, int(own.totals[column])
+        ends = self.ends[self.group[scope]][self.column_of]
+        for side in (0, 1):
+            limits = ends[:, side]
+            some = np.flatnonzero(limits < g.UNLIMITED)
+            field = Field.LONG + side
+            yield from zip([int(field)] * len(some), some.tolist(), limits[some].tolist(), strict=True)
+
+    # Rules.
+
+    @cached_property
+    def classes(self) -> Classes:
+        """Chains whose rules are alike."""
+        seen: dict[tuple[object, ...], int] = {}
+        alike: list[tuple[Own | None, ...]] = []
+        number = np.empty(len(self.frame.chains), np.int64)
+        by_owns: dict[tuple[int, ...], int] = {}
+        for p, chain in enumerate(self.frame.chains.tolist()):
+            owns = tuple(self.of[s] if s >= 0 else None for s in chain)
+            ids = tuple(map(id, owns))
+            if ids not in by_owns:
+                key = tuple(None if own is None else own.rule_key for own in owns)
+                if key not in seen:
+                    seen[key] = len(alike)
+                    alike.append(owns)
+                by_owns[ids] = seen[key]
+            number[p] = by_owns[ids]
+        return Classes(list(seen), alike, number)
+
+    def rules(self, wanted: Sequence[int]) -> Iterator[tuple[int, g.Ints]]:
+        """Of these classes of chains: rows of `rules` by column."""
+        alike = self.classes.alike
+        size = max(1, ROOM // (PLACES * self.columns))
+        for first in range(0, len(wanted), size):
+            some = wanted[first : first + size]
+            chains = [alike[n] for n in some]
+            rows: dict[int, g.Ints] = {}
+            for chain in chains:
+                for one in chain:
+                    if id(one) not in rows:
+                        rows[id(one)] = self.own(one)
+            own = np.empty((len(some), PLACES, self.columns, WORDS), np.int64)
+            for n, chain in enumerate(chains):
+                for place, one in enumerate(chain):
+                    own[n, place] = rows[id(one)]
+            yield from zip(some, rules_of(own, chains), strict=True)
+
+    # Of markets and margin.
+
+    @cached_property
+    def assumed(self) -> g.Ints:
+        """The firm's tables' figures of the market by instrument: volume, interest, depth in lots, −1 for none."""
+        if not any(getattr(t, f) is not None for t in self._firm_tables() for f in MARKET):
+            return np.full((len(self.frame.universe), len(MARKET)), UNKNOWN, np.int64)
+        found = []
+        for item in self.frame.universe.instruments:
+            values = (find(self.tables.of(0, item), field)[0] for field in MARKET)
+            found.append([UNKNOWN if value is None else lots(value, item) for value in values])
+        return np.array(found, np.int64)
+
+    def _firm_tables(self) -> list[Any]:
+        return [table for t in self.tables.general[0] for table in (t, *t.instruments.values())]
+
+    @cached_property
+    def reaches(self) -> list[list[tuple[int, Fraction | None]]]:
+        """By column: how large a position may become in accounts that keep margin, in lots (`UNLIMITED` for any) and
+        gross, without what another is larger than."""
+        pairs = {}
+        for account, desk in enumerate(self.frame.desk_of):
+            own = self.of[self.frame.scopes.account_scope(account)]
+            if own.totals[KEEP] >= 0:
+                above = self.of[desk] if desk >= 0 else None
+                pairs[own.reach_key, None if above is None else above.reach_key] = (own, above)
+        found: list[list[tuple[int, Fraction | None]]] = [[] for _ in range(self.columns)]
+        if not pairs:
+            return found
+        sizes = {id(own): self._sizes(own) for pair in pairs.values() for own in (*pair, self.of[0])}
+        each = []
+        for own, above in pairs.values():
+            chain = [one for one in (own, above, self.of[0]) if one is not None]
+            gross = [Fraction(v) for one in chain if (v := one.total("gross")) is not None and v.is_finite()]
+            each.append((np.min([sizes[id(one)] for one in chain], axis=0), min(gross, default=None)))
+        each.sort(key=lambda pair: (pair[1] is not None, -(pair[1] or 0)))
+        largest = np.full(self.columns, -1, np.int64)
+        for size, most in each:
+            for column in np.flatnonzero(size > largest).tolist():
+                found[column].append((int(size[column]), most))
+            largest = np.maximum(largest, size)
+        return found
+
+    def _sizes(self, one: Own | None) -> g.Ints:
+        size = self.own(one)[:, [LONG, SHORT]].max(axis=1)
+        found: g.Ints = np.minimum(size, g.UNLIMITED)
+        return found
+
+
+_TOTAL = {
+    int(field): SCOPE_COLUMNS.index(place.limit)
+    for field, place in FIELDS.items()
+    if not field.per_instrument
+}
+"""Fields of a whole scope, by their column of a sheet's totals."""

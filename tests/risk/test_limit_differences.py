@@ -1,0 +1,48 @@
+"""Changes found by table are those found by looking at every scope, instrument and field."""
+
+from __future__ import annotations
+
+from hypothesis import Phase, given, settings
+from test_limit_sheet import SCOPES, UNIVERSE, good
+
+from tidegate.risk.limit_changes import Change, _loosened, _special, changes
+from tidegate.risk.limit_differences import _found
+from tidegate.risk.limits import InstrumentLimits, Limits, ScopeLimits
+from tidegate.risk.scope_name import name_of
+from tidegate.risk.tables import Tables
+
+
+def view(limits: Limits) -> dict:
+    tables, values = Tables(UNIVERSE, SCOPES, limits), {}
+    each = InstrumentLimits.__struct_fields__
+    own = [f for f in ScopeLimits.__struct_fields__ if f not in ("instruments", *each)]
+    for n in range(len(SCOPES)):
+        for field in own:
+            values[n, -1, field] = _found(list(tables.general[n]), field)
+        for i, item in enumerate(UNIVERSE.instruments):
+            for field in each:
+                values[n, i, field] = _found(tables.of(n, item), field)
+    return values
+
+
+def by_hand(old: Limits, new: Limits) -> list[Change]:
+    before, after = view(old), view(new)
+    found, told = [], set()
+    for (n, i, field), was in before.items():
+        now = after[n, i, field]
+        same = (n, field, repr(was), repr(now))
+        if was == now or (i >= 0 and same in told):
+            continue
+        told.add(same)
+        where = name_of(n, SCOPES) + (
+            f"@{UNIVERSE[i].id}" if i >= 0 and _special(new, old, n, SCOPES) else ""
+        )
+        found.append(Change(f"{where}.{field}", was, now, _loosened(field, was, now, SCOPES.levels[n])))
+    return found
+
+
+@settings(max_examples=80, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@given(good, good)
+def test_changes_are_those_of_every_single_limit(old: Limits, new: Limits) -> None:
+    assert changes(old, new, UNIVERSE, SCOPES) == by_hand(old, new)
+    assert changes(old, old, UNIVERSE, SCOPES) == []

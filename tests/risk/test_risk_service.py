@@ -8,6 +8,7 @@ import msgspec
 from risk.halting import event
 from risk.risk_room import Room
 
+from tidegate.log.base import Full
 from tidegate.model.event import Status
 from tidegate.model.messages import DynamicLimit, LeaseGrant, LeaseReport
 from tidegate.model.order import ExecType, OrdStatus
@@ -237,6 +238,33 @@ def test_limits_over_two_lanes_are_lent_and_a_change_reaches_the_allocator():
         pool = service.allocator.pool.pools[Key(0, Field.GROSS)]
         assert pool.limit == 60_000_000 * 1_000_000
         assert pool.outstanding + pool.free == pool.limit
+        await service.stop()
+
+    story(main, shared={0: (0, 1)})
+
+
+def test_grants_that_the_log_refuses_are_shown_and_made_when_it_takes_them_again():
+    async def main(room):
+        service = await room.service()
+        append, full = service._log.append, [True]
+
+        def refusing(subject, *args, **more):
+            if subject != "lease.grant" or not full:
+                return append(subject, *args, **more)
+            refused = room.loop.create_future()
+            refused.set_exception(Full("LEASES is full"))
+            return refused
+
+        service._log.append = refusing
+        wants = LeaseReport(room.now, 1, 0, Field.GROSS, -1, 0, 0, 0, 1_000_000)
+        room.server.store("lease.report", pack([wants], ts=room.now, lane=1, seq=1), "", None)
+        await asyncio.sleep(1)
+        assert service.health()["why"] == "the log refuses grants: LEASES is full"
+        assert room.sent(1, LeaseGrant) == []
+        full.clear()
+        await asyncio.sleep(1)
+        assert service.health()["ok"]
+        assert room.sent(1, LeaseGrant)
         await service.stop()
 
     story(main, shared={0: (0, 1)})

@@ -17,7 +17,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from tidegate.log.base import Conflict, Entry, Log, LogDown, Subscription
+from tidegate.log.base import Conflict, Entry, Log, LogDown, LogError, Subscription
 from tidegate.model.clock import Clock
 from tidegate.model.messages import LeaseGrant, LeaseReport, LeaseReturn, Message
 from tidegate.model.wire import Envelope, Unreadable, decode, pack
@@ -74,6 +74,8 @@ class Allocator:
         self._owing: dict[int, set[Key]] = {}
         """By instrument, the limits of which lanes were told to withhold something."""
         self._acting = False
+        self._refused = ""
+        """Why the log does not take what was decided."""
         self._last = 0
         """The last entry on `lease.grant`."""
         self._read = 0
@@ -141,10 +143,11 @@ class Allocator:
 
     def health(self) -> dict[str, Any]:
         """What people want to know of it."""
-        why = "another allocator has taken over" if self.fenced else ""
+        why = "another allocator has taken over" if self.fenced else self._refused
         if self._acting:
             debts = [pool for pool in self.pool.pools.values() if pool.leased and pool.free < 0]
-            why = f"{len(debts)} lowered limits wait for lanes to return the difference" if debts else ""
+            waits = f"{len(debts)} lowered limits wait for lanes to return the difference" if debts else ""
+            why = self._refused or waits
         return {
             "ok": not self.fenced,
             "why": why,
@@ -236,10 +239,14 @@ class Allocator:
                     self._table.rows(self._read, self._clock.now()), f"g{self.ident}-{self._last}"
                 )
             self._repeat()
+            self._refused = ""
         except Conflict:
             self._fence()
         except LogDown:
             pass  # it is decided again with the next beat
+        except LogError as error:  # full, say: so too, but people have to know
+            self.counts["refused"] += 1
+            self._refused = f"the log refuses grants: {error}"
         finally:
             self._work = None
 

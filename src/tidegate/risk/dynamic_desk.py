@@ -16,12 +16,13 @@ from typing import Protocol
 
 import msgspec
 
-from tidegate.log.base import Log, LogError
+from tidegate.log.base import Log
 from tidegate.marketdata.pulse import Pulse
 from tidegate.model.clock import Clock
 from tidegate.model.messages import DynamicLimit, Message
 from tidegate.model.time import SECOND
 from tidegate.risk.dynamic import WHOLE, DynamicSettings, Look, Tightening
+from tidegate.risk.kept import Kept
 from tidegate.risk.lane_facts import LaneFacts
 from tidegate.risk.margin.account import MarginAccount
 from tidegate.risk.margin.book import MarginBook
@@ -52,8 +53,8 @@ class DynamicDesk:
         self._items = book.exposure.universe.instruments
         self.each = [Tightening(settings) for _ in self._items]
         self.lender: Lender | None = None
-        self._settings, self._book, self._facts, self._log, self._clock = settings, book, facts, log, clock
-        self._changed = False
+        self._settings, self._book, self._facts, self._clock = settings, book, facts, clock
+        self._kept = Kept(log, KEY)
         self._number = 0
         self._uses: dict[int, float] = {}
         """The largest use of margin among the accounts that hold an instrument."""
@@ -61,11 +62,11 @@ class DynamicDesk:
 
     async def load(self) -> None:
         """Go on from what was told last; raises `LogError`."""
-        entry = await self._log.bucket("STATE").get(KEY)
-        if entry is None or not entry.value:
+        found = await self._kept.load()
+        if not found:
             return
         with contextlib.suppress(ValueError):
-            told = msgspec.json.decode(entry.value, type=dict[str, int])
+            told = msgspec.json.decode(found, type=dict[str, int])
             for item, one in zip(self._items, self.each, strict=True):
                 if item.id in told:
                     one.resume(told[item.id])
@@ -76,7 +77,7 @@ class DynamicDesk:
         look = Look(now, pulse.bid, pulse.ask, depth, pulse.traded, self._margin(pulse.instrument, now))
         factor = self.each[pulse.instrument].look(look)
         if factor is not None and acting:
-            self._changed = True
+            self._kept.changed = True
             self.say(pulse.instrument)
 
     def begin(self, epoch: int) -> None:
@@ -97,14 +98,12 @@ class DynamicDesk:
 
     async def keep(self) -> None:
         """Keep what was told, where it has changed; raises `LogError`."""
-        if self._changed:
-            self._changed = False
-            told = {item.id: one.told for item, one in zip(self._items, self.each, strict=True)}
-            try:
-                await self._log.bucket("STATE").put(KEY, msgspec.json.encode(told))
-            except LogError:
-                self._changed = True
-                raise
+        await self._kept.keep(self._encoded)
+
+    def _encoded(self) -> bytes:
+        return msgspec.json.encode(
+            {item.id: one.told for item, one in zip(self._items, self.each, strict=True)}
+        )
 
     def close(self) -> None:
         """Tell nothing more."""

@@ -13,12 +13,13 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from tidegate.log.base import Log, LogError
+from tidegate.log.base import Log
 from tidegate.marketdata.pulse import Pulse
 from tidegate.model.clock import Clock
 from tidegate.model.instrument import Universe
 from tidegate.model.messages import Funding, Message
 from tidegate.model.time import MINUTE
+from tidegate.risk.kept import Kept
 from tidegate.risk.lane_facts import LaneFacts
 
 KEY = "risk.funding"
@@ -36,18 +37,18 @@ class FundingDesk:
     ) -> None:  # fmt: skip
         self.last: dict[int, int] = {}
         """When the last payment that was told was due, ns, by instrument."""
-        self._universe, self._due, self._say, self._log = universe, due, say, log
+        self._universe, self._due, self._say = universe, due, say
+        self._kept = Kept(log, KEY)
         self._facts = LaneFacts("funding", lanes, log, clock, name)
         self._began = clock.now()
-        self._changed = False
 
     async def load(self) -> None:
         """Go on from what was told last; raises `LogError`."""
-        entry = await self._log.bucket("STATE").get(KEY)
-        if entry is None or not entry.value:
+        found = await self._kept.load()
+        if not found:
             return
         with contextlib.suppress(ValueError):
-            told = msgspec.json.decode(entry.value, type=dict[str, int])
+            told = msgspec.json.decode(found, type=dict[str, int])
             for number, item in enumerate(self._universe.instruments):
                 if told.get(item.id, 0) > self.last.get(number, 0):
                     self.last[number] = told[item.id]
@@ -75,7 +76,7 @@ class FundingDesk:
             if due <= last or mark <= 0:
                 continue
             self.last[pulse.instrument] = due
-            self._changed = True
+            self._kept.changed = True
             said.append(Funding(now, pulse.instrument, rate, mark, due))
             if now - due > LATE:
                 item = self._universe[pulse.instrument].id
@@ -83,20 +84,17 @@ class FundingDesk:
                 self._say("funding_late", "high", f"instrument:{item}", text)
         if pulse.paid and pulse.instrument not in self.last:  # from before we came: nobody's here
             self.last[pulse.instrument] = max(pulse.paid[-1][0], 0)
-            self._changed = True
+            self._kept.changed = True
         return said
 
     async def keep(self) -> None:
         """Keep what was told, where it has changed, once the lanes' logs have it: a successor does not tell it again.
         Raises `LogError`."""
-        if self._changed and self._facts.stored:
-            self._changed = False
-            told = {self._universe[n].id: due for n, due in self.last.items()}
-            try:
-                await self._log.bucket("STATE").put(KEY, msgspec.json.encode(told))
-            except LogError:
-                self._changed = True
-                raise
+        if self._facts.stored:
+            await self._kept.keep(self._encoded)
+
+    def _encoded(self) -> bytes:
+        return msgspec.json.encode({self._universe[n].id: due for n, due in self.last.items()})
 
     def close(self) -> None:
         """Tell nothing more."""

@@ -11,13 +11,14 @@ import contextlib
 
 import msgspec
 
-from tidegate.log.base import Log, LogError
+from tidegate.log.base import Log
 from tidegate.marketdata.pulse import Pulse
 from tidegate.model.clock import Clock
 from tidegate.model.instrument import Universe
 from tidegate.model.messages import MarketReference, Message
 from tidegate.model.time import MINUTE, SECOND
 from tidegate.risk.funding_desk import FundingDesk
+from tidegate.risk.kept import Kept
 from tidegate.risk.lane_facts import LaneFacts
 from tidegate.risk.limits import Limits
 from tidegate.risk.market_shares import UNKNOWN
@@ -50,13 +51,12 @@ class MarketDesk:
         self.funding = funding
         """What contracts pay: it looks at the same pulses."""
         self.volumes = [MarketVolume() for _ in universe.instruments]
-        self._universe, self._log = universe, log
+        self._universe, self._kept = universe, Kept(log, KEY)
         self._facts = LaneFacts("market", lanes, log, clock, name)
         self._told: dict[int, tuple[int, Told]] = {}
         """When (ns) and what, by instrument."""
         self._heard: dict[int, int] = {}
         """When each market was told of while anybody wanted to know, ns."""
-        self._changed = False
         self._wanted = False
         self.set_limits(limits)
 
@@ -67,11 +67,11 @@ class MarketDesk:
     async def load(self) -> None:
         """Go on from the hours that were kept, and the fundings that were told; raises `LogError`."""
         await self.funding.load()
-        entry = await self._log.bucket("STATE").get(KEY)
-        if entry is None or not entry.value:
+        found = await self._kept.load()
+        if not found:
             return
         with contextlib.suppress(ValueError):
-            kept = msgspec.msgpack.decode(entry.value, type=dict[str, dict[int, tuple[int, int]]])
+            kept = msgspec.msgpack.decode(found, type=dict[str, dict[int, tuple[int, int]]])
             for item, volume in zip(self._universe.instruments, self.volumes, strict=True):
                 volume.hours.update(kept.get(item.id, {}))
 
@@ -87,7 +87,7 @@ class MarketDesk:
             i = pulse.instrument
             if not 0 <= i < len(self.volumes):
                 continue
-            self._changed |= self.volumes[i].look(now, pulse.traded)
+            self._kept.changed |= self.volumes[i].look(now, pulse.traded)
             if not acting or not self._wanted:
                 continue
             bids, asks = pulse.bid_lots, pulse.ask_lots
@@ -115,15 +115,11 @@ class MarketDesk:
     async def keep(self) -> None:
         """Keep the hours of volume, where one has ended, and fundings; raises `LogError`."""
         await self.funding.keep()
-        if self._changed:
-            self._changed = False
-            pairs = zip(self._universe.instruments, self.volumes, strict=True)
-            kept = {item.id: volume.hours for item, volume in pairs if volume.hours}
-            try:
-                await self._log.bucket("STATE").put(KEY, msgspec.msgpack.encode(kept))
-            except LogError:
-                self._changed = True
-                raise
+        await self._kept.keep(self._encoded)
+
+    def _encoded(self) -> bytes:
+        pairs = zip(self._universe.instruments, self.volumes, strict=True)
+        return msgspec.msgpack.encode({item.id: volume.hours for item, volume in pairs if volume.hours})
 
     def close(self) -> None:
         """Tell nothing more."""

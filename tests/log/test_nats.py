@@ -51,6 +51,11 @@ def test_an_address_without_a_server_is_named():
                 await connect(url, name="test", declared=DECLARED, timeout=0.5)
             assert f"log at 127.0.0.1:{port} cannot be reached" in str(refused.value)
             assert "secret" not in str(refused.value)
+        silent = await asyncio.start_server(lambda reader, writer: reader.read(), "127.0.0.1", 0)
+        port = silent.sockets[0].getsockname()[1]
+        with pytest.raises(UserError, match=f"log at 127.0.0.1:{port} cannot be reached: .+"):
+            await connect(f"nats://127.0.0.1:{port}", name="test", declared=DECLARED, timeout=3.0)
+        silent.close()
         with pytest.raises(UserError, match="no address of a NATS server; write nats://HOST:PORT"):
             await connect("http://127.0.0.1:1", name="test", declared=DECLARED)
 

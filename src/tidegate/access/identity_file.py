@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import stat
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import msgspec
@@ -102,6 +103,24 @@ def load(data: Path) -> list[Identity]:
     except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
         raise UserError(f"{path}: {error}") from None
     return identities_of(sections, f"{path}: identities")
+
+
+@contextlib.contextmanager
+def changing(data: Path) -> Iterator[None]:
+    """One at a time reads and writes them: of two changes at once none is lost. Raises `UserError`."""
+    import fcntl  # not on Windows
+
+    path = path_of(data).with_name(".identities.lock")
+    try:
+        private.folder(path.parent)
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise UserError(f"{path}: cannot write the identities: {error.strerror}") from None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
 
 
 def save(data: Path, identities: Iterable[Identity]) -> None:

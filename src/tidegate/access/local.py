@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from tidegate.access.identity import Identities, Identity, Role
-from tidegate.access.identity_file import AccessSection, identities_of, load, path_of, save
+from tidegate.access.identity_file import AccessSection, changing, identities_of, load, path_of, save
 from tidegate.access.signer import Signer, keys_folder
 
 
@@ -37,24 +37,26 @@ def add(
 ) -> Identity:  # fmt: skip
     """Add an identity to a data folder's own: a new key pair, the private one in the file `key`; or the `public` key of
     one made elsewhere. Raises `UserError` where name or key are taken; nothing is written then."""
-    own = load(data)
-    known = Identities([*identities_of(section.identities, "access.identities"), *own])
-    signer = None if public else Signer.new(name)
-    identity = Identity(
-        name=name, person=person, role=role, key=public or (signer.public if signer else ""),
-        not_before=not_before, expires=expires, scopes=scopes,
-    )  # fmt: skip
-    known.add(identity)
-    if signer is not None:
-        signer.save(key or keys_folder(data) / f"{name}.key")
-    save(data, [*own, identity])
+    with changing(data):
+        own = load(data)
+        known = Identities([*identities_of(section.identities, "access.identities"), *own])
+        signer = None if public else Signer.new(name)
+        identity = Identity(
+            name=name, person=person, role=role, key=public or (signer.public if signer else ""),
+            not_before=not_before, expires=expires, scopes=scopes,
+        )  # fmt: skip
+        known.add(identity)
+        if signer is not None:
+            signer.save(key or keys_folder(data) / f"{name}.key")
+        save(data, [*own, identity])
     return identity
 
 
 def revoke(data: Path, name: str, now: int) -> bool:
     """Revoke an identity of a data folder from now on; False where its own file has none of that name, or it was so."""
-    own = Identities(load(data))
-    if not own.revoke(name, now):
-        return False
-    save(data, own)
-    return True
+    with changing(data):
+        own = Identities(load(data))
+        if not own.revoke(name, now):
+            return False
+        save(data, own)
+        return True

@@ -92,7 +92,9 @@ class Wire(Client):
             raise UserError(
                 f"log at {shown} refused the credentials; check the user and password given for it"
             )
-        raise UserError(f"log at {shown} cannot be reached: {problem or f'no answer in {timeout:g} s'}")
+        raise UserError(
+            f"log at {shown} cannot be reached: {str(problem or '') or f'no answer in {timeout:g} s'}"
+        )
 
     async def _problem(self, error: Exception) -> None:
         self._last_problem = error

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tidegate.cli.log import command_log
+from tidegate.cli.log import tell_order_managers
 from tidegate.cli.options import DEFAULT_DATA, NOT_WELL, ConfigOption, DataOption, folder_of
 from tidegate.cli.sign import (
     AndOption,
@@ -198,18 +198,9 @@ def _say_asked(args: dict[str, str]) -> None:
 
 
 async def _do(made: Signed, data: Path, config: Path | None) -> None:
-    import msgspec
-
     from tidegate.execution.adopt_ear import LOOK, SUBJECT, TOLD
-    from tidegate.execution.signed_ear import Answer
-    from tidegate.log.base import LogError
 
-    async with command_log(data, config) as log:
-        try:
-            said = await log.request(SUBJECT, made.encode(), LOOK + TOLD)
-        except LogError as error:
-            raise UserError(f"no order manager answers: {error}") from None
-    answer = msgspec.json.decode(said, type=Answer)
+    answer = await tell_order_managers(SUBJECT, made, data, config, LOOK + TOLD)
     if answer.error:
         raise UserError(f"{made.command.scope}: not adopted: {answer.error}")
 

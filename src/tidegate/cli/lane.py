@@ -4,12 +4,11 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from tidegate.cli.log import command_log
+from tidegate.cli.log import tell_order_managers
 from tidegate.cli.options import DEFAULT_DATA, ConfigOption, DataOption, folder_of
 from tidegate.cli.sign import (
     AndOption,
@@ -22,10 +21,6 @@ from tidegate.cli.sign import (
     signed,
 )
 from tidegate.errors import UserError
-
-if TYPE_CHECKING:
-    from tidegate.access.command import Signed
-    from tidegate.execution.signed_ear import Answer
 
 
 def take_up(
@@ -60,7 +55,7 @@ def take_up(
     passed = made.command.args.get("skip", "")
     if approve is not None and passed:
         print(f"to be passed over: entry {passed} of lane {lane}'s log")
-    answer = asyncio.run(_ask(SUBJECT, made, data, config))
+    answer = asyncio.run(tell_order_managers(SUBJECT, made, data, config))
     if answer.error:
         raise UserError(f"{name} stays as it is: {answer.error}")
     if approve is not None:
@@ -86,23 +81,12 @@ def acknowledge(
     if not reason:
         raise UserError(f"--reason is missing: say why {scope} may go on")
     args = {"instrument": instrument} if instrument else {}
-    answer = asyncio.run(_ask(SUBJECT, signed(DO, scope, reason, data, signer, **args), data, config))
+    answer = asyncio.run(
+        tell_order_managers(SUBJECT, signed(DO, scope, reason, data, signer, **args), data, config)
+    )
     if answer.error:
         raise UserError(f"{scope} is not acknowledged: {answer.error}")
     print(f"{scope}: its executions{' in ' + instrument if instrument else ''} are acknowledged")
-
-
-async def _ask(subject: str, made: Signed, data: Path, config: Path | None) -> Answer:
-    import msgspec
-
-    from tidegate.execution.signed_ear import Answer
-    from tidegate.log.base import LogError
-
-    async with command_log(data, config) as log:
-        try:
-            return msgspec.json.decode(await log.request(subject, made.encode()), type=Answer)
-        except LogError as error:
-            raise UserError(f"no order manager answers: {error}") from None
 
 
 def register(app: typer.Typer) -> None:

@@ -8,7 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from tidegate.access.command import Signed
+    from tidegate.execution.signed_ear import Answer
     from tidegate.log.base import Log
+
+ANSWERED_S = 5.0
+"""Seconds that order managers have for a command, where it does not take them longer."""
 
 
 @contextlib.asynccontextmanager
@@ -43,3 +48,20 @@ async def command_log(data: Path, config: Path | None = None) -> AsyncIterator[L
         yield log
     finally:
         await log.close()
+
+
+async def tell_order_managers(
+    subject: str, made: Signed, data: Path, config: Path | None, timeout: float = ANSWERED_S
+) -> Answer:
+    """What whoever writes the lane says to a signed command. Raises `UserError` where nobody answers."""
+    import msgspec
+
+    from tidegate.errors import UserError
+    from tidegate.execution.signed_ear import Answer
+    from tidegate.log.base import LogError
+
+    async with command_log(data, config) as log:
+        try:
+            return msgspec.json.decode(await log.request(subject, made.encode(), timeout), type=Answer)
+        except LogError as error:
+            raise UserError(f"no order manager answers: {error}") from None

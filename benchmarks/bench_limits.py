@@ -31,6 +31,7 @@ from tidegate.risk.gate import Gate
 from tidegate.risk.leases.lease import leased
 from tidegate.risk.ledger import Ledger
 from tidegate.risk.limit_changes import below_use, changes
+from tidegate.risk.limit_sheet import Sheets
 from tidegate.risk.limits import Limits
 from tidegate.risk.margin.file import apply, packaged
 from tidegate.risk.scopes import Account, ScopeTable, StrategyScope
@@ -134,7 +135,7 @@ def measure(count: int, items: int, rounds: int, named: bool) -> dict[str, float
     gate = made[0]
     shared = range(1 + DESKS)
     lane = Lane(0, world, gate, Ledger(world, fx=fx), None, shared)
-    note("start: what is unset", timed(lambda: missing(world, table, limits)))
+    note("start: what is unset", timed(lambda: missing(Sheets(world, table).of(limits))))
     exposure = Exposure(world, table, fx=fx)
     version = 0
 
@@ -151,10 +152,10 @@ def measure(count: int, items: int, rounds: int, named: bool) -> dict[str, float
                 ms = fold(LimitsChange(T0, version, limits_now.to_json(), 0, version - 1))
                 note(f"lane, change: {what}", ms)
             note(f"risk, changes: {name}", timed(lambda new=after: changes(limits, new, world, table)))
-        note("risk, what is unset", timed(lambda: missing(world, table, limits)))
+        note("risk, what is unset", timed(lambda: missing(Sheets(world, table).of(limits))))
         note("risk, what is below use", timed(lambda: below_use(limits, exposure)))
         note("lane, leases renewed", timed(lambda: leases.renew(lane.state)))
-        note("risk, what is lent", timed(lambda: leased(gate, shared, items)))
+        note("risk, what is lent", timed(lambda: leased(gate, shared)))
         for number in range(1, 4):
             note(
                 "lane, a factor",

@@ -130,9 +130,10 @@ class World:
 
     def unset(self) -> list[str]:
         """What these limits leave unset, and is refused for it."""
+        from tidegate.risk.limit_sheet import Sheets
         from tidegate.risk.unset import missing
 
-        return missing(self.universe, self.scopes, self.limits)
+        return missing(Sheets(self.universe, self.scopes).of(self.limits))
 
     @property
     def accounts(self) -> list[str]:

@@ -32,7 +32,7 @@ class Room(World):
 
     async def lend(self, name="risk", limits=None):
         process, log = self.process(name)
-        what = limits or leased(self.plant.gate(), self.plant.shared, len(self.plant.universe))
+        what = limits or leased(self.plant.gate(), self.plant.shared)
         allocator = process.run(
             lambda: Allocator(log, self.clock, self.plant.shared, what, name=name, on_short=self.short.append)
         )

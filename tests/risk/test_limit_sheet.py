@@ -19,6 +19,7 @@ from tidegate.risk.contradictions import check
 from tidegate.risk.gate import Gate
 from tidegate.risk.leases.fields import Field
 from tidegate.risk.leases.lease import leased
+from tidegate.risk.limit_sheet import Sheets
 from tidegate.risk.limits import InstrumentLimits, Limits
 from tidegate.risk.margin.file import apply, packaged
 from tidegate.risk.scopes import Account, ScopeTable, StrategyScope
@@ -231,7 +232,7 @@ def test_what_is_unset_and_what_is_lent_are_read_from_the_sheet_as_from_the_rows
                 for at in (g.R_MISSING, g.R_MISSING_RISK):
                     if row[at]:
                         lines.setdefault((int(row[at + 1]), int(row[at])), {})[name] = None
-    told = missing(UNIVERSE, SCOPES, limits)
+    told = missing(Sheets(UNIVERSE, SCOPES).of(limits))
     assert len(told) == len(lines)
     for line, ((scope, number), names) in zip(told, sorted(lines.items()), strict=True):
         assert line.startswith(
@@ -244,7 +245,7 @@ def test_what_is_unset_and_what_is_lent_are_read_from_the_sheet_as_from_the_rows
         for scope in range(S) for field in Field for i in (range(N) if field.per_instrument else (-1,))
         if (most := gate.human_limit(scope, field, i)) < g.UNLIMITED
     }  # fmt: skip
-    assert list(leased(gate, range(S), N).items()) == list(want.items())
+    assert list(leased(gate, range(S)).items()) == list(want.items())
 
 
 def test_the_hand_written_way_is_another() -> None:

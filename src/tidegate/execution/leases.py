@@ -16,9 +16,10 @@ from tidegate.risk.leases.lease import Key, Lease, leased
 def renew(s: State) -> None:
     """Bring the gate to the leases: at the start, and whenever people have changed limits. A limit that has become
     shared begins with what the lane was ever lent of it, which may be nothing."""
-    before, s.leased = s.leased, dict.fromkeys(leased(s.gate, s.shared, s.instruments))
+    before, s.leased = s.leased, dict.fromkeys(leased(s.gate, s.shared))
     for key in s.leased:
-        bring(s, key)
+        if key not in before:  # of the others the gate has the lease, which does not follow from people's limits
+            bring(s, key)
     for key in before:
         if key not in s.leased:
             s.gate.set_limit(*key, UNLIMITED)

@@ -13,7 +13,7 @@ the position alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from tidegate.model.order import Order
@@ -118,6 +118,9 @@ class Gate(Protocol):
 
     def human_limit(self, scope: int, field: int, instrument: int = -1) -> int:
         """An additive limit (`risk.leases.fields`) as people set it."""
+
+    def finite_limits(self, scope: int) -> Iterable[tuple[int, int, int]]:
+        """Every additive limit that people set of a scope: (field, instrument or −1, limit)."""
 
     def set_limit(self, scope: int, field: int, instrument: int, value: int) -> None:
         """Of that limit, this gate has `value` from here on."""

@@ -8,11 +8,12 @@ replay loop, over the same `state`.
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from tidegate.kernel import gate_commands as do
 from tidegate.kernel.gate_play import Played, allocate_play, gate_play
@@ -281,6 +282,22 @@ class Gate:
     def human_limit(self, scope: int, field: int, instrument: int = NO_INSTRUMENT) -> int:
         """The same limit as people set it, whatever is lent."""
         return self.in_force.human(scope, field, instrument)
+
+    def finite_limits(self, scope: int) -> Iterator[tuple[int, int, int]]:
+        """Every additive limit that people set of a scope: (field, instrument or −1, limit), in this order."""
+        return self.in_force.sheet.finite_limits(scope)
+
+    def human_limits(self, scope: int, field: int) -> npt.NDArray[np.int64]:
+        """By instrument: the limits of a field that is one of an instrument, as people set them."""
+        return self.in_force.humans(scope, field)
+
+    def uses(self, scope: int, field: int) -> npt.NDArray[np.int64]:
+        """By instrument: `use` of a field that is one of an instrument."""
+        return lease_fields.uses(self.state, scope, field)
+
+    def set_limits_of(self, scope: int, field: int, values: npt.NDArray[np.int64]) -> None:
+        """By instrument: `set_limit` of a field that is one of an instrument."""
+        self.in_force.lend_all(scope, field, values)
 
     @property
     def limits(self) -> Limits:

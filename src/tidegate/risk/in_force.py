@@ -21,6 +21,7 @@ from tidegate.kernel import gate_state as g
 from tidegate.model.instrument import Universe
 from tidegate.risk import own_limits, plain
 from tidegate.risk.leases.fields import NO_INSTRUMENT, PLACES, Field, row_of
+from tidegate.risk.leases.lease import held_all
 from tidegate.risk.legs import write_legs, write_since
 from tidegate.risk.limit_frame import Frame
 from tidegate.risk.limit_sheet import Sheet
@@ -30,7 +31,7 @@ from tidegate.risk.market_shares import figures, most_share, tell, work_out
 from tidegate.risk.own_limits import SCOPE_COLUMNS
 from tidegate.risk.scopes import ScopeTable
 from tidegate.risk.unset import unset
-from tidegate.risk.write_rules import Market, held_all, write_rules
+from tidegate.risk.write_rules import Market, write_rules
 
 _log = logging.getLogger("tidegate.risk")
 
@@ -86,9 +87,7 @@ class InForce:
         state, n = self.state, len(self.universe)
         self.sheet = sheet
         state.scope[:, SCOPE_COLUMNS] = sheet.totals
-        factors = np.full(n, g.PPM, np.int64)
-        factors[list(self.factors)] = list(self.factors.values())
-        market = Market(factors, figures(state, sheet.assumed))
+        market = Market(self._ppm(), figures(state, sheet.assumed))
         news = before is None or not np.array_equal(before.assumed, sheet.assumed)
         cells: dict[int, g.Ints] = {}
         for scope, own in enumerate(sheet.of):
@@ -141,6 +140,11 @@ class InForce:
         row_of(self.state, scope, field, instrument)
         return self.sheet.human(scope, field, instrument)
 
+    def humans(self, scope: int, field: int) -> g.Ints:
+        """By instrument: the same, of a field that is one of an instrument."""
+        row_of(self.state, scope, field, 0)
+        return self.sheet.humans(scope, field)
+
     def lend(self, scope: int, field: int, instrument: int, value: int) -> None:
         """From here on this gate has `value` of the limit, and never more than people set."""
         row_of(self.state, scope, field, instrument)
@@ -156,11 +160,15 @@ class InForce:
             raise ValueError(f"field {Field(field).name}: a limit is not between 0 and {g.UNLIMITED}")
         lent = self._lent_of(scope, field)
         lent[:] = values
-        n, side = len(self.universe), field - Field.LONG
-        factors = np.full(n, g.PPM, np.int64)
-        factors[list(self.factors)] = list(self.factors.values())
-        most = held_all(self.sheet.ends[self.sheet.group[scope], self.sheet.column_of, side], factors)
-        self.state.cell[scope * n : (scope + 1) * n, _ENDS[side]] = np.minimum(most, lent)
+        n = len(self.universe)
+        most = held_all(self.sheet.humans(scope, field), self._ppm())
+        self.state.cell[scope * n : (scope + 1) * n, PLACES[Field(field)].limit] = np.minimum(most, lent)
+
+    def _ppm(self) -> g.Ints:
+        """By instrument: its factor, parts per million."""
+        found = np.full(len(self.universe), g.PPM, np.int64)
+        found[list(self.factors)] = list(self.factors.values())
+        return found
 
     def _lent_of(self, scope: int, field: int) -> g.Ints:
         lent = self._lent.get((scope, field))

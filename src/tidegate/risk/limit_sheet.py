@@ -73,11 +73,6 @@ class Sheet:
         """By instrument."""
         self.column_of[self.named] = len(frame.kinds) + np.arange(len(self.named))
 
-    @classmethod
-    def of_document(cls, universe: Universe, scopes: ScopeTable, limits: Limits) -> Sheet:
-        """A sheet by itself."""
-        return cls(Frame(universe, scopes), limits)
-
     @property
     def columns(self) -> int:
         """How many there are."""
@@ -115,7 +110,12 @@ class Sheet:
             return int(self.ends[self.group[scope], self.column_of[instrument], field - Field.LONG])
         return int(self.of[scope].totals[_TOTAL[field]])
 
-    def finite(self, scope: int) -> Iterator[tuple[int, int, int]]:
+    def humans(self, scope: int, field: int) -> g.Ints:
+        """By instrument: the same, of a field that is one of an instrument."""
+        found: g.Ints = self.ends[self.group[scope], self.column_of, field - Field.LONG]
+        return found
+
+    def finite_limits(self, scope: int) -> Iterator[tuple[int, int, int]]:
         """Additive limits that people set of a scope: (field, instrument or −1, limit), in this order."""
         own = self.of[scope]
         for field, column in _TOTAL.items():
@@ -214,6 +214,20 @@ class Sheet:
         size = self.own(one)[:, [LONG, SHORT]].max(axis=1)
         found: g.Ints = np.minimum(size, g.UNLIMITED)
         return found
+
+
+class Sheets:
+    """The sheets of one firm, one after another."""
+
+    def __init__(self, universe: Universe, scopes: ScopeTable) -> None:
+        self._frame = Frame(universe, scopes)
+        self._last: Sheet | None = None
+
+    def of(self, limits: Limits) -> Sheet:
+        """A document's. Raises `UserError` as `Sheet` does."""
+        if self._last is None or self._last.limits is not limits:
+            self._last = Sheet(self._frame, limits, self._last)
+        return self._last
 
 
 _TOTAL = {

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -213,11 +214,42 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     def from_json(cls, data: bytes) -> Limits:
         """The inverse of `to_json`; raises `UserError`."""
         try:
+            return cls(**_interned(data))
+        except (UserError, msgspec.MsgspecError, TypeError):
+            pass  # said in full below
+        try:
             decoded = msgspec.json.decode(data)
-        except (ValueError, TypeError) as error:
+        except (msgspec.DecodeError, TypeError) as error:
             raise UserError(f"risk: the document is not JSON: {error}") from None
         _check_table(decoded, "risk")
         return cls.load(decoded)
+
+
+def _interned(data: bytes) -> dict[str, Any]:
+    """The tables of a document, read once for the same bytes: of two versions the tables that are alike are the same, so
+    that what changes is seen at once. Any mistake raises."""
+    levels = msgspec.json.decode(data, type=dict[str, msgspec.Raw])
+    found: dict[str, Any] = {"firm": _table_of(bytes(levels.pop("firm", b"{}")))}
+    for level in ("desks", "accounts", "strategies"):
+        tables = msgspec.json.decode(levels.pop(level, b"{}"), type=dict[str, msgspec.Raw])
+        found[level] = {name: _table_of(bytes(table)) for name, table in tables.items()}
+    if levels:
+        raise TypeError("unknown keys")
+    return found
+
+
+@lru_cache(maxsize=1 << 13)
+def _table_of(data: bytes) -> ScopeLimits:
+    own = msgspec.json.decode(data, type=dict[str, msgspec.Raw])
+    tables = msgspec.json.decode(own.pop("instruments", b"{}"), type=dict[str, msgspec.Raw])
+    instruments = {name: _instrument_of(bytes(table)) for name, table in tables.items()}
+    plain = {name: msgspec.json.decode(value) for name, value in own.items()}
+    return msgspec.structs.replace(_instrument(plain, ScopeLimits, ""), instruments=instruments)
+
+
+@lru_cache(maxsize=1 << 13)
+def _instrument_of(data: bytes) -> InstrumentLimits:
+    return _instrument(msgspec.json.decode(data), InstrumentLimits, "")
 
 
 def _plain(value: Any) -> Any:

@@ -54,14 +54,15 @@ def write_sizes(rules: g.Ints, plain: g.Ints, inst: g.Ints) -> None:
 def write_paths(state: g.GateState) -> None:
     """Where an order's scopes are, which does not change."""
     n = len(state.inst)
+    each = np.arange(n)
     for strategy, account, desk, firm, rule, group in state.chain[:, : g.CH_GROUP + 1].tolist():
         if rule < 0:
             continue
-        for i in range(n):
-            row, scopes = state.plain[rule + i], (strategy, account, firm, desk)
-            row[g.PL_OWN] = group * n + i
-            row[g.PL_STRATEGY : g.PL_SCOPES] = [s * n + i if s >= 0 else -1 for s in scopes]
-            row[g.PL_SCOPES : g.PL_SCOPES + len(scopes)] = scopes
+        rows = state.plain[rule : rule + n]
+        rows[:, g.PL_OWN] = group * n + each
+        for place, scope in enumerate((strategy, account, firm, desk)):
+            rows[:, g.PL_STRATEGY + place] = scope * n + each if scope >= 0 else -1
+            rows[:, g.PL_SCOPES + place] = scope
 
 
 def write_rest(rules: g.Ints, plain: g.Ints, inst: g.Ints) -> None:

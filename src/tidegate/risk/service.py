@@ -45,6 +45,7 @@ from tidegate.risk.leases.lease import leased
 from tidegate.risk.leases.pool import Short
 from tidegate.risk.limit_changes import BelowUse, below_use
 from tidegate.risk.limit_desk import LimitDesk, Verify
+from tidegate.risk.limit_sheet import Sheets
 from tidegate.risk.limits import Limits
 from tidegate.risk.margin.book import MarginBook
 from tidegate.risk.margin.call import MarginCall
@@ -85,10 +86,10 @@ class RiskService:
         self.announcer = Announcer(log, clock, name, self.board, sockets)
         self.failures = Failures(self.announcer.alert, self.announcer.counts, clock)
         self.fold = EventFold(self.panel, len(setup.lanes), self.failures)
-        lanes, universe = len(setup.lanes), setup.universe
+        lanes, universe, self._sheets = len(setup.lanes), setup.universe, Sheets(setup.universe, setup.scopes)
         self.desk = LimitDesk(
             setup.limits, universe, setup.scopes, lanes, log, clock, verify, first, note, self._limits,
-            partial(missing, universe, setup.scopes),
+            lambda limits: missing(self._sheets.of(limits)),
             lambda limits: below_use(limits, exposure),
         )  # fmt: skip
         book = MarginBook(
@@ -223,7 +224,7 @@ class RiskService:
             self.allocator = self.dynamic.lender = None
 
     def _lent(self, limits: Limits) -> Mapping[Any, int]:
-        return leased(self._setup.gate(limits), self._setup.shared, len(self._setup.universe))
+        return leased(self._sheets.of(limits), self._setup.shared)
 
     # What arrives.
 

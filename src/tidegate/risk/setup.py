@@ -9,7 +9,6 @@ from decimal import Decimal
 from tidegate.model.instrument import Universe
 from tidegate.risk.breakers.settings import BreakerSettings
 from tidegate.risk.dynamic import DynamicSettings
-from tidegate.risk.gate import Gate
 from tidegate.risk.limits import Limits
 from tidegate.risk.margin.collateral import Haircuts
 from tidegate.risk.margin.watch import MarginSettings
@@ -34,7 +33,3 @@ class RiskSetup:
     collateral: Mapping[str, Haircuts] = field(default_factory=dict)
     publish: float = 1.0
     """Seconds between two reports; the fold is kept every tenth of them."""
-
-    def gate(self, limits: Limits) -> Gate:
-        """A gate of these limits: what they come to in numbers."""
-        return Gate(self.universe, self.scopes, limits, base_currency=self.base_currency, fx=self.fx)

@@ -16,9 +16,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from tidegate.kernel.gate_state import UNLIMITED
+import numpy as np
+
+from tidegate.kernel.gate_state import UNLIMITED, Ints
 from tidegate.risk.leases.fields import NO_INSTRUMENT, Field
-from tidegate.risk.leases.lease import held
+from tidegate.risk.leases.lease import held, held_all
 
 WHOLE = 1_000_000
 """Parts per million in all."""
@@ -30,6 +32,9 @@ class Shared(Protocol):
     def set_limit(self, scope: int, field: int, instrument: int, value: int) -> None: ...
     def use(self, scope: int, field: int, instrument: int = NO_INSTRUMENT) -> int: ...
     def human_limit(self, scope: int, field: int, instrument: int = NO_INSTRUMENT) -> int: ...
+    def set_limits_of(self, scope: int, field: int, values: Ints) -> None: ...
+    def uses(self, scope: int, field: int) -> Ints: ...
+    def human_limits(self, scope: int, field: int) -> Ints: ...
 
 
 def share(
@@ -47,25 +52,39 @@ def share(
     limits are shared, if one is named."""
     if min(live_ppm, candidate_ppm) < 0 or live_ppm + candidate_ppm > WHOLE:
         raise ValueError(f"shares of {live_ppm} and {candidate_ppm} parts per million")
-    each = range(instruments) if only is None else (only,)
+    ppm = np.full(instruments, WHOLE, np.int64)
+    for instrument, factor in (factors or {}).items():
+        ppm[instrument] = factor
     for field in Field:
-        if only is not None and not field.per_instrument:
-            continue
-        for instrument in each if field.per_instrument else (NO_INSTRUMENT,):
-            limit = held(gate.human_limit(live, field, instrument), (factors or {}).get(instrument, WHOLE))
-            mine = max(0, gate.use(live, field, instrument))
-            theirs = max(0, gate.use(candidate, field, instrument))
-            for_live, for_candidate = _parts(limit, mine, theirs, live_ppm, candidate_ppm)
-            gate.set_limit(live, field, instrument, for_live)
-            gate.set_limit(candidate, field, instrument, for_candidate)
+        if field.per_instrument and only is None:
+            limits = held_all(gate.human_limits(live, field), ppm)
+            mine, theirs = (np.maximum(0, gate.uses(scope, field)) for scope in (live, candidate))
+            most, rest = _parts(limits, mine, theirs, live_ppm, candidate_ppm)
+            gate.set_limits_of(live, field, most)
+            gate.set_limits_of(candidate, field, rest)
+        elif only is None or field.per_instrument:
+            instrument = only if only is not None else NO_INSTRUMENT
+            limit = gate.human_limit(live, field, instrument)
+            if only is not None:
+                limit = held(limit, int(ppm[only]))
+            used = [max(0, gate.use(scope, field, instrument)) for scope in (live, candidate)]
+            one = [np.array([value]) for value in (limit, *used)]
+            for_live, for_candidate = _parts(one[0], one[1], one[2], live_ppm, candidate_ppm)
+            gate.set_limit(live, field, instrument, int(for_live[0]))
+            gate.set_limit(candidate, field, instrument, int(for_candidate[0]))
 
 
-def _parts(limit: int, mine: int, theirs: int, live_ppm: int, candidate_ppm: int) -> tuple[int, int]:
-    if limit >= UNLIMITED:  # there is nothing to share: each is open or closed
-        return (UNLIMITED if live_ppm else 0), (UNLIMITED if candidate_ppm else 0)
-    wanted = limit * candidate_ppm // WHOLE
-    held = max(wanted, theirs)
-    live = max(0, min(limit * live_ppm // WHOLE, limit - held))
-    candidate = max(0, min(wanted, limit - max(mine, live)))
-    whole = live_ppm == WHOLE and not held  # nothing is kept back, whatever people set from now on
-    return (UNLIMITED if whole else live), candidate
+def _parts(limits: Ints, mine: Ints, theirs: Ints, live_ppm: int, candidate_ppm: int) -> tuple[Ints, Ints]:
+    """What live slot and candidate get of each limit."""
+    wanted = held_all(limits, candidate_ppm)
+    kept = np.maximum(wanted, theirs)
+    live = np.maximum(0, np.minimum(held_all(limits, live_ppm), limits - kept))
+    candidate = np.maximum(0, np.minimum(wanted, limits - np.maximum(mine, live)))
+    # Where nothing is kept back the live slot has the whole, whatever people set from now on.
+    whole = (live_ppm == WHOLE) & (kept == 0)
+    unlimited = limits >= UNLIMITED  # there is nothing to share: each is open or closed
+    open_live, open_candidate = (UNLIMITED if part else 0 for part in (live_ppm, candidate_ppm))
+    return (
+        np.where(unlimited, open_live, np.where(whole, UNLIMITED, live)),
+        np.where(unlimited, open_candidate, candidate),
+    )

@@ -5,19 +5,16 @@ from __future__ import annotations
 import numpy as np
 
 from tidegate.kernel import gate_state as g
-from tidegate.model.instrument import Universe
 from tidegate.risk.controls import BY_NUMBER
 from tidegate.risk.limit_sheet import Sheet
-from tidegate.risk.limits import Limits
 from tidegate.risk.scope_name import name_of
-from tidegate.risk.scopes import ScopeTable
 
 _NAMED = 3
 
 
-def missing(universe: Universe, scopes: ScopeTable, limits: Limits) -> list[str]:
+def missing(sheet: Sheet) -> list[str]:
     """What such limits leave unset, in the same lines, for who only considers them."""
-    return [line.removeprefix("risk: ") for line in unset(Sheet.of_document(universe, scopes, limits))]
+    return [line.removeprefix("risk: ") for line in unset(sheet)]
 
 
 def unset(sheet: Sheet) -> list[str]:

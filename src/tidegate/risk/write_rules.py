@@ -12,6 +12,7 @@ import numpy as np
 
 from tidegate.kernel import gate_state as g
 from tidegate.risk import plain
+from tidegate.risk.leases.lease import held_all
 from tidegate.risk.limit_sheet import Sheet
 from tidegate.risk.market_shares import share
 from tidegate.risk.rules import SCOPE_OF
@@ -22,14 +23,6 @@ class Market(NamedTuple):
 
     factors: g.Ints
     known: g.Ints
-
-
-def held_all(limits: g.Ints, ppm: g.Ints | int) -> g.Ints:
-    """`leases.lease.held` of each."""
-    found: g.Ints = np.where(
-        limits >= g.UNLIMITED, limits, limits // g.PPM * ppm + limits % g.PPM * ppm // g.PPM
-    )
-    return found
 
 
 def write_rules(state: g.GateState, sheet: Sheet, before: Sheet | None, market: Market, every: bool) -> None:

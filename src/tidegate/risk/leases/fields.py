@@ -87,6 +87,15 @@ def use(state: g.GateState, scope: int, field: int, instrument: int = NO_INSTRUM
     return sum(int(row[c]) for c in place.plus) - sum(int(row[c]) for c in place.minus)
 
 
+def uses(state: g.GateState, scope: int, field: int) -> g.Ints:
+    """What is used of a field that is one of an instrument, by instrument."""
+    row_of(state, scope, field, 0)
+    n, place = len(state.inst), PLACES[Field(field)]
+    cells = state.cell[scope * n : (scope + 1) * n]
+    found: g.Ints = cells[:, place.plus].sum(axis=1) - cells[:, place.minus].sum(axis=1)
+    return found
+
+
 def limit(state: g.GateState, scope: int, field: int, instrument: int = NO_INSTRUMENT) -> int:
     """The limit in force, `gate_state.UNLIMITED` for none."""
     row, place = row_of(state, scope, field, instrument)

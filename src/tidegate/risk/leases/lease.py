@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple, Protocol
 
 import msgspec
+import numpy as np
 
-from tidegate.kernel.gate_state import PPM, UNLIMITED
-from tidegate.risk.leases.fields import NO_INSTRUMENT, Field
+from tidegate.kernel.gate_state import PPM, UNLIMITED, Ints
+from tidegate.risk.leases.fields import NO_INSTRUMENT
 from tidegate.risk.scopes import ScopeTable
 
 
@@ -50,12 +51,19 @@ class Lease(msgspec.Struct, array_like=True, gc=False):
 class _Limited(Protocol):
     """A gate, as far as its limits go."""
 
-    def human_limit(self, scope: int, field: int, instrument: int = NO_INSTRUMENT, /) -> int: ...
+    def finite_limits(self, scope: int, /) -> Iterable[tuple[int, int, int]]: ...
 
 
 def held(limit: int, ppm: int) -> int:
     """`ppm` parts per million of a limit, rounded down; no limit stays none."""
     return limit if limit >= UNLIMITED else limit * ppm // PPM
+
+
+def held_all(limits: Ints, ppm: Ints | int) -> Ints:
+    """`held` of each, at one factor or at one each."""
+    parts = limits // PPM * ppm + limits % PPM * ppm // PPM
+    found: Ints = np.where(limits >= UNLIMITED, limits, parts)
+    return found
 
 
 def lanes_of(scopes: ScopeTable, lane_of: Callable[[int], int]) -> dict[int, tuple[int, ...]]:
@@ -70,13 +78,10 @@ def lanes_of(scopes: ScopeTable, lane_of: Callable[[int], int]) -> dict[int, tup
     return {scope: over for scope, over in lanes.items() if len(over) > 1}
 
 
-def leased(gate: _Limited, over: Iterable[int], instruments: int) -> dict[Key, int]:
+def leased(gate: _Limited, over: Iterable[int]) -> dict[Key, int]:
     """The limits that are lent, with what people set: every finite one that adds up, of the scopes in `over`."""
-    found: dict[Key, int] = {}
-    for scope in sorted(over):
-        for field in Field:
-            for instrument in range(instruments) if field.per_instrument else (NO_INSTRUMENT,):
-                limit = gate.human_limit(scope, field, instrument)
-                if limit < UNLIMITED:
-                    found[Key(scope, int(field), instrument)] = limit
-    return found
+    return {
+        Key(scope, field, instrument): limit
+        for scope in sorted(over)
+        for field, instrument, limit in gate.finite_limits(scope)
+    }

@@ -31,7 +31,7 @@ class LeaseWatch:
         fail: Callable[[str], None],
     ) -> None:
         self.counts: Counter[str] = Counter()
-        self.limits = leased(plant.gate(), plant.shared, len(plant.universe))
+        self.limits = leased(plant.gate(), plant.shared)
         self.granted: dict[tuple[int, Key], int] = {}
         """What the allocator's log says was granted, by lane."""
         self._returned: dict[tuple[int, Key], int] = {}

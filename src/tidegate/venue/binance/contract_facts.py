@@ -52,7 +52,18 @@ Json = Mapping[str, Any]
 class _Known:
     """One contract."""
 
-    __slots__ = ("again", "at", "interest", "interest_ts", "mark", "mark_ts", "paid", "pause", "rate", "wanted")
+    __slots__ = (
+        "again",
+        "at",
+        "interest",
+        "interest_ts",
+        "mark",
+        "mark_ts",
+        "paid",
+        "pause",
+        "rate",
+        "wanted",
+    )
 
     def __init__(self) -> None:
         self.interest, self.interest_ts = -1, 0
@@ -102,7 +113,9 @@ class ContractPoll:
     def _ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled():
             self.counts["contract polls failed"] += 1
-            log.error("%s: contracts are not asked about any more", self._product.venue, exc_info=task.exception())
+            log.error(
+                "%s: contracts are not asked about any more", self._product.venue, exc_info=task.exception()
+            )
 
     def facts(self, number: int) -> ContractFacts:
         """See `venue.feed.ContractFeed`."""

@@ -156,9 +156,7 @@ class BinanceFeed:
         while True:
             await asyncio.sleep(STATUS_EVERY)
             try:
-                said = await self._rest.public(
-                    self._product.exchange_info, ours, 1 if futures else 20, POLLS
-                )
+                said = await self._rest.public(self._product.exchange_info, ours, 1 if futures else 20, POLLS)
                 for item in said["symbols"]:
                     number = numbers.get(item["symbol"])
                     if number is not None:

@@ -6,7 +6,6 @@ from decimal import Decimal as D
 from typing import Any
 
 import hand_written_in_force as by_hand
-import hand_written_rules
 import numpy as np
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
@@ -202,7 +201,7 @@ steps = st.one_of(
 )  # fmt: skip
 
 
-@settings(max_examples=40, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@settings(max_examples=100, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 @given(good, st.lists(steps, min_size=1, max_size=6))
 def test_every_column_is_what_it_is_when_written_by_hand(
     limits: Limits, calls: list[tuple[Any, ...]]
@@ -248,5 +247,20 @@ def test_what_is_unset_and_what_is_lent_are_read_from_the_sheet_as_from_the_rows
     assert list(leased(gate, range(S)).items()) == list(want.items())
 
 
-def test_the_hand_written_way_is_another() -> None:
-    assert hand_written_rules.write_limits.__module__ == "hand_written_rules"
+def test_a_permission_for_one_instrument_is_none_for_those_of_its_kind() -> None:
+    twin = Twin(Limits.load({"firm": {"trade": ["A.X"]}}))
+    assert twin.gate.state.rules[:N, g.R_INSTRUMENT].tolist() == [1, 0, 0, 0, 0]
+    twin.set(Limits.load({"firm": {"trade": ["B.X", "*.Y"]}}))
+    assert twin.gate.state.rules[:N, g.R_INSTRUMENT].tolist() == [0, 1, 1, 0, 1]
+
+
+def test_equal_tables_of_two_versions_are_one() -> None:
+    document = {
+        "firm": {"gross": 5, "instruments": {"A.X": {"order_qty": 3}}},
+        "strategies": {"s": {"net": 2}},
+    }
+    first = Limits.from_json(Limits.load(document).to_json())
+    second = Limits.from_json(Limits.load({**document, "strategies": {"s": {"net": 3}}}).to_json())
+    assert first == Limits.load(document)
+    assert second.firm is first.firm
+    assert second.strategies["s"] is not first.strategies["s"]

@@ -23,7 +23,7 @@ from tidegate.risk.leases.fields import PLACES as FIELDS
 from tidegate.risk.leases.fields import Field
 from tidegate.risk.limit_frame import Frame
 from tidegate.risk.limits import Limits
-from tidegate.risk.own_limits import KEEP, LONG, SCOPE_COLUMNS, SHORT, WORDS, Own
+from tidegate.risk.own_limits import ENDS, KEEP, SCOPE_COLUMNS, WORDS, Own
 from tidegate.risk.rules import PLACES, nothing, rules_of
 from tidegate.risk.scopes import Level, ScopeTable
 from tidegate.risk.tables import Tables, find
@@ -72,6 +72,10 @@ class Sheet:
         self.column_of = frame.kind_of.copy()
         """By instrument."""
         self.column_of[self.named] = len(frame.kinds) + np.arange(len(self.named))
+        self._lacking: dict[tuple[object, ...], list[tuple[int, int, g.Ints]]] = {}
+        if before is not None and before.frame is frame:
+            kept = set(self.classes.keys)
+            self._lacking = {key: found for key, found in before._lacking.items() if key in kept}
 
     @property
     def columns(self) -> int:
@@ -92,16 +96,23 @@ class Sheet:
         return np.stack([own.totals for own in self.distinct])[self.group]
 
     @cached_property
+    def _positions(self) -> g.Ints:
+        """By group, column and side, as tables say it; `NOT_SET` for nothing."""
+        found = np.empty((len(self.distinct), self.columns, 2), np.int64)
+        for n, one in enumerate(self.distinct):
+            found[n] = self.own(one)[:, ENDS]
+        return found
+
+    @cached_property
     def ends(self) -> g.Ints:
         """By group, column and side: the longest and the shortest position, lots."""
-        found = np.empty((len(self.distinct), self.columns, 2), np.int64)
+        found: g.Ints = np.minimum(self._positions, g.UNLIMITED)
         uncovered = np.zeros(self.columns, np.bool_)
         uncovered[self.column_of] = self.frame.uncovered[self.frame.kind_of]
-        for n, one in enumerate(self.distinct):
-            rows = self.own(one)[:, [LONG, SHORT]]
-            found[n] = np.where(rows > g.UNLIMITED, g.UNLIMITED, rows)
-            if one.level is Level.ACCOUNT and one.totals[KEEP] >= 0:
-                found[n, uncovered, 1] = 0
+        if uncovered.any():
+            for n, one in enumerate(self.distinct):
+                if one.level is Level.ACCOUNT and one.totals[KEEP] >= 0:
+                    found[n, uncovered, 1] = 0
         return found
 
     def human(self, scope: int, field: int, instrument: int) -> int:
@@ -167,6 +178,14 @@ class Sheet:
                     own[n, place] = rows[id(one)]
             yield from zip(some, rules_of(own, chains), strict=True)
 
+    def lacking(self) -> list[list[tuple[int, int, g.Ints]]]:
+        """Of every class of chains: control, place of the scope that lacks its limit, and in which instruments."""
+        keys = self.classes.keys
+        new = [n for n, key in enumerate(keys) if key not in self._lacking]
+        for n, rows in self.rules(new):
+            self._lacking[keys[n]] = _lacking(rows, self.column_of)
+        return [self._lacking[key] for key in keys]
+
     # Of markets and margin.
 
     @cached_property
@@ -187,33 +206,46 @@ class Sheet:
     def reaches(self) -> list[list[tuple[int, Fraction | None]]]:
         """By column: how large a position may become in accounts that keep margin, in lots (`UNLIMITED` for any) and
         gross, without what another is larger than."""
-        pairs = {}
+        pairs: dict[tuple[int, int], None] = {}
         for account, desk in enumerate(self.frame.desk_of):
-            own = self.of[self.frame.scopes.account_scope(account)]
-            if own.totals[KEEP] >= 0:
-                above = self.of[desk] if desk >= 0 else None
-                pairs[own.reach_key, None if above is None else above.reach_key] = (own, above)
+            scope = self.frame.scopes.account_scope(account)
+            if self.of[scope].totals[KEEP] >= 0:
+                pairs[int(self.group[scope]), int(self.group[desk if desk >= 0 else 0])] = None
         found: list[list[tuple[int, Fraction | None]]] = [[] for _ in range(self.columns)]
         if not pairs:
             return found
-        sizes = {id(own): self._sizes(own) for pair in pairs.values() for own in (*pair, self.of[0])}
-        each = []
-        for own, above in pairs.values():
-            chain = [one for one in (own, above, self.of[0]) if one is not None]
-            gross = [Fraction(v) for one in chain if (v := one.total("gross")) is not None and v.is_finite()]
-            each.append((np.min([sizes[id(one)] for one in chain], axis=0), min(gross, default=None)))
-        each.sort(key=lambda pair: (pair[1] is not None, -(pair[1] or 0)))
-        largest = np.full(self.columns, -1, np.int64)
-        for size, most in each:
-            for column in np.flatnonzero(size > largest).tolist():
-                found[column].append((int(size[column]), most))
-            largest = np.maximum(largest, size)
+        gross = [_finite(one.total("gross")) for one in self.distinct]
+        firm = int(self.group[0])
+        each = [(own, above, _least(gross[own], gross[above], gross[firm])) for own, above in pairs]
+        each.sort(key=lambda pair: (pair[2] is not None, -(pair[2] or 0)))
+        sizes = np.minimum(self._positions.max(axis=2), g.UNLIMITED)
+        size = np.minimum(sizes[[own for own, _, _ in each]], sizes[[above for _, above, _ in each]])
+        size = np.minimum(size, sizes[firm])
+        largest = np.maximum.accumulate(size, axis=0)
+        larger = np.ones(size.shape, np.bool_)
+        larger[1:] = size[1:] > largest[:-1]
+        for n, column in np.argwhere(larger).tolist():
+            found[column].append((int(size[n, column]), each[n][2]))
         return found
 
-    def _sizes(self, one: Own | None) -> g.Ints:
-        size = self.own(one)[:, [LONG, SHORT]].max(axis=1)
-        found: g.Ints = np.minimum(size, g.UNLIMITED)
-        return found
+
+def _lacking(rows: g.Ints, column_of: g.Ints) -> list[tuple[int, int, g.Ints]]:
+    found = []
+    for at in (g.R_MISSING, g.R_MISSING_RISK):
+        for number, place in dict.fromkeys(map(tuple, rows[:, [at, at + 1]].tolist())):
+            if number:
+                here = (rows[:, at] == number) & (rows[:, at + 1] == place)
+                if len(instruments := np.flatnonzero(here[column_of])):
+                    found.append((number, place, instruments))
+    return found
+
+
+def _finite(limit: Any) -> Fraction | None:
+    return Fraction(limit) if limit is not None and limit.is_finite() else None
+
+
+def _least(*limits: Fraction | None) -> Fraction | None:
+    return min((limit for limit in limits if limit is not None), default=None)
 
 
 class Sheets:

@@ -77,7 +77,7 @@ class Own:
     def __init__(self, tables: list[ScopeLimits], level: Level, spread: int, frame: Frame) -> None:
         self.tables, self.level = tables, level
         self._wide = {field: self.total(field) for field in ("trade", "venue_share", "clock_skew")}
-        self.general = self._rows(self._tables_of("*"), frame.kinds)
+        self.general = self._rows(self._tables_of("*"), frame.kinds, alone=False)
         """By kind of instrument; of those that no table names."""
         index = frame.universe.index
         names = {name for table in tables for name in table.instruments}.union(self._wide["trade"] or ())
@@ -118,14 +118,11 @@ class Own:
         """Equal where limits on positions are the same."""
         return self._key(slice(LONG, WORDS), self.level, int(self.totals[KEEP]) < 0)
 
-    @cached_property
-    def reach_key(self) -> tuple[object, ...]:
-        """Equal where a position may become as large."""
-        return self._key(ENDS, self.total("gross"), int(self.totals[KEEP]) < 0)
-
     def over(self, frame: Frame, named: Iterable[int]) -> g.Ints:
         """By kind of instrument, then by each of `named`."""
         more = list(named)
+        if not more:
+            return self.general
         rows = self.general[[*range(len(frame.kinds)), *frame.kind_of[more].tolist()]]
         if self.named:
             for n, i in enumerate(more, len(frame.kinds)):
@@ -133,8 +130,9 @@ class Own:
                     rows[n] = self.named[i]
         return rows
 
-    def _rows(self, tables: list[InstrumentLimits], items: list[Instrument]) -> g.Ints:
-        """One row an instrument, all of which these tables speak for."""
+    def _rows(self, tables: list[InstrumentLimits], items: list[Instrument], alone: bool = True) -> g.Ints:
+        """One row an instrument, all of which these tables speak for; not `alone`: it stands for its kind, and what is
+        said of it by name does not count."""
         row = [NOT_SET] * WORDS
         self._orders(row, tables)
         self._windows(row, tables)
@@ -145,7 +143,7 @@ class Own:
         trade = self._wide["trade"]
         if trade is not None:
             rows[:, COLUMN["trade"][0]] = [
-                any(name in ("*", f"*.{item.venue}", item.id) for name in trade) for item in items
+                "*" in trade or f"*.{item.venue}" in trade or (alone and item.id in trade) for item in items
             ]
         both = find(tables, "position")[0]
         for column, value in (
@@ -154,7 +152,9 @@ class Own:
             (SHORT, both if (end := find(tables, "short")[0]) is None else end),
         ):
             if value is not None:
-                rows[:, column] = [lots(value, item) for item in items]
+                sizes = {item.lot: item for item in items}  # most instruments have one of a few
+                known = {lot: lots(value, item) for lot, item in sizes.items()}
+                rows[:, column] = [known[item.lot] for item in items]
         _, table = find(tables, "price_collar")
         if table is not None:
             floor = table.price_collar_floor

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from tidegate.kernel import gate_state as g
 from tidegate.risk.controls import BY_NUMBER
 from tidegate.risk.limit_sheet import Sheet
@@ -22,7 +20,7 @@ def unset(sheet: Sheet) -> list[str]:
     universe, scopes = sheet.frame.universe, sheet.frame.scopes
     lacking: dict[tuple[int, int], list[g.Ints]] = {}
     classes = sheet.classes
-    lacks = {now: _lacking(sheet, rows) for now, rows in sheet.rules(range(len(classes.alike)))}
+    lacks = sheet.lacking()
     for now, chain in zip(classes.of.tolist(), sheet.frame.chains.tolist(), strict=True):
         for number, place, instruments in lacks[now]:
             found = lacking.setdefault((chain[place - 1], number), [])
@@ -45,14 +43,3 @@ def unset(sheet: Sheet) -> list[str]:
             f"{what} in {where} is refused"
         )
     return lines
-
-
-def _lacking(sheet: Sheet, rows: g.Ints) -> list[tuple[int, int, g.Ints]]:
-    """Of a class of chains: control, place of the scope that lacks it, and in which instruments."""
-    found = []
-    for at in (g.R_MISSING, g.R_MISSING_RISK):
-        pairs = rows[sheet.column_of][:, [at, at + 1]] if rows[:, at].any() else rows[:0, [at, at + 1]]
-        for number, place in {(int(number), int(place)) for number, place in pairs.tolist() if number}:
-            both = (pairs[:, 0] == number) & (pairs[:, 1] == place)
-            found.append((number, place, np.flatnonzero(both)))
-    return found

@@ -177,13 +177,13 @@ def test_a_window_counts_what_fell_into_it_to_a_tenth(gaps, span):
 
 def test_one_in_five_refused_of_fifty_pauses_a_strategy_and_what_is_not_its_fault_does_not():
     room = Room()
+    innocent = (
+        Reason.SCOPE_REDUCE_ONLY, Reason.WOULD_CROSS, Reason.INSTRUMENT_HALTED, Reason.BEFORE_HALT,
+        Reason.MARKET_DATA_STALE, Reason.NO_FX_RATE,
+    )  # fmt: skip
     for n in range(60):
         room.ts += 100 * MS
-        room.deny(
-            (Reason.SCOPE_REDUCE_ONLY, Reason.WOULD_CROSS, Reason.INSTRUMENT_HALTED, Reason.BEFORE_HALT)[
-                n % 4
-            ]
-        )
+        room.deny(innocent[n % len(innocent)])
     assert room.trips == []
     for _ in range(39):
         room.ts += 100 * MS

@@ -19,7 +19,8 @@ NOT_ITS_FAULT = frozenset((
     Reason.VENUE_CLOSED, Reason.GATEWAY_HELD, Reason.VENUE_DOWN, Reason.REQUEST_EXPIRED, Reason.VENUE_SELF_TRADE,
     Reason.ORDER_THROTTLE, Reason.INSTRUMENT_REDUCE_ONLY, Reason.INSTRUMENT_HALTED, Reason.GATEWAY_HALTED,
     Reason.BEFORE_HALT, Reason.CLOCK_SKEW, Reason.REFERENCE_IN_FUTURE, Reason.RISK_LOG_GAP, Reason.MARKET_DATA_MISSING,
-    Reason.MARKET_DATA_CROSSED, Reason.MARKET_DATA_STALE,
+    Reason.MARKET_DATA_CROSSED, Reason.MARKET_DATA_STALE, Reason.NO_FX_RATE, Reason.NO_REFERENCE,
+    Reason.NO_MARKET_REFERENCE,
 ))  # fmt: skip
 """Refusals that say nothing of the strategy (the market's, the connection's, a clock's, a gap's, a halt's own: a halted
 instrument must not halt who trades others as well), and its throttle's, which `OrderRateBreaker` judges."""

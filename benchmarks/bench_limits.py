@@ -10,12 +10,14 @@ it changes, a factor within 1 ms, and no step of the risk service longer than 50
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import resource
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from msgspec.structs import replace
@@ -26,11 +28,15 @@ from tidegate.kernel.gate_state import CELL_WORDS, PLAIN_WORDS, RULE_WORDS
 from tidegate.marketdata.binance_instruments import BINANCE
 from tidegate.model.instrument import Universe
 from tidegate.model.messages import DynamicLimit, LimitsChange, Message
+from tidegate.risk.breakers.panel import Panel
+from tidegate.risk.breakers.settings import BreakerSettings
 from tidegate.risk.exposure import Exposure
+from tidegate.risk.figures import Figures
 from tidegate.risk.gate import Gate
 from tidegate.risk.leases.lease import leased
 from tidegate.risk.ledger import Ledger
-from tidegate.risk.limit_changes import below_use, changes
+from tidegate.risk.limit_changes import below_use
+from tidegate.risk.limit_review import Reviewer
 from tidegate.risk.limit_sheet import Sheets
 from tidegate.risk.limits import Limits
 from tidegate.risk.margin.file import apply, packaged
@@ -118,6 +124,21 @@ def timed(work: Callable[[], Any]) -> float:
     return (time.perf_counter() - began) * 1e3
 
 
+def longest(work: Coroutine[Any, Any, Any]) -> float:
+    """Milliseconds that nothing else could be done at a time."""
+
+    async def run() -> float:
+        task, worst, before = asyncio.ensure_future(work), 0.0, time.perf_counter()
+        while not task.done():
+            await asyncio.sleep(0)
+            now = time.perf_counter()
+            worst, before = max(worst, now - before), now
+        task.result()
+        return worst * 1e3
+
+    return asyncio.run(run())
+
+
 def measure(count: int, items: int, rounds: int, named: bool) -> dict[str, float]:
     """Milliseconds of each part."""
     found: dict[str, list[float]] = {}
@@ -128,7 +149,7 @@ def measure(count: int, items: int, rounds: int, named: bool) -> dict[str, float
 
     world, table = universe(items), scopes(count)
     base = document(table, named)
-    limits = Limits.load(base)
+    limits = Limits.from_json(Limits.load(base).to_json())
     made: list[Gate] = []
     fx: dict[str, str | Decimal] = {}
     note("start: a gate", timed(lambda: made.append(Gate(world, table, limits, fx=fx))))
@@ -137,7 +158,24 @@ def measure(count: int, items: int, rounds: int, named: bool) -> dict[str, float
     lane = Lane(0, world, gate, Ledger(world, fx=fx), None, shared)
     note("start: what is unset", timed(lambda: missing(Sheets(world, table).of(limits))))
     exposure = Exposure(world, table, fx=fx)
-    version = 0
+    version, plain = 0, limits.to_json()
+    sheets, panel = (
+        Sheets(world, table),
+        Panel(BreakerSettings(), exposure, limits, [range(len(table.accounts))]),
+    )
+    figures = Figures(exposure, limits)
+    reviewer = Reviewer(
+        world, table, sheets.ahead, lambda new: missing(sheets.of(new)), lambda new: below_use(new, exposure)
+    )
+
+    def read(new: Limits) -> Limits:
+        return Limits.from_json(new.to_json())
+
+    def into_force(new: Limits) -> None:
+        panel.set_limits(new)
+        figures.set_limits(new)
+        leased(sheets.of(new), shared)
+        below_use(new, exposure)
 
     def fold(message: Message) -> float:
         ms = timed(lambda: lane.apply(message))
@@ -151,11 +189,9 @@ def measure(count: int, items: int, rounds: int, named: bool) -> dict[str, float
                 version += 1
                 ms = fold(LimitsChange(T0, version, limits_now.to_json(), 0, version - 1))
                 note(f"lane, change: {what}", ms)
-            note(f"risk, changes: {name}", timed(lambda new=after: changes(limits, new, world, table)))
-        note("risk, what is unset", timed(lambda: missing(Sheets(world, table).of(limits))))
-        note("risk, what is below use", timed(lambda: below_use(limits, exposure)))
+            note(f"risk, longest step of a review: {name}", longest(reviewer.review([plain], read(after))))
+            note(f"risk, comes into force: {name}", timed(partial(into_force, read(after))))
         note("lane, leases renewed", timed(lambda: leases.renew(lane.state)))
-        note("risk, what is lent", timed(lambda: leased(gate, shared)))
         for number in range(1, 4):
             note(
                 "lane, a factor",

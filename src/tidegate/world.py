@@ -126,7 +126,8 @@ class World:
     @cached_property
     def limits(self) -> Limits:
         """The limits as people wrote them."""
-        return Limits.load(self.config.risk, f"{self.path}: risk")
+        limits = Limits.load(self.config.risk, f"{self.path}: risk")
+        return Limits.from_json(limits.to_json())  # so that a later version's equal tables are the same ones
 
     def unset(self) -> list[str]:
         """What these limits leave unset, and is refused for it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 
 import msgspec
@@ -67,6 +68,27 @@ def test_more_than_twice_takes_two_people_and_says_what_does():
         said = await room.limits("bob", firm={"loss": 1_500_000})
         assert said["ok"], said
         assert [note[3].partition(":")[0] for note in room.notes] == ["refused", "refused", "done"]
+
+    story(main)
+
+
+def test_what_was_compared_with_limits_that_are_no_more_is_refused():
+    """A review lets others have their turn: another version may come into force meanwhile."""
+
+    async def main(room, service):
+        assert (await room.limits(effective=room.now + 3_600 * S, firm={"loss": 400_000}))["ok"]
+        desk = service.desk
+
+        def ahead(limits):
+            desk.come_into_force(room.now + 3_601 * S)
+            yield
+
+        desk._reviewer, whole = dataclasses.replace(desk._reviewer, ahead=ahead), desk._reviewer
+        said = await room.limits(version=2, firm={"loss": 300_000})
+        assert not said["ok"]
+        assert said["text"].startswith("VERSION: the limits changed while these were looked at")
+        desk._reviewer = whole
+        assert (await room.limits(version=2, firm={"loss": 300_000}))["ok"]
 
     story(main)
 

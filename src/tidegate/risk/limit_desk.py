@@ -8,7 +8,7 @@ limits in the configuration's file count no more: the lanes' logs carry what is 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import msgspec
@@ -50,8 +50,9 @@ class Unbelieved(Refused):
 
 
 class LimitDesk:
-    """`on_change(limits, version)` is called when others come into force, and says which are below present use;
-    `unset` says which limits of a document are missing, `below` which are below present use."""
+    """`on_change(limits, version)` is called when others come into force, and says which are below present use; `ahead`
+    works a document out, step by step; `unset` says which of its limits are missing, `below` which are below present
+    use."""
 
     def __init__(
         self,
@@ -65,12 +66,13 @@ class LimitDesk:
         first: Callable[[str, int, int], bool],
         note: Note,
         on_change: Callable[[Limits, int], list[BelowUse]],
+        ahead: Callable[[Limits], Iterator[None]],
         unset: Callable[[Limits], list[str]],
         below: Callable[[Limits], list[BelowUse]],
     ) -> None:
         self.documents = Documents(Document(0, base.to_json(), 0, (), "the configuration's file"))
         self.limits = base
-        self._reviewer = Reviewer(universe, scopes, unset, below)
+        self._reviewer = Reviewer(universe, scopes, ahead, unset, below)
         self._lanes = lanes
         self._log, self._clock = log, clock
         self._verify, self._first, self._note, self._on_change = verify, first, note, on_change
@@ -146,7 +148,7 @@ class LimitDesk:
             }  # fmt: skip
         now = self._clock.now()
         if data.startswith(b'{"do":"check"'):
-            return self._check(data, now)
+            return await self._check(data, now)
         try:
             signed = Signed.decode(data)
             command = signed.command
@@ -165,7 +167,7 @@ class LimitDesk:
     async def _change(self, signed: Signed, command: Command, now: int) -> dict[str, Any]:
         if command.do != "limits":
             raise Unbelieved(f"OTHER_COMMAND: {command.do} is not for the desk of limits")
-        document, wanted, found = self._read(command, now)
+        document, wanted, found = await self._read(command, now)
         try:
             verified = self._verify(signed, now, found.people, self._touched(document, wanted))
         except Denied as error:
@@ -203,7 +205,7 @@ class LimitDesk:
             "below": [str(line) for line in below], "warnings": warnings(found.unset, []),
         }  # fmt: skip
 
-    def _check(self, data: bytes, now: int) -> dict[str, Any]:
+    async def _check(self, data: bytes, now: int) -> dict[str, Any]:
         """What a document would come to, for who has not signed yet."""
         try:
             asked = msgspec.json.decode(data, type=dict[str, str])
@@ -211,16 +213,20 @@ class LimitDesk:
             check(wanted)
             effective = int(asked.get("effective", "0"))
             document = Document(self.documents.last + 1, wanted.to_json(), effective, (), "")
-            found = self._review(document, wanted, now)
+            found = await self._review(document, wanted, now)
         except (UserError, ValueError) as error:
             raise Refused(f"LIMITS: {error}") from None
         return {"ok": True, "text": "", "people": found.people, "lines": found.lines()}
 
-    def _review(self, document: Document, wanted: Limits, now: int) -> Review:
-        compared = [Limits.from_json(limits) for limits in self.documents.compared(document, now)]
-        return self._reviewer.review(compared, wanted, self.documents.crowded)
+    async def _review(self, document: Document, wanted: Limits, now: int) -> Review:
+        """What it comes to. Others have their turn meanwhile, so what it was compared with may be no more: refused."""
+        known = self.documents
+        found = await self._reviewer.review(known.compared(document, now), wanted, known.crowded)
+        if self.documents is not known:
+            raise Refused("VERSION: the limits changed while these were looked at; ask again")
+        return found
 
-    def _read(self, command: Command, now: int) -> tuple[Document, Limits, Review]:
+    async def _read(self, command: Command, now: int) -> tuple[Document, Limits, Review]:
         """The document that a command brings, and what it changes of the last one given."""
         args, last = command.args, self.documents.last
         version, effective = args.get("version", ""), args.get("effective", "0")
@@ -232,7 +238,7 @@ class LimitDesk:
             wanted = Limits.from_json(args.get("limits", "").encode())
             check(wanted)
             document = Document(last + 1, wanted.to_json(), int(effective), (), command.reason)
-            found = self._review(document, wanted, now)
+            found = await self._review(document, wanted, now)
         except UserError as error:
             raise Unbelieved(f"LIMITS: {error}") from None
         return document, wanted, found

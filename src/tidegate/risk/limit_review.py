@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from tidegate.model.instrument import Universe
-from tidegate.risk.limit_changes import BelowUse, Change, changes, contradictions
+from tidegate.risk.limit_changes import BelowUse, Change, changes_in_steps, contradictions
 from tidegate.risk.limits import Limits
 from tidegate.risk.scopes import ScopeTable
 
@@ -41,24 +42,36 @@ def warnings(unset: list[str], below: Sequence[object]) -> list[str]:
 
 @dataclass(frozen=True)
 class Reviewer:
-    """`unset` says which limits are missing, `below` which are below present use."""
+    """`ahead` works a document out, step by step; `unset` says which of its limits are missing, `below` which are below
+    present use. The service goes on with its other work between two steps."""
 
     universe: Universe
     scopes: ScopeTable
+    ahead: Callable[[Limits], Iterator[None]]
     unset: Callable[[Limits], list[str]]
     below: Callable[[Limits], list[BelowUse]]
 
-    def review(self, compared: Sequence[Limits], wanted: Limits, crowded: bool = False) -> Review:
+    async def review(self, compared: Sequence[bytes], wanted: Limits, crowded: bool = False) -> Review:
         """A change of the last of `compared`; the others were in force within the last 24 hours."""
-        found = changes(compared[-1], wanted, self.universe, self.scopes)
+        for _ in self.ahead(wanted):
+            await asyncio.sleep(0)
+        found = await self._changes(compared[-1], wanted)
         loosened = {change.where: str(change) for change in found if change.loosened}
         for old in compared[:-1]:
-            for change in changes(old, wanted, self.universe, self.scopes):
+            for change in await self._changes(old, wanted):
                 if change.loosened:
                     loosened.setdefault(change.where, f"{change}, within 24 hours")
         if crowded and found:
             loosened["count"] = "the changes by one person alone within 24 hours are too many to compare with"
-        return Review(
-            found, list(loosened.values()), contradictions(wanted, self.universe, self.scopes, found),
-            self.unset(wanted), self.below(wanted),
-        )  # fmt: skip
+        wrong = contradictions(wanted, self.universe, self.scopes, found)
+        await asyncio.sleep(0)
+        unset = self.unset(wanted)
+        await asyncio.sleep(0)
+        return Review(found, list(loosened.values()), wrong, unset, self.below(wanted))
+
+    async def _changes(self, old: bytes, wanted: Limits) -> list[Change]:
+        found: list[Change] = []
+        for some in changes_in_steps(Limits.from_json(old), wanted, self.universe, self.scopes):
+            found += some
+            await asyncio.sleep(0)
+        return found

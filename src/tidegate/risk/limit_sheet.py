@@ -8,9 +8,10 @@ next one of the same firm goes on from.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,6 +33,7 @@ ROOM = 1 << 18
 """So many (chain, place, column) are worked out at once: their rows are some 90 MB."""
 MARKET = ("volume", "interest", "depth")
 UNKNOWN = -1
+_STEP = 50
 
 
 class Classes(NamedTuple):
@@ -46,7 +48,10 @@ class Classes(NamedTuple):
 class Sheet:
     """Raises `UserError` for limits of what does not exist, and for those that cannot all be meant."""
 
-    def __init__(self, frame: Frame, limits: Limits, before: Sheet | None = None) -> None:
+    def __init__(
+        self, frame: Frame, limits: Limits, before: Sheet | None = None,
+        ready: Mapping[tuple[int, ...], Own] = MappingProxyType({}),
+    ) -> None:  # fmt: skip
         self.frame, self.limits = frame, limits
         self.tables = Tables(frame.universe, frame.scopes, limits)
         check(limits, before.limits if before is not None else None)
@@ -61,7 +66,7 @@ class Sheet:
             own = self._owns.get(key)
             if own is None:
                 # An id is the same table's while something holds that, as `known` does.
-                own = known.get(key) or Own(tables, levels[scope], over, frame)
+                own = known.get(key) or ready.get(key) or Own(tables, levels[scope], over, frame)
                 self._owns[key] = own
             self.of.append(own)
         self.distinct = list(self._owns.values())
@@ -176,14 +181,17 @@ class Sheet:
             for n, chain in enumerate(chains):
                 for place, one in enumerate(chain):
                     own[n, place] = rows[id(one)]
-            yield from zip(some, rules_of(own, chains), strict=True)
+            for n, made in zip(some, rules_of(own, chains), strict=True):
+                key = self.classes.keys[n]
+                if key not in self._lacking:
+                    self._lacking[key] = _lacking(made, self.column_of)
+                yield n, made
 
     def lacking(self) -> list[list[tuple[int, int, g.Ints]]]:
         """Of every class of chains: control, place of the scope that lacks its limit, and in which instruments."""
         keys = self.classes.keys
-        new = [n for n, key in enumerate(keys) if key not in self._lacking]
-        for n, rows in self.rules(new):
-            self._lacking[keys[n]] = _lacking(rows, self.column_of)
+        for _ in self.rules([n for n, key in enumerate(keys) if key not in self._lacking]):
+            pass  # known from then on
         return [self._lacking[key] for key in keys]
 
     # Of markets and margin.
@@ -254,12 +262,27 @@ class Sheets:
     def __init__(self, universe: Universe, scopes: ScopeTable) -> None:
         self._frame = Frame(universe, scopes)
         self._last: Sheet | None = None
+        self._ready: dict[tuple[int, ...], Own] = {}
 
     def of(self, limits: Limits) -> Sheet:
         """A document's. Raises `UserError` as `Sheet` does."""
         if self._last is None or self._last.limits is not limits:
-            self._last = Sheet(self._frame, limits, self._last)
+            self._last = Sheet(self._frame, limits, self._last, self._ready)
+            self._ready = {}
         return self._last
+
+    def ahead(self, limits: Limits) -> Iterator[None]:
+        """Work a document out that `of` will be asked about, so many tables a step. Raises `UserError`."""
+        self._ready = ready = {}
+        levels, spread = self._frame.scopes.levels, self._frame.scopes.spread
+        last = self._last._owns if self._last is not None else {}
+        for scope, tables in enumerate(Tables(self._frame.universe, self._frame.scopes, limits).general):
+            key = (levels[scope], over := spread.get(scope, 1), *map(id, tables))
+            if key not in last and key not in ready:
+                ready[key] = own = Own(tables, levels[scope], over, self._frame)
+                _ = own.rule_key
+                if len(ready) % _STEP == 0:
+                    yield
 
 
 _TOTAL = {

@@ -89,7 +89,7 @@ class RiskService:
         lanes, universe, self._sheets = len(setup.lanes), setup.universe, Sheets(setup.universe, setup.scopes)
         self.desk = LimitDesk(
             setup.limits, universe, setup.scopes, lanes, log, clock, verify, first, note, self._limits,
-            lambda limits: missing(self._sheets.of(limits)),
+            self._sheets.ahead, lambda limits: missing(self._sheets.of(limits)),
             lambda limits: below_use(limits, exposure),
         )  # fmt: skip
         book = MarginBook(

@@ -145,7 +145,7 @@ FULL = os.environ.get("TIDEGATE_FULL") == "1"
 def test_plain_orders_pass_and_leave_what_the_law_leaves(seed: int) -> None:
     share, reasons = play(Calm(seed), WIDE, 150_000 if FULL else 20_000)
     assert share > 0.5, "hardly an order was plain"
-    assert reasons[0] > 1_000
+    assert reasons[0] > 500
     assert len(reasons) > 20
 
 

@@ -18,7 +18,9 @@ def renew(s: State) -> None:
     shared begins with what the lane was ever lent of it, which may be nothing."""
     before, s.leased = s.leased, dict.fromkeys(leased(s.gate, s.shared))
     for key in s.leased:
-        if key not in before:  # of the others the gate has the lease, which does not follow from people's limits
+        if (
+            key not in before
+        ):  # of the others the gate has the lease, which does not follow from people's limits
             bring(s, key)
     for key in before:
         if key not in s.leased:

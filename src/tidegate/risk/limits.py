@@ -215,11 +215,11 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         """The inverse of `to_json`; raises `UserError`."""
         try:
             return cls(**_interned(data))
-        except (UserError, msgspec.MsgspecError, TypeError):
+        except (UserError, ValueError, TypeError):
             pass  # said in full below
         try:
             decoded = msgspec.json.decode(data)
-        except (msgspec.DecodeError, TypeError) as error:
+        except (ValueError, TypeError) as error:
             raise UserError(f"risk: the document is not JSON: {error}") from None
         _check_table(decoded, "risk")
         return cls.load(decoded)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -27,6 +28,9 @@ from tidegate.model.event import (
     Words,
 )
 from tidegate.model.instrument import Universe
+from tidegate.model.time import SECOND
+from tidegate.model.wire import decode
+from tidegate.sim.virtual_time import VirtualClock, run
 from tidegate.venue.feed import FeedService
 from tidegate.venue.levels import Levels
 
@@ -113,6 +117,34 @@ def test_the_pulse_says_what_the_market_does_once_a_second():
         await service.stop()
 
     asyncio.run(work())
+
+
+def test_a_touch_that_stands_is_told_once_a_second_while_its_market_is_heard():
+    async def work():
+        clock = VirtualClock(asyncio.get_running_loop())
+        server = MemoryServer(1, clock=clock)
+        log, feed, heard = server.client("feed"), Still(), []
+        service = FeedService(UNIVERSE, [feed], log, clock)
+        log.subscribe("touch.BINANCE", lambda subject, data: heard.extend(decode(data).messages))
+        await service.start()
+        rows = rows_of(Kind.SNAPSHOT_BEGIN, Kind.DELTA, Kind.DELTA, Kind.SNAPSHOT_END, Kind.QUOTE)
+        for n, (price, side) in enumerate([(99_990, 1), (100_010, 2)], 1):
+            rows[n, PRICE], rows[n, SIZE] = price, 1
+            rows[n, META] |= side << SIDE_SHIFT
+        rows[4, PRICE], rows[4, PRICE2] = 99_990, 100_010
+        feed.bring(0, rows)
+        for _ in range(50):
+            await asyncio.sleep(0.1)
+            feed.bring(0, rows_of(Kind.TRADE))
+        assert {(m.bid, m.ask) for m in heard} == {(99_990, 100_010)}
+        apart = [b.ts - a.ts for a, b in itertools.pairwise(heard)]
+        assert 4 <= len(apart) <= 5
+        assert all(SECOND <= gap <= 1.2 * SECOND for gap in apart)
+        await asyncio.sleep(10)
+        assert len(heard) <= len(apart) + 2, "a market that is not heard of is not said to stand"
+        await service.stop()
+
+    run(work())
 
 
 def test_without_a_usable_book_a_late_subscriber_is_given_nothing():

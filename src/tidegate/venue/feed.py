@@ -18,7 +18,8 @@ near the middle, volume, and of contracts open interest and funding (`marketdata
 over markets by.
 
 **The touch.** Best bid and ask of the instruments in which they changed are published on `touch.<VENUE>` ten times a
-second (Marks in an envelope): what the lanes sample into their logs.
+second (Marks in an envelope): what the lanes sample into their logs. One that stands is told once a second, while records
+of its market come: who hears nothing for seconds is right to take the price for stale.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from tidegate.model.clock import Clock
 from tidegate.model.event import KIND_SHIFT, META, Kind, Words
 from tidegate.model.instrument import Universe
 from tidegate.model.messages import Mark, Message
-from tidegate.model.time import MS
+from tidegate.model.time import MS, SECOND
 from tidegate.model.wire import pack
 from tidegate.venue.levels import Levels
 
@@ -108,6 +109,7 @@ class FeedService:
         self._levels = {n: Levels(n) for n in numbers}
         self._last = dict.fromkeys(numbers, 0)
         self._touch = dict.fromkeys(numbers, (0, 0))
+        self._told = dict.fromkeys(numbers, 0)
         self._touching: asyncio.TimerHandle | None = None
         self._pulsing: asyncio.TimerHandle | None = None
         self._served: list[Subscription] = []
@@ -156,13 +158,14 @@ class FeedService:
         return answer
 
     def _tell_touch(self) -> None:
-        """Publish the touches that have changed."""
+        """Publish the touches that have changed, and those that still stand a second later."""
         now = self._clock.now()
         changed: dict[str, list[Message]] = {}
         for number, levels in self._levels.items():
             touch = levels.touch
-            if touch != self._touch[number]:
-                self._touch[number] = touch
+            stands = touch != (0, 0) and self._last[number] - self._told[number] >= SECOND
+            if touch != self._touch[number] or stands:
+                self._touch[number], self._told[number] = touch, self._last[number]
                 mark = Mark(self._last[number], number, *touch)
                 changed.setdefault(self._universe[number].venue, []).append(mark)
         for venue, marks in changed.items():

@@ -327,8 +327,12 @@ class System:
                 continue
             if not role.ready or role.process is None or role.process.paused:
                 return f"{role.name} does not run"
-            if isinstance(role.service, GatewayService) and (not role.service.health()["ok"]):
-                return f"{role.name}: {role.service.health()['why']}"
+            if isinstance(role.service, GatewayService) and not role.service.health()["ok"]:
+                session = role.service.session
+                if (
+                    not session.sweeps or session.holds or session.brakes
+                ):  # a sweep holds back what is halted alone
+                    return f"{role.name}: {role.service.health()['why']}"
             if isinstance(role.service, StrategyService) and role.service.health()["why"]:
                 return f"{role.name}: {role.service.health()['why']}"
         return ""

@@ -216,7 +216,7 @@ def test_an_account_of_several_currencies_is_judged_in_one():
     assert [cut.instrument for cut in step.cuts] == [0, 2], "both are BTC"
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.tuples(st.integers(-50_000, 50_000).filter(bool), st.integers(100, 400)), min_size=1, max_size=3),
     st.integers(1, 10**12), st.integers(5, 95), st.integers(1, 100),

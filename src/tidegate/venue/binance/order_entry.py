@@ -71,7 +71,7 @@ class OrderEntry:
         self._limits = rest.limits
         self._pending: dict[str, Pending] = {}
         self._number = 0
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[object]] = set()
 
     @property
     def up(self) -> bool:
@@ -135,7 +135,7 @@ class OrderEntry:
             self._call("order.cancel", params, Pending(request, known), now)
         else:
             self._counts["cancels by REST"] += 1
-            self._start(self._cancel_by_rest(request, known, params))
+            self._start(self._by_rest("DELETE", Pending(request, known), params))
 
     async def _cancel_later(self, seconds: float, request: SendCancel) -> None:
         await asyncio.sleep(seconds)
@@ -157,22 +157,24 @@ class OrderEntry:
         report.ts_venue = self._rest.venue_now()
         self._hand_on([report])
 
-    async def _cancel_by_rest(self, request: SendCancel, known: Known, params: Params) -> None:
-        pending = Pending(request, known)
+    async def _by_rest(self, method: str, pending: Pending, params: Params, weight: int = 1) -> bool:
+        """An order placed (POST) or cancelled (DELETE) by REST; what the venue says of it is handed on. False where it
+        refused the key, and so did nothing."""
         try:
-            result = await self._rest.signed("DELETE", self._product.order, params, urgent=True)
+            result = await self._rest.signed(method, self._product.order, params, weight, urgent=True)
             reports = self._answers.done(pending, result, self._clock.now(), self._rest.venue_now())
         except VenueError as error:
             ts, now = self._clock.now(), self._rest.venue_now()
             reports = self._answers.failed(pending, error.status, error.code, error.message, None, ts, now)
         except VenueDown as error:
             self._counts["outcomes unknown"] += 1
-            log.warning("%s: cancel: %s", self._product.venue, error)
-            return
+            log.warning("%s: %s of an order: %s", self._product.venue, method, error)
+            return True
         except VenueRefused as error:
             self.key_refused(str(error))
-            return
+            return False
         self._hand_on(reports)
+        return True
 
     def _send_replace(self, request: SendReplace) -> None:
         symbol = self._symbols.by_number.get(request.instrument)
@@ -338,7 +340,7 @@ class OrderEntry:
         report = self._answers.refusal(request, reason, self._clock.now())
         asyncio.get_running_loop().call_soon(self._hand_on, [report])
 
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+    def _start(self, work: Coroutine[Any, Any, object]) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

@@ -74,26 +74,11 @@ class MarginEntry(OrderEntry):
             self._counts["orders held back"] += 1
             self._refuse(request, Reason.VENUE_THROTTLE)
             return
-        self._start(self._place(Pending(request, self._orders.place(request)), params))
+        self._start(self._place(request, Pending(request, self._orders.place(request)), params))
 
-    async def _place(self, pending: Pending, params: Params) -> None:
-        request = pending.request
-        assert request is not None
-        try:
-            result = await self._rest.signed("POST", self._product.order, params, _ORDER_WEIGHT, urgent=True)
-            reports = self._answers.done(pending, result, self._clock.now(), self._rest.venue_now())
-        except VenueError as error:
-            ts, now = self._clock.now(), self._rest.venue_now()
-            reports = self._answers.failed(pending, error.status, error.code, error.message, None, ts, now)
-        except VenueDown as error:
-            self._counts["outcomes unknown"] += 1
-            log.warning("%s: order: %s", self._product.venue, error)
-            return
-        except VenueRefused as error:
-            self.key_refused(str(error))
+    async def _place(self, request: SendNew, pending: Pending, params: Params) -> None:
+        if not await self._by_rest("POST", pending, params, _ORDER_WEIGHT):
             self._refuse(request, Reason.VENUE_OTHER)
-            return
-        self._hand_on(reports)
 
     def _send_cancel(self, request: SendCancel) -> None:
         symbol = self._symbols.by_number.get(request.instrument)
@@ -102,7 +87,8 @@ class MarginEntry(OrderEntry):
             return
         known = self._orders.get(request.cl_ord_id, request.instrument)
         known.cancel_asked = True
-        self._start(self._cancel_by_rest(request, known, cancel(symbol, request, known.generation)))
+        params = cancel(symbol, request, known.generation)
+        self._start(self._by_rest("DELETE", Pending(request, known), params))
 
     def _send_replace(self, request: SendReplace) -> None:
         self._counts["replaces the venue does not have"] += 1

@@ -161,8 +161,15 @@ class World:
 
     def house(self) -> list[int]:
         """Orders of margin calls at the venue that the lane remembers."""
+        return [key for key, house in self._remembered() if house]
+
+    def strategies(self) -> list[int]:
+        """Orders of strategies at the venue that the lane remembers."""
+        return [key for key, house in self._remembered() if not house]
+
+    def _remembered(self) -> list[tuple[int, bool]]:
         found = [(key, self.lane.order(key)) for key in self.sent]
-        return [key for key, order in found if order is not None and order.cmd_id >= MARGIN_IDS]
+        return [(key, order.cmd_id >= MARGIN_IDS) for key, order in found if order is not None]
 
     def fill(self, key: int, part: float = 1.0) -> int:
         """Fill a part of an order; an immediate one is over with that. Reduce-only is held by the venue too: where a

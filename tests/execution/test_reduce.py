@@ -411,7 +411,7 @@ def test_never_more_than_the_step_never_across_zero_whatever_is_lost_doubled_or_
             if key in world.sent and data.draw(st.booleans()):
                 world.fill(key)
         elif act == "close":
-            for key in [key for key in world.sent if key not in keys][:1]:
+            for key in world.strategies()[:1]:
                 world.fill(key)
         elif act == "late" and keys:  # filled after all, when the lane held it for lost
             world.wait(30)

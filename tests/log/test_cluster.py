@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from log_worlds import Got, all_of
+from log_worlds import Got, again, all_of
 
 from tidegate.errors import UserError
 from tidegate.log.base import LogDown
@@ -99,6 +99,45 @@ def test_the_death_of_a_leader_loses_and_doubles_nothing(tmp_path):
 
     async def bounded():
         async with asyncio.timeout(120):
+            await body()
+
+    asyncio.run(bounded())
+
+
+def test_reading_is_whole_while_a_copy_catches_up(tmp_path):
+    """Three servers, one away for 20,000 entries and back: a reader that is put on it is not told less, in silence."""
+
+    async def body():
+        cluster = Cluster(3, tmp_path)
+        await cluster.start()
+        try:
+            log = await client(cluster, "a")
+            await log.bucket("LEASE").put("old", b"1")
+            leaders = [await cluster.leader(log, name) for name in ("LANE_0", "KV_LEASE")]
+            behind = next(server for server in cluster.servers if server not in leaders)
+            await cluster.kill(behind)
+            n = 20_000
+            for at in range(0, n, 500):
+                await again(lambda at=at: stored(log, range(at, at + 500)), LogDown)
+            await log.bucket("LEASE").put("new", b"2")
+            starting = asyncio.create_task(behind.start())
+            until = asyncio.get_running_loop().time() + 3
+            while asyncio.get_running_loop().time() < until:
+                read = await again(lambda: all_of(log, "LANE_0", after=n - 3000), LogDown)
+                assert [entry.seq for entry in read] == list(range(n - 2999, n + 1))
+                assert await again(log.bucket("LEASE").keys, LogDown) == ["new", "old"]
+            await starting
+            await log.close()
+        finally:
+            await cluster.stop()
+
+    async def stored(log: NatsLog, numbers: range) -> None:
+        await asyncio.gather(
+            *(log.append("lane.0.cmd", bytes(1000), msg_id=f"{n}", timeout=2.0) for n in numbers)
+        )
+
+    async def bounded():
+        async with asyncio.timeout(110):
             await body()
 
     asyncio.run(bounded())

@@ -22,8 +22,8 @@ from tidegate.log.base import (
     TooLarge,
 )
 from tidegate.log.consumer import Consumer
-from tidegate.log.nats_bucket import NOT_FOUND, NatsBucket
-from tidegate.log.nats_calls import Calls, Refused
+from tidegate.log.nats_bucket import NatsBucket
+from tidegate.log.nats_calls import NOT_FOUND, Calls, Refused
 from tidegate.log.nats_pull import pull
 from tidegate.log.nats_push import SILENCE, Follow, Push
 from tidegate.log.nats_setup import reconcile
@@ -223,12 +223,13 @@ class NatsLog:
         if end <= after:
             return
         where = {"deliver_policy": "by_start_sequence", "opt_start_seq": after + 1}
-        async for batch in pull(self.calls, self.wire, stream, **where):
-            entries = [Entry(m.seq, m.ts, self.text(m.subject), m.data) for m in batch if m.seq <= end]
+        async for batch in pull(self.calls, self.wire, stream, end, **where):
+            entries = [
+                Entry(m.seq, m.ts, self.text(m.subject), m.data) for m in batch if after < m.seq <= end
+            ]
             if entries:
+                after = entries[-1].seq
                 yield entries
-            if batch[-1].seq >= end:
-                return
 
     def follow(
         self, stream: str, handler: EntryHandler, *, after: int = 0, since: int | None = None

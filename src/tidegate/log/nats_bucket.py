@@ -6,7 +6,7 @@ import base64
 from typing import TYPE_CHECKING
 
 from tidegate.log.base import Conflict, KvEntry, Subscription, WatchHandler
-from tidegate.log.nats_calls import Refused
+from tidegate.log.nats_calls import NOT_FOUND, Refused
 from tidegate.log.nats_pull import pull
 from tidegate.log.nats_push import Watch, is_deletion
 from tidegate.log.streams import checked_key
@@ -14,7 +14,6 @@ from tidegate.log.streams import checked_key
 if TYPE_CHECKING:
     from tidegate.log.nats import NatsLog
 
-NOT_FOUND = (10037, 10059)
 TIMEOUT = 5.0
 _EXPECT = "Nats-Expected-Last-Subject-Sequence: "
 
@@ -71,10 +70,13 @@ class NatsBucket:
     async def keys(self) -> list[str]:
         """See `base.Bucket.keys`."""
         skip = len(f"$KV.{self._name}.")
+        newest = await self._last(">")
+        if newest is None:
+            return []
         everything = f"$KV.{self._name}.>"
         last = {"deliver_policy": "last_per_subject", "filter_subject": everything, "headers_only": True}
         keys: set[str] = set()
-        async for batch in pull(self._log.calls, self._log.wire, self._stream, **last):
+        async for batch in pull(self._log.calls, self._log.wire, self._stream, newest.revision, **last):
             for found in batch:
                 (keys.discard if is_deletion(found.headers) else keys.add)(found.subject[skip:].decode())
         return sorted(keys)

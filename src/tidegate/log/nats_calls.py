@@ -17,6 +17,8 @@ from tidegate.log.wire import Wire
 SWEEP = 0.1
 """Seconds between two looks for appends whose time is over."""
 _API = "$JS.API."
+NOT_FOUND = (10037, 10059)
+"""Error codes: no such message, no such stream."""
 _CONFLICTS = (10071, 10164)
 _FULL = (10023, 10047, 10077)
 _TOO_LARGE = (10054,)

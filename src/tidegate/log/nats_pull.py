@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
 
 from tidegate.log.base import LogDown
-from tidegate.log.nats_calls import Calls
+from tidegate.log.nats_calls import NOT_FOUND, Calls, Refused
 from tidegate.log.nats_push import ANSWER, place
 from tidegate.log.wire import Wire
 
@@ -15,6 +15,9 @@ BATCH = 2000
 MOST_BYTES = 32 << 20
 TIMEOUT = 5.0
 TRIES = 4
+BEHIND = 0.1
+"""Seconds before another copy is asked than the one that was behind."""
+TRIES_BEHIND = 50
 
 
 class Found(NamedTuple):
@@ -27,14 +30,51 @@ class Found(NamedTuple):
     headers: bytes
 
 
-async def pull(calls: Calls, wire: Wire, stream: str, **config: Any) -> AsyncIterator[list[Found]]:
-    """Everything that a consumer of this configuration delivers now; raises `LogDown` or `Refused`."""
+async def pull(calls: Calls, wire: Wire, stream: str, end: int, **config: Any) -> AsyncIterator[list[Found]]:
+    """Everything that a consumer of this configuration delivers now, at least up to the sequence `end`, which the
+    stream's leader has named; raises `LogDown` or `Refused`.
+
+    The server puts a consumer on any copy of the stream, also on one that was just started and is behind, and from there
+    it looks as if that were all. Where `end` does not come, another is asked from there on; entries may then come that
+    were before the start, or, of a consumer without one, again.
+    """
+    seen = config.get("opt_start_seq", 1) - 1
+    for _ in range(TRIES_BEHIND):
+        async for batch in _pull_once(calls, wire, stream, config):
+            yield batch
+            seen = max(seen, batch[-1].seq)
+            if seen >= end:
+                return
+        if not await _holds_more(calls, stream, seen):
+            return
+        if "opt_start_seq" in config:
+            config["opt_start_seq"] = seen + 1
+        await asyncio.sleep(BEHIND)
+    raise LogDown(f"{stream}: the copies of the log that answer are behind: entry {end} is not on them")
+
+
+async def _holds_more(calls: Calls, stream: str, seen: int) -> bool:
+    """Whether the leader has anything after what was seen; its limits may have dropped it."""
+    try:
+        await calls.api(f"STREAM.MSG.GET.{stream}", {"seq": seen + 1, "next_by_subj": ">"})
+    except Refused as error:
+        if error.code in NOT_FOUND:
+            return False
+        raise
+    return True
+
+
+async def _pull_once(
+    calls: Calls, wire: Wire, stream: str, config: dict[str, Any]
+) -> AsyncIterator[list[Found]]:
+    """What one consumer delivers, as far as the copy that it is on knows, and as long as it is there."""
     name, left = await _made(calls, stream, config)
     batches = _Batches(wire, f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{name}", calls.place("_PULL", name))
     try:
         while left:
             batch, left = await batches.next()
-            yield batch
+            if batch:
+                yield batch
     finally:
         batches.close()
         if wire.is_connected:
@@ -93,10 +133,7 @@ class _Batches:
         if done is None or done.done():
             return
         if not reply.startswith(b"$JS.ACK."):  # a status: there is no more for this request
-            if self._batch:
-                done.set_result(None)
-            else:
-                done.set_exception(LogDown(headers[9:].decode(errors="replace").partition("\r")[0]))
+            done.set_result(None)
             return
         at = place(reply)
         self._left = at.pending

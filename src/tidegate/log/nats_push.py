@@ -201,6 +201,11 @@ class Follow(Push):
         due = self._next
         if seq < due:
             return
+        if self._since is not None:
+            if ts < self._since:  # a copy of the stream that is behind begins with what comes next on it
+                self._next = seq + 1
+                return
+            self._since = None
         if seq > due and due:
             self.log.count("dropped by limits", seq - due)
         self._next = seq + 1

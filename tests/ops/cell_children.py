@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from pathlib import Path
 
@@ -81,6 +82,12 @@ class Watched:
     def out(self, name: str) -> str:
         """What a process has printed."""
         return self.folder.out(name).read_text()
+
+    async def prints(self, name: str, text: str) -> None:
+        """Wait until a process has printed this."""
+        async with asyncio.timeout(10):
+            while text not in self.out(name):
+                await asyncio.sleep(0.01)
 
     async def __aenter__(self) -> Watched:
         await self.supervisor.start()

@@ -75,7 +75,7 @@ class Cell:
         """A limit that was met and not died of, once each time: forks that the kernel refused."""
         if self._group is not None and (count := self._group.forks_refused()) > self._forks:
             self._forks = count
-            return f"at its limit of {self.limits.processes} processes: {count} forks refused"
+            return f"at its limit of {self.limits.processes} processes: refused forks: {count}"
         return ""
 
     def kill(self) -> None:

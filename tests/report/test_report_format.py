@@ -63,7 +63,7 @@ def test_amounts_of_one_column_share_their_decimals():
 @pytest.mark.parametrize(
     ("ns", "text"),
     [
-        (0, "0 ns"), (850, "850 ns"), (1.5 * US, "1.5 µs"), (100 * MS, "100 ms"), (2.742 * SECOND, "2.74 s"),
+        (0, "0 s"), (850, "850 ns"), (1.5 * US, "1.5 µs"), (100 * MS, "100 ms"), (2.742 * SECOND, "2.74 s"),
         (MINUTE, "1 min"), (5 * MINUTE, "5 min"), (61 * SECOND, "1 min 1 s"),
         (HOUR + 12 * MINUTE, "1 h 12 min"),
         (2 * DAY + 4 * HOUR, "2 d 4 h"), (400 * DAY, "400 d"),

@@ -64,6 +64,8 @@ def duration(ns: float | None, trim: bool = True) -> str:
         return NONE
     if ns < 0:
         return MINUS + duration(-ns, trim)
+    if ns == 0:
+        return "0 s"
     for unit, name in ((US, "ns"), (MS, "µs"), (SECOND, "ms"), (MINUTE, "s")):
         scale = {"ns": 1, "µs": US, "ms": MS, "s": SECOND}[name]
         if ns < unit:

@@ -245,6 +245,31 @@ def test_slippage_above_the_most_trips_without_any_history():
     assert "1.166% against the middle; 1.000% trips" in room.trips[0].reason
 
 
+def test_neither_a_report_that_was_not_applied_nor_a_position_handed_over_is_a_fill():
+    room = Room(breakers={"slippage": {"of": 5, "most": "1%"}})
+    room.touch(600_000, 600_010)
+    for _ in range(5):
+        room.trade(1, 0, reason=Reason.MALFORMED_REPORT)
+        e = OrderEvent(
+            room.ts,
+            0,
+            0,
+            0,
+            0,
+            0,
+            OrdStatus.FILLED,
+            ExecType.TRADE,
+            0,
+            0,
+            last_qty=1,
+            last_px=607_000,
+            side=Side.BUY,
+        )
+        room.trips += room.panel.order(e)
+    assert room.trips == []
+    assert room.exposure.positions[0, 0, 0][0] == 5
+
+
 def test_what_a_lane_refuses_before_it_was_lent_anything_is_no_storm():
     room = Room(breakers={"orders": {"times": "unlimited"}})
     for _ in range(60):

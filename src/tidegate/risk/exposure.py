@@ -19,19 +19,17 @@ from tidegate.kernel.gate_state import MAX_MONEY, MAX_TICKS, MICRO
 from tidegate.model import money
 from tidegate.model.instrument import Universe
 from tidegate.model.messages import OrderEvent
-from tidegate.model.order import ExecType, OrdStatus, Side
+from tidegate.model.order import OrdStatus, Side
 from tidegate.model.time import DAY
+from tidegate.risk.booked import NOT_APPLIED, booked
 from tidegate.risk.build import currencies_of
 from tidegate.risk.ledger import NOBODY
 from tidegate.risk.reasons import Reason
 from tidegate.risk.scopes import ScopeTable
 
 _BOUND, _MINOR_BOUND = float(MAX_MONEY), float(2 * MAX_MONEY)
-_NOT_APPLIED = frozenset((Reason.ORPHAN_REPORT, Reason.MALFORMED_REPORT))
 """Reasons of events that tell of a report which the lane could not use."""
-_BUST = ExecType.TRADE_CANCEL
 _OF_NOBODY = (NOBODY, Reason.ADOPTED)
-_FILLS = frozenset((ExecType.TRADE, ExecType.TRADE_CANCEL, ExecType.TRADE_CORRECT))
 
 
 class Total:
@@ -235,7 +233,8 @@ class Exposure:
         """One order event; the order as it was before, where it was open. A fill of no order is a hand-over, a position
         that goes from one version of a strategy to another, or one that people adopted. `told` is when the lane told of
         it, ns: a new order has been sent since then, and not since its command was written."""
-        if (not e.cl_ord_id and e.exec_type not in _FILLS) or e.reason in _NOT_APPLIED:
+        moved = booked(e)
+        if e.reason in NOT_APPLIED or not (e.cl_ord_id or moved):
             return None
         if not (
             0 <= e.account < len(self.scopes.accounts)
@@ -246,9 +245,8 @@ class Exposure:
             return None
         self.tick(e.ts)
         before = self.open.get(e.cl_ord_id)
-        kind = e.exec_type
-        if kind in _FILLS and e.reason != Reason.UNKNOWN_FILL:
-            self._fill(e, -1 if kind == _BUST else 1)
+        if moved:
+            self._fill(e, moved)
         if not e.cl_ord_id:
             return None
         over = e.status >= OrdStatus.FILLED or e.status == OrdStatus.CREATED

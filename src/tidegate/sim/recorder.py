@@ -13,13 +13,11 @@ from tidegate.kernel import engine as k
 from tidegate.model.event import Words
 from tidegate.model.messages import Message, NewOrder, OrderEvent
 from tidegate.model.order import ExecType, OrdStatus
+from tidegate.risk.booked import booked
 from tidegate.risk.ledger import Ledger
-from tidegate.risk.reasons import Reason
 
 _BATCH = 4096
-_NEW, _TRADE, _BUST = ExecType.NEW, ExecType.TRADE, ExecType.TRADE_CANCEL
-_FILLS = frozenset((_TRADE, _BUST, ExecType.TRADE_CORRECT))
-_REFUSED = frozenset((Reason.UNKNOWN_FILL, Reason.ORPHAN_REPORT, Reason.MALFORMED_REPORT))
+_NEW, _BUST = ExecType.NEW, ExecType.TRADE_CANCEL
 _PENDING_NEW, _FILLED, _DENIED = OrdStatus.PENDING_NEW, OrdStatus.FILLED, OrdStatus.DENIED
 Sink = Callable[[list[Message]], None]
 Seen = tuple[tuple[int, int], int, int]
@@ -120,7 +118,7 @@ class Recorder:
         """An order event that left a lane."""
         self._add(event)
         if not event.cl_ord_id:
-            if event.exec_type in _FILLS:
+            if booked(event):
                 self.moves.append(FillRow(event, event.ts, 0, 0))
                 self.booked.append(self.moves[-1])
             return
@@ -134,7 +132,7 @@ class Recorder:
         if event.reason:
             row.reason = event.reason
         kind = event.exec_type
-        if kind in _FILLS and event.reason not in _REFUSED:
+        if booked(event):
             self._fill(row, FillRow(event, self.ts_venue, *self.fill_touch))
         elif kind is _NEW:
             row.ts_ack, row.queue_ahead = event.ts, self.queue_ahead

@@ -17,6 +17,7 @@ from tidegate.model.instrument import Universe
 from tidegate.model.messages import CancelAll, CancelOrder, Message, NewOrder, OrderEvent, ReplaceOrder
 from tidegate.model.money import unit
 from tidegate.model.order import ExecType, OrdStatus
+from tidegate.risk.booked import booked
 from tidegate.risk.gate import Gate
 from tidegate.risk.ledger import Ledger
 from tidegate.risk.pace import pace_of
@@ -30,10 +31,6 @@ _NO_ROWS = np.empty((0, 8), np.int64)
 _LATER = 10_000_000
 """Ns after which our own refusals are told: a strategy that answers each with another order must leave room for others."""
 _NEVER = 1 << 62
-_FILLS: dict[ExecType | None, int] = {
-    ExecType.TRADE: 1, ExecType.TRADE_CANCEL: -1, ExecType.TRADE_CORRECT: 1,
-}  # fmt: skip
-"""What moves a position. A correction is told as the old fill taken back, then as the fill as it is."""
 
 
 class LiveRunner(Runner):
@@ -170,7 +167,7 @@ class LiveRunner(Runner):
             return
         self.scalars[k.S_NOW] = max(self.scalars[k.S_NOW], self._clock.now())
         for event in mine:
-            sign = _FILLS.get(event.exec_type, 0)
+            sign = booked(event)
             if sign:
                 lots = sign * event.side.sign * event.last_qty
                 self.positions[number * size + event.instrument] += lots

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from tidegate.model.messages import NewOrder, OrderEvent
 from tidegate.model.order import ExecType, OrdStatus, OrdType, Side
+from tidegate.risk.booked import booked
 
 if TYPE_CHECKING:
     from tidegate.strategy.market import Market
@@ -81,7 +82,7 @@ class StrategyOrder:
         self.status = event.status
         self.cum_qty = event.cum_qty
         self.leaves_qty = event.leaves_qty
-        if event.last_qty:
+        if event.last_qty and booked(event):
             value = event.last_qty * event.last_px
             self._cum_value += -value if event.exec_type is _BUST else value
             self.avg_px = self._cum_value / event.cum_qty if event.cum_qty else 0.0

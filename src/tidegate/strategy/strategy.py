@@ -30,6 +30,7 @@ from tidegate.execution.lane_door import CMD_SHIFT
 from tidegate.model.messages import CancelAll, CancelOrder, NewOrder, OrderEvent, ReplaceOrder
 from tidegate.model.order import Contingency, ExecType, OrdStatus, OrdType, Side, TimeInForce
 from tidegate.model.time import duration
+from tidegate.risk.booked import booked
 from tidegate.strategy.host import Host
 from tidegate.strategy.market import Market
 from tidegate.strategy.orders import StrategyOrder
@@ -269,7 +270,7 @@ class Strategy:
         elif self.orders.pop(event.cmd_id, None) is not None:
             self.__remember(order)
         self.on_order(order)
-        if event.exec_type is _TRADE:
+        if event.exec_type is _TRADE and booked(event):
             self.on_fill(
                 Fill(
                     order, order.market, event.ts, order.side, event.last_px, event.last_qty, event.fee,

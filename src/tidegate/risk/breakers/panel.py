@@ -8,6 +8,7 @@ from typing import NamedTuple
 from tidegate.kernel.gate_state import UNLIMITED
 from tidegate.model.instrument import Universe
 from tidegate.model.messages import Funding, OrderEvent
+from tidegate.risk.booked import booked
 from tidegate.risk.breakers.fills import FillRateBreaker, SlippageBreaker
 from tidegate.risk.breakers.latency import LatencyBreaker
 from tidegate.risk.breakers.loss import LossBreaker
@@ -106,9 +107,10 @@ class Panel:
             return []
         found = [self.orders.apply(e), self.rejects.apply(e), self.venue.order(e)]
         found.append(self.latency.apply(e, before, self._venue_of[e.instrument]))
-        if e.last_qty and e.exec_type is not None:
-            bid, ask, _ = self.marks.good.get(e.instrument, (0, 0, 0))
-            found += [self.fills.apply(e), self.slippage.apply(e, bid, ask)]
+        if booked(e):
+            if e.cl_ord_id:  # else a position was handed over: nobody traded
+                bid, ask, _ = self.marks.good.get(e.instrument, (0, 0, 0))
+                found += [self.fills.apply(e), self.slippage.apply(e, bid, ask)]
             if 0 <= e.account < len(exposure.scopes.accounts):
                 scopes = self._above(e.account, e.strategy)
                 found += self.loss.check(exposure.totals, scopes, e.ts)

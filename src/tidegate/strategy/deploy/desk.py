@@ -8,8 +8,9 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from tidegate.model.messages import CancelAll, HandOver, Message, OrderEvent, SlotShare
-from tidegate.model.order import ExecType, OrdStatus
+from tidegate.model.order import OrdStatus
 from tidegate.model.time import SECOND, duration
+from tidegate.risk.booked import booked
 from tidegate.risk.halt import HaltEvent
 from tidegate.risk.scope_name import Kind, text_of
 from tidegate.risk.scopes import NEXT, Slots, State
@@ -33,7 +34,6 @@ LATE = 300_000_000
 """Order events may come so late, ns: an interval is closed by the clock only then."""
 _HANDS_OVER = ("live", "adopt")
 """After these, what the candidate's slot holds goes to the live one."""
-_FILLS = {ExecType.TRADE: 1, ExecType.TRADE_CANCEL: -1, ExecType.TRADE_CORRECT: 1}
 
 
 class Acts(Protocol):
@@ -127,7 +127,7 @@ class Desk:
 
     def event(self, event: OrderEvent) -> None:
         """An order event of one of the slots."""
-        sign = _FILLS.get(event.exec_type, 0) if event.exec_type is not None else 0
+        sign = booked(event)
         if sign:
             held = self.positions[event.strategy]
             lots = held.get(event.instrument, 0) + sign * event.side.sign * event.last_qty

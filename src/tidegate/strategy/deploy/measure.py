@@ -15,11 +15,11 @@ from tidegate.model.instrument import Universe
 from tidegate.model.messages import OrderEvent
 from tidegate.model.money import unit
 from tidegate.model.order import ExecType, OrdStatus
+from tidegate.risk.booked import booked
 
 _ASKED = (OrdStatus.PENDING_NEW, OrdStatus.DENIED)
 _CHANGING = (OrdStatus.PENDING_CANCEL, OrdStatus.PENDING_REPLACE)
 _TRADE, _CANCEL_REJECTED, _REJECTED = ExecType.TRADE, ExecType.CANCEL_REJECTED, ExecType.REJECTED
-_FILLS: dict[ExecType | None, int] = {_TRADE: 1, ExecType.TRADE_CANCEL: -1, ExecType.TRADE_CORRECT: 1}
 """What moves a position. A correction is told as the old fill taken back, then as the fill as it is."""
 
 
@@ -94,8 +94,8 @@ class Measure:
             return []
         ended = self.pass_time(event.ts)
         kind, instrument = event.exec_type, event.instrument
-        if kind in _FILLS:
-            self._fill(event, _FILLS[kind])
+        if sign := booked(event):
+            self._fill(event, sign)
         elif kind is _CANCEL_REJECTED or (kind is None and event.status in _CHANGING):
             self.now.changes += 1
         elif event.status in _ASKED and (kind is None or kind is _REJECTED) and not event.cum_qty:

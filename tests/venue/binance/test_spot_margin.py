@@ -19,6 +19,7 @@ from tidegate.model import money
 from tidegate.model.clock import SystemClock
 from tidegate.model.messages import SendStatus
 from tidegate.model.order import ExecType, OrdStatus, Side
+from tidegate.model.time import SECOND
 from tidegate.risk.exposure import Exposure
 from tidegate.risk.limits import unlimited
 from tidegate.risk.margin.book import MarginBook
@@ -112,6 +113,26 @@ def test_an_order_borrows_and_repays_as_it_is_set(tmp_path):
             session.new(Side.SELL, 3, 0.0)
             await session.told(ExecType.NEW, ExecType.TRADE)
             assert (await session.venue.margin()).lending.loans == {}
+
+    run(work)
+
+
+def test_an_order_outside_the_time_window_is_refused_and_not_sent_once_more(tmp_path):
+    """It may have been stopped meanwhile; a cancel is."""
+
+    async def work():
+        async with borrowing(tmp_path) as (_, session):
+            order = session.new(Side.SELL, 1, 1.0)
+            await session.told(ExecType.NEW, of=order.cl_ord_id)
+            session.venue._rest.offset -= 3_600 * SECOND
+            late = session.new(Side.SELL, 1, 1.0)
+            [refused] = await session.told(ExecType.REJECTED, of=late.cl_ord_id)
+            assert refused.reason == Reason.VENUE_OTHER
+            assert session.venue.counters()["timestamps refused"] == 1
+            await session.venue._entry.sync()
+            session.venue._rest.offset -= 3_600 * SECOND
+            session.cancel(order)
+            await session.told(ExecType.CANCELED, of=order.cl_ord_id)
 
     run(work)
 

@@ -157,14 +157,18 @@ class OrderEntry:
         report.ts_venue = self._rest.venue_now()
         self._hand_on([report])
 
-    async def _by_rest(self, method: str, pending: Pending, params: Params, weight: int = 1) -> bool:
+    async def _by_rest(self, method: str, pending: Pending, params: Params) -> bool:
         """An order placed (POST) or cancelled (DELETE) by REST; what the venue says of it is handed on. False where it
         refused the key, and so did nothing."""
+        new = isinstance(pending.request, SendNew)
         try:
-            result = await self._rest.signed(method, self._product.order, params, weight, urgent=True)
+            result = await self._rest.signed(method, self._product.order, params, urgent=True, once=new)
             reports = self._answers.done(pending, result, self._clock.now(), self._rest.venue_now())
         except VenueError as error:
             ts, now = self._clock.now(), self._rest.venue_now()
+            if new and error.code == TIMESTAMP:
+                self._counts["timestamps refused"] += 1
+                self._start(self.sync())
             reports = self._answers.failed(pending, error.status, error.code, error.message, None, ts, now)
         except VenueDown as error:
             self._counts["outcomes unknown"] += 1

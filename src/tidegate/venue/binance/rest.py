@@ -96,16 +96,15 @@ class Rest:
         weight: int = 1,
         urgent: bool = False,
         share: float = QUESTIONS,
+        once: bool = False,
     ) -> Any:
-        """A signed request, parsed; `urgent` ones wait as cancels do, others for their `share` of the rate limit. Raises
-        `VenueDown` where the venue did not answer or does not know the outcome, `VenueError` where it refused,
-        `VenueRefused` for a bad key."""
+        """A signed request, parsed; `urgent` ones wait as cancels do, others for their `share` of the rate limit. What is
+        sent `once`, a new order for which `Limits.order` found room, goes now or not at all: nobody could call it back
+        from here. Raises `VenueDown` where the venue did not answer or does not know the outcome, `VenueError` where it
+        refused, `VenueRefused` for a bad key."""
         assert self._keys is not None
-        if urgent:
-            while wait := self.limits.cancel(self.venue_now(), weight):
-                await asyncio.sleep(wait / SECOND)
-        else:
-            await self._turn(weight, share)
+        if not once:
+            await (self._urgent(weight) if urgent else self._turn(weight, share))
         for attempt in (1, 2):
             query = urlencode(
                 {**(params or {}), "recvWindow": RECV_WINDOW, "timestamp": self.venue_now() // MS}
@@ -115,11 +114,15 @@ class Rest:
                 body = await self._send(method, path, query, {"X-MBX-APIKEY": self._keys.key})
                 return _parsed(method, path, body)
             except VenueError as error:
-                if error.code != TIMESTAMP or attempt == 2:
+                if error.code != TIMESTAMP or attempt == 2 or once:
                     raise
                 self.counts["timestamps refused"] += 1
                 await self.sync()
         raise AssertionError("unreachable")
+
+    async def _urgent(self, weight: int) -> None:
+        while wait := self.limits.cancel(self.venue_now(), weight):
+            await asyncio.sleep(wait / SECOND)
 
     async def _turn(self, weight: int, share: float) -> None:
         waited = 0

@@ -34,10 +34,9 @@ MARGIN = replace(
     SPOT, listen_key="/sapi/v1/userDataStream", order="/sapi/v1/margin/order",
     open_orders="/sapi/v1/margin/openOrders", cancel_all="/sapi/v1/margin/openOrders",
     trades="/sapi/v1/margin/myTrades", account="/sapi/v1/margin/account", open_orders_weight=1000, query_weight=10,
-    trades_weight=10, account_weight=10, chains=False, orders_page=500,
+    trades_weight=10, account_weight=10, order_weight=6, chains=False, orders_page=500,
 )  # fmt: skip
 _TOKEN = "/sapi/v1/userListenToken"
-_ORDER_WEIGHT = 6
 _OWES_NOTHING = Decimal(999)
 """The level that is told of an account without debts."""
 
@@ -77,7 +76,7 @@ class MarginEntry(OrderEntry):
         self._start(self._place(request, Pending(request, self._orders.place(request)), params))
 
     async def _place(self, request: SendNew, pending: Pending, params: Params) -> None:
-        if not await self._by_rest("POST", pending, params, _ORDER_WEIGHT):
+        if not await self._by_rest("POST", pending, params):
             self._refuse(request, Reason.VENUE_OTHER)
 
     def _send_cancel(self, request: SendCancel) -> None:

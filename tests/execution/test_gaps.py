@@ -174,6 +174,31 @@ def test_of_a_halt_that_the_log_has_no_more_the_firm_only_reduces_until_people_h
     assert run(main())
 
 
+def test_a_gap_that_a_replaced_writer_told_of_too_late_does_not_last():
+    """It stood still, was replaced, woke, and missed something of HALT before it heard that; the lane's writer did not."""
+
+    async def main():
+        world = World()
+        await world.oms("a")
+        await asyncio.sleep(2)
+        b = await world.oms("b")
+        await asyncio.sleep(2)
+        world.pause("a")
+        await asyncio.sleep(5)
+        lane = b.writers[0].lane
+        world.put(LogGap(world.clock.now(), "HALT", True, "entry 1 is missing"), kind="sys")
+        await asyncio.sleep(0.1)
+        assert lane.state.gaps == {"HALT": "entry 1 is missing"}
+        await asyncio.sleep(2)
+        assert lane.state.gaps == {}
+        await world.orders(2)
+        await asyncio.sleep(0.5)
+        assert lane.counts[R.RISK_LOG_GAP] == 0
+        return True
+
+    assert run(main())
+
+
 def test_entries_of_the_lane_s_own_log_that_did_not_come_are_read_before_what_follows_is_applied():
     async def main():
         world = World()

@@ -180,3 +180,7 @@ class LaneHalts:
         self._looking = asyncio.get_running_loop().call_later(LOOK, self._look)
         for event in self.board.recovered(self._clock.now() - LATE):
             self._outbox.put(*entry(event))
+        for lane, writer in self._writers.items():
+            waiting = any(type(m) is LogGap for m in self._unheard.get(lane, ()))
+            if not waiting and (STREAM in writer.lane.state.gaps) != bool(self._feed.gap):
+                self._write(lane, [self._gap()])  # what one that stood still said after it was replaced

@@ -189,7 +189,7 @@ def test_a_gap_that_a_replaced_writer_told_of_too_late_does_not_last():
         world.put(LogGap(world.clock.now(), "HALT", True, "entry 1 is missing"), kind="sys")
         await asyncio.sleep(0.1)
         assert lane.state.gaps == {"HALT": "entry 1 is missing"}
-        await asyncio.sleep(2)
+        await asyncio.sleep(3)
         assert lane.state.gaps == {}
         await world.orders(2)
         await asyncio.sleep(0.5)

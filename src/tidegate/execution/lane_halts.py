@@ -58,7 +58,7 @@ class LaneHalts:
         self._scopes, self._universe, self._writers = scopes, universe, writers
         self._log, self._clock, self._changed = log, clock, changed
         self.board = HaltBoard(check, lambda scope: is_known(scope, scopes, universe))
-        self.flattener = Flattener(self.board, writers, scopes, universe, log, clock)
+        self.flattener = Flattener(self.board, writers, scopes, universe, log, clock, self._flatten_waits)
         self._feed = HaltFeed(log, self.board, self._told, self._on_gap)
         self._outbox = Outbox(log, counts=self.counts)
         self._served: Subscription | None = None
@@ -67,6 +67,8 @@ class LaneHalts:
         self._live = False
         self._looking: asyncio.TimerHandle | None = None
         self._again: dict[int, asyncio.TimerHandle] = {}
+        self._differed: set[tuple[int, str]] = set()
+        """Lanes that held HALT for whole or not, other than we did, at the last look; and what was missing for us."""
         self._unheard: dict[int, list[Message]] = {}
         """By lane: what its log has not acknowledged. It goes with what is told next: a lane that knows of a halt knows of
         all before it, for its orders carry one epoch."""
@@ -115,7 +117,10 @@ class LaneHalts:
         now = self._clock.now()
         if ref.kind not in (Kind.INSTRUMENT, Kind.VENUE):
             reason = int(_REASONS.get(status.state, Reason.NONE))
-            return [ScopeState(now, ref.number, int(status.state), reason, -1, status.epoch, status.seq)]
+            flatten = status.flatten is not None
+            return [
+                ScopeState(now, ref.number, int(status.state), reason, -1, status.epoch, status.seq, flatten)
+            ]
         items = enumerate(self._universe.instruments)
         touched = [n for n, item in items if n == ref.number or (ref.number < 0 and item.venue == ref.name)]
         return [self._instrument(n, now) for n in touched]
@@ -127,11 +132,13 @@ class LaneHalts:
         state = most_severe(self.board.status(name).state for name in names)
         at = max(self.board.status(name).seq for name in names)
         reason = int(_REASONS.get(state, Reason.NONE))
-        return ScopeState(now, -1, int(state), reason, number, self.board.epoch(names), at)
+        flatten = any(self.board.status(name).flatten is not None for name in names)
+        return ScopeState(now, -1, int(state), reason, number, self.board.epoch(names), at, flatten)
 
     def _board(self) -> bytes:
         """The board, for who asks at `BOARD`."""
-        return msgspec.json.encode(Board(self.board.seq, list(self.board.scopes.values()), self._refused))
+        scopes = list(self.board.scopes.values())
+        return msgspec.json.encode(Board(self.board.seq, scopes, self._refused, self.flattener.waits))
 
     def _told(self, stored: Entry, changes: list[Change]) -> None:
         if self.board.refused:
@@ -155,6 +162,14 @@ class LaneHalts:
         """An alert, the same from every instance: it is stored once."""
         subject, data = alert(self._clock.now(), kind, severity, scope, text, halt=seq)
         self._outbox.put(subject, data, f"{kind}-{seq}")
+
+    def _flatten_waits(self, severity: str, name: str, why: str) -> None:
+        """An alert of this instance's: what it does not close just now."""
+        now = self._clock.now()
+        text = f"the flattening of {name} waits: {why}"
+        self._outbox.put(
+            *alert(now, "flatten_waits", severity, name.split(" ")[0], text), f"flatten_waits-{name}-{now}"
+        )
 
     def _write(self, lane: int, messages: list[Message]) -> None:
         told = [*self._unheard.get(lane, ()), *messages]
@@ -180,7 +195,16 @@ class LaneHalts:
         self._looking = asyncio.get_running_loop().call_later(LOOK, self._look)
         for event in self.board.recovered(self._clock.now() - LATE):
             self._outbox.put(*entry(event))
-        for lane, writer in self._writers.items():
-            waiting = any(type(m) is LogGap for m in self._unheard.get(lane, ()))
-            if not waiting and (STREAM in writer.lane.state.gaps) != bool(self._feed.gap):
-                self._write(lane, [self._gap()])  # what one that stood still said after it was replaced
+        self._mend_gaps()
+
+    def _mend_gaps(self) -> None:
+        """Where a lane holds HALT for whole or not, other than we know it, for more than one look, tell it again: somebody
+        that stood still said so after it was replaced."""
+        text = self._feed.gap
+        differ = {
+            (lane, text) for lane, writer in self._writers.items()
+            if (STREAM in writer.lane.state.gaps) != bool(text)
+        }  # fmt: skip
+        for lane, _ in differ & self._differed:
+            self._write(lane, [self._gap()])
+        self._differed = differ

@@ -249,6 +249,21 @@ def test_a_file_that_breaks_while_running_changes_nothing(tmp_path):
     assert ring.counters["identities unreadable"] == 1
 
 
+def test_a_file_that_others_could_write_is_read_once_its_mode_is_well(tmp_path):
+    eve = added(tmp_path, "eve", Role.OPERATOR)
+    ring = Keyring(tmp_path, NOBODY, {})
+    path, new = path_of(tmp_path), tmp_path / "new"
+    new.write_text(
+        path.read_text().replace("[identities.eve]", '[identities.eve]\nrevoked = "2020-01-01T00:00:00"')
+    )
+    new.chmod(0o664)
+    new.replace(path)
+    ring.verify(order("halt", eve), NOW)
+    assert ring.counters["identities unreadable"] == 1
+    path.chmod(0o600)
+    assert denied(ring, order("halt", eve)) == "IDENTITY_REVOKED"
+
+
 def revocation(by: Signer, name: str, now: int = NOW) -> bytes:
     return order("identity-revoke", by, now, name=name).encode()
 

@@ -35,7 +35,7 @@ class Keyring:
         self._data = data
         self._configured = identities_of(section.identities, "access.identities")
         self._orders: list[Signed] = []
-        self._seen: tuple[int, int, int] | None = None
+        self._seen: tuple[int, ...] | None = None
         self._watching: Subscription | None = None
         self._verifier = Verifier(Identities(), above=kept(data) if above is None else above)
         self._read()
@@ -87,12 +87,13 @@ class Keyring:
             except UserError:
                 self.counters["identities unreadable"] += 1
 
-    def _stamp(self) -> tuple[int, int, int] | None:
+    def _stamp(self) -> tuple[int, ...] | None:
+        """What every change of the file changes, of its mode or owner too: these decide whether it is read."""
         try:
             status = path_of(self._data).stat()
         except OSError:
             return None
-        return status.st_ino, status.st_mtime_ns, status.st_size
+        return status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size
 
     def _read(self) -> None:
         self._seen = self._stamp()

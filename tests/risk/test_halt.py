@@ -154,6 +154,20 @@ def test_flatten_of_a_trading_scope_halts_it_first():
     assert change.after.flatten is not None
 
 
+def test_a_flatten_that_is_stored_too_late_halts_and_sends_nothing():
+    """It trades: a revoked officer, or a log that was away for long, must not have it carried out by a time of their own."""
+    b = board()
+    old = event("flatten", "account:main", "ann", T0)
+    (change,) = b.apply(1, T0 + 61 * SECOND, old)
+    assert (change.after.state, change.after.flatten) == (S.REDUCE_ONLY, None)
+    assert "halts account:main and flattens nothing: COMMAND_EXPIRED" in b.refused
+    assert b.apply(2, T0 + 61 * SECOND, event("flatten", "account:main", "bob", T0)) == []
+    assert "COMMAND_EXPIRED" in b.refused
+    (change,) = b.apply(3, T0 + 61 * SECOND, event("flatten", "account:main", "ann", T0 + 60 * SECOND))
+    assert change.after.flatten is not None
+    assert b.refused == ""
+
+
 def test_an_approval_is_of_one_halt_and_of_one_time():
     b = board()
     b.apply(1, T0, breach("firm", S.REDUCE_ONLY, T0))

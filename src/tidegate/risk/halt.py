@@ -233,7 +233,22 @@ class HaltBoard:
             raise Ignored("unknown_scope", f"there is no {event.scope} here")
         if verified is not None and verified.command.do == "resume":
             return _up(before, verified, event, seq, ts)
-        return _down(before, verified, event, seq, ts)
+        late = self._late(verified, event, ts)
+        after = _down(before, verified, event, seq, ts, late)
+        if late:
+            self.refused = f"halt event {seq} halts {event.scope} and flattens nothing: {late}"
+        return after
+
+    def _late(self, verified: Verified | None, event: HaltEvent, ts: int) -> str:
+        """Why a command to flatten counts no more; empty where it does. It trades, so it must count when it is stored, and
+        not only when its receiver says it had it; the halt in it counts all the same."""
+        if verified is None or verified.command.do != "flatten":
+            return ""
+        try:
+            self._check(event.signed, ts)
+        except Denied as error:
+            return str(error)
+        return ""
 
     def _verified(self, event: HaltEvent, ts: int) -> Verified | None:
         """Who commanded it; None where nobody did. A command down is judged by when its receiver had it, for a gateway
@@ -288,8 +303,10 @@ def commanded(signed: bytes, command: Command, ts: int) -> HaltEvent:
     )  # fmt: skip
 
 
-def _down(before: Status, verified: Verified | None, event: HaltEvent, seq: int, ts: int) -> Status:
-    """To a state at least as strict as the present one."""
+def _down(
+    before: Status, verified: Verified | None, event: HaltEvent, seq: int, ts: int, late: str = ""
+) -> Status:
+    """To a state at least as strict as the present one. A command to flatten that is `late` flattens nothing."""
     by = verified.names if verified else (event.source,)
     flatten = verified.command if verified and verified.command.do == "flatten" else None
     if flatten is not None and cancels(before.state):
@@ -298,6 +315,10 @@ def _down(before: Status, verified: Verified | None, event: HaltEvent, seq: int,
         raise Ignored(
             "up", f"{event.scope} goes up to {event.state.name} by a resume that two people have signed"
         )
+    if late:
+        if event.state <= before.state:
+            raise Ignored("denied", late)
+        flatten = None
     if event.state <= before.state:
         if flatten is not None and event.state is before.state and before.flatten is None:
             return msgspec.structs.replace(before, flatten=flatten, seq=seq)

@@ -37,7 +37,7 @@ from tidegate.model.instrument import Instrument, InstrumentKind, Universe
 from tidegate.model.messages import LeaseGrant, LeaseReport, Message, NewOrder, Report
 from tidegate.model.order import ExecType, Order, OrdType, Side, TimeInForce
 from tidegate.risk.gate import Gate
-from tidegate.risk.leases.pool import PoolPolicy
+from tidegate.risk.leases.holding import PoolPolicy
 from tidegate.risk.ledger import Ledger
 from tidegate.risk.limits import Limits, unlimited
 from tidegate.risk.scopes import Account, ScopeTable, StrategyScope

@@ -11,14 +11,19 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from tidegate.execution.event_pipe import EventPipe
 from tidegate.execution.ownership import Ownership
 from tidegate.log import grants
 from tidegate.log.base import LogDown, LogError
 from tidegate.log.embedded import Embedded
 from tidegate.log.grants import Trader, User
+from tidegate.log.lease import Lease, holder
 from tidegate.log.nats import NatsLog, connect
 from tidegate.log.nats_calls import Forbidden
 from tidegate.log.streams import declared
+from tidegate.model.messages import OrderEvent
+from tidegate.model.order import OrdStatus
+from tidegate.model.wire import decode
 from tidegate.risk import quick
 
 DECLARED = declared(2, "process")
@@ -280,6 +285,72 @@ def test_an_answer_that_a_strategy_has_written_elsewhere_takes_no_lane_from_its_
         assert now.revision == good.revision + 2, "the answer was there, and the lease is again"
         assert one.mine == {0}
         await one.stop()
+
+    run(tmp_path, body)
+
+
+def test_an_answer_that_a_strategy_has_written_over_the_acting_lease_ends_nobodys(tmp_path):
+    async def body(clients: Clients) -> None:
+        maker, risk = await clients("maker"), await clients("risk")
+        spoiled: list[bytes] = []
+        bucket = risk.bucket("LEASE")
+        lease = Lease(bucket, quick.ACTING, "risk", 7, 5.0, spoiled.append)
+        assert await lease.step()
+        epoch = lease.epoch
+        maker.wire.post(b"PUB lane.0.cmd.0 $KV.LEASE.risk.acting 5\r\norder\r\n")
+        while not spoiled:
+            assert await lease.step()
+        assert lease.epoch > epoch
+        assert await lease.step()
+        word = holder((await bucket.get(quick.ACTING)).value)
+        assert (word.owner, word.epoch) == ("risk", lease.epoch)
+
+    run(tmp_path, body)
+
+
+def test_what_a_strategy_has_the_server_write_among_a_lane_s_events_stops_no_writer(tmp_path):
+    """An acknowledgement, and another lane's events that a consumer delivers: both are stepped over, also by a successor."""
+
+    async def body(clients: Clients) -> None:
+        maker, other, oms = await clients("maker"), await clients("other"), await clients("oms")
+        noise: list[int] = []
+        event = OrderEvent(1, 1, 1, 0, 0, 0, OrdStatus.NEW, None, 1, 0)
+
+        def pipe(lane: int, epoch: int) -> EventPipe:
+            return EventPipe(oms, lane, epoch, lambda *said: pytest.fail(str(said)), noise.append)
+
+        one, theirs = pipe(0, 1), pipe(1, 900)
+        await one.open()
+        await theirs.open()
+        for seq in (
+            2,
+            3,
+            4,
+            5,
+        ):  # the fifth expects the fourth: it fits after the fourth of the other stream, too
+            theirs.put(900 + seq, [event], 0, 1)
+            assert await theirs.settled() == seq
+        one.put(1, [event], 0, 1)
+        assert await one.settled() == 2
+        maker.wire.post(b"PUB lane.0.cmd.0 evt.0 5\r\norder\r\n")
+        while (last := await oms.last("EVT_0")) is None or last.seq < 3:
+            await asyncio.sleep(0.01)
+        name = other.calls.name()
+        config = {"name": name, "deliver_subject": "evt.0", "ack_policy": "none", "mem_storage": True}
+        request = {"stream_name": "EVT_1", "config": config}
+        await other.calls.api(f"CONSUMER.CREATE.EVT_1.{name}", request)
+        while (last := await oms.last("EVT_0")) is None or last.seq < 5:
+            await asyncio.sleep(0.01)
+        assert (last.subject, decode(last.data).messages) == ("evt.1", [event])
+        one.put(2, [event], 0, 1)
+        assert await one.settled() == 6
+        assert noise == [1]
+        maker.wire.post(b"PUB lane.0.cmd.0 evt.0 5\r\norder\r\n")
+        while (last := await oms.last("EVT_0")) is None or last.seq < 7:
+            await asyncio.sleep(0.01)
+        two = pipe(0, 2)
+        await two.open()
+        assert (two.told, two.stored, noise) == (2, 8, [1, 1])
 
     run(tmp_path, body)
 

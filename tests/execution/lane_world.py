@@ -143,6 +143,9 @@ class CountingGate:
     def tick(self, ts) -> None:
         pass
 
+    def scope_state(self, scope: int) -> int:
+        return self.states.get(scope, 0)
+
     def set_state(self, scope, state, ts) -> None:
         self.states[scope] = state
 

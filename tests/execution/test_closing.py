@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tidegate.errors import UserError
-from tidegate.execution.closing import PPM, STALE, Clear, Leg, Terms, Touch, step
+from tidegate.execution.closing import PPM, STALE, Leg, Terms, Touch, smaller, step
 from tidegate.model.instrument import Instrument, InstrumentKind, Universe
 from tidegate.model.order import Side
 
@@ -56,9 +56,16 @@ def test_one_leg_without_a_fresh_price_stops_its_group_and_no_other(touch):
 
 def test_other_orders_go_first_and_a_step_waits_for_the_last():
     done = step([Leg(0, 0, 0, 100, other=True)], FRESH, UNIVERSE, Terms(), NOW)
-    assert (done.closes, done.clears) == ([], [Clear(0, 0)])
+    assert not done.closes
+    assert "being cancelled" in done.waits[0, 0, ""]
     done = step([Leg(0, 0, 0, 100), Leg(0, 0, 1, 5, working=True)], FRESH, UNIVERSE, Terms(), NOW)
-    assert (done.closes, done.clears) == ([], [])
+    assert not done.closes
+    assert "are open" in done.waits[0, 0, ""]
+
+
+def test_what_is_refused_is_halved_down_to_the_venue_s_smallest_order():
+    (close,) = step([Leg(0, 0, 2, 1000)], FRESH, UNIVERSE, Terms(PPM), NOW).closes
+    assert [smaller(close, n, UNIVERSE).qty for n in (0, 1, 2, 7, 8, 999)] == [1000, 500, 250, 7, 5, 5]
 
 
 def test_a_rest_below_the_smallest_order_is_taken_along_or_left_and_said():

@@ -168,6 +168,26 @@ def test_the_markets_size_equity_and_acknowledgements_reach_the_gate(desk: Desk)
     assert desk.reason() == R.NONE, "a run's only venue has all equity"
 
 
+def test_a_figure_older_than_the_last_changes_nothing(desk: Desk) -> None:
+    desk.apply(change(2, 1, depth_share=Decimal("0.2")))
+    desk.apply(MarketReference(3, 0, -1, -1, 100, 100, 7))
+    desk.apply(VenueEquity(3, 0, 1_000_000, 7))
+    desk.lane = again(desk.lane)
+    before = desk.lane.state.gate.state_bytes()
+    for late in (7, 6):
+        desk.apply(MarketReference(4, 0, -1, -1, 9_000, 9_000, late))
+        desk.apply(VenueEquity(4, 0, 5_000_000, late))
+    assert desk.lane.state.gate.state_bytes() == before
+    assert desk.counts == {R.STALE_COMMAND: 4}
+    assert desk.reason(21) == R.DEPTH_SHARE
+    desk.apply(MarketReference(5, 0, -1, -1, 9_000, 9_000))
+    assert desk.reason(21) == R.NONE, "of an earlier version, which numbered none"
+    desk.apply(MarketReference(6, 0, -1, -1, 100, 100, 6))
+    assert desk.reason(21) == R.NONE
+    desk.apply(MarketReference(6, 0, -1, -1, 100, 100, 8))
+    assert desk.reason(21) == R.DEPTH_SHARE
+
+
 def test_what_the_venue_refuses_counts_for_the_strategys_rejects(desk: Desk) -> None:
     strict = msgspec.structs.replace(unlimited().strategies["*"], reject_share=Decimal("0.2"))
     document = msgspec.structs.replace(unlimited(), strategies={"*": strict})

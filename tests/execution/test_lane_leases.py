@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 
 import msgspec
+import pytest
 from writer_world import World, run
 
-from tidegate.kernel.gate_state import P_NEW_GAP
+from tidegate.kernel.gate_state import P_NEW_GAP, UNLIMITED
 from tidegate.model.messages import DynamicLimit, LeaseGrant, LeaseReturn, LimitsChange
 from tidegate.model.order import OrdStatus
 from tidegate.model.wire import decode
@@ -38,6 +39,23 @@ class Room(World):
         )
         await self.inside(process, allocator.start())
         return allocator
+
+    def change(self, allocator, version, count):
+        """Other limits on open orders, for all: the allocator first."""
+        firm = msgspec.structs.replace(self.plant.limits.firm, open_orders=Limit(count))
+        limits = msgspec.structs.replace(self.plant.limits, firm=firm)
+        gate = self.plant.gate()
+        gate.set_limits(limits)
+        lent = leased(gate, self.plant.shared)
+        self.processes["risk"].run(allocator.set_limits, lent, version)
+        for lane in (0, 1):
+            self.put(LimitsChange(self.clock.now(), version, limits.to_json()), lane=lane, kind="sys")
+
+    def lane(self, number):
+        return self.due(number)[1].state
+
+    def used(self):
+        return [self.lane(n).gate.use(*ORDERS) for n in (0, 1)]
 
     async def fill_up(self, lane, count=FIRM_ORDERS + 2):
         await self.orders(count, lane=lane)
@@ -155,15 +173,72 @@ def test_a_limit_lowered_below_its_use_is_told_once():
         await room.orders(6, lane=0)
         await asyncio.sleep(0.5)
         process = room.processes["risk"]
-        process.run(allocator.set_limits, {**allocator._limits, ORDERS: 4})
+        process.run(allocator.set_limits, {**allocator._limits, ORDERS: 4}, 1)
         await asyncio.sleep(10)
         assert [(short.key, short.limit, short.used) for short in room.short] == [(ORDERS, 4, 6)]
         assert allocator.pool.pools[ORDERS].free == -2, "all that is not used has come back"
         assert "lowered" in allocator.health()["why"]
-        process.run(allocator.set_limits, {**allocator._limits, ORDERS: 20})
+        process.run(allocator.set_limits, {**allocator._limits, ORDERS: 20}, 2)
         await asyncio.sleep(1)
         await room.fill_up(1)
         assert room.passed(1) > 4
+
+    run(main())
+
+
+def test_a_limit_that_begins_while_it_is_used_is_kept_by_all_lanes_together():
+    async def main():
+        room = Room()
+        await room.oms("oms-a")
+        allocator = await room.lend()
+        await asyncio.sleep(2)
+        room.change(allocator, 1, "Infinity")
+        await asyncio.sleep(1)
+        assert [room.lane(n).leases[ORDERS].amount for n in (0, 1)] == [0, 0], "what was lent comes back"
+        await room.orders(12, lane=0)
+        await asyncio.sleep(0.5)
+        assert room.used() == [12, 0]
+        room.change(allocator, 2, 14)
+        await room.orders(20, lane=1, pause=0.0005)
+        await asyncio.sleep(2)
+        await room.fill_up(1)
+        await room.fill_up(0)
+        assert sum(room.used()) == 14
+        assert room.used()[1] > 0, "what is left is lent"
+        assert room.short == []
+
+    run(main())
+
+
+def test_a_limit_that_begins_below_its_use_is_told_and_nothing_is_added():
+    async def main():
+        room = Room()
+        await room.oms("oms-a")
+        allocator = await room.lend()
+        await asyncio.sleep(2)
+        room.change(allocator, 1, "Infinity")
+        await asyncio.sleep(1)
+        await room.orders(12, lane=0)
+        await asyncio.sleep(0.5)
+        room.change(allocator, 2, 10)
+        await room.fill_up(1)
+        await room.fill_up(0)
+        assert room.used() == [12, 0]
+        assert [(short.key, short.limit, short.used) for short in room.short] == [(ORDERS, 10, 12)]
+
+    run(main())
+
+
+def test_while_lanes_have_not_said_what_they_use_people_see_what_is_waited_for():
+    async def main():
+        room = Room()
+        allocator = await room.lend()
+        await asyncio.sleep(1)
+        count = len(allocator.pool.pools)
+        assert allocator.health()["why"] == f"{count} limits wait for lanes to say what they use"
+        await room.oms("oms-a")
+        await asyncio.sleep(3)
+        assert not allocator.health()["why"]
 
     run(main())
 
@@ -283,6 +358,45 @@ def test_a_factor_that_says_nothing_of_leases_withholds_all_that_others_could_ho
     firm = msgspec.structs.replace(plant.limits.firm, position=Limit(plant.universe[0].qty(60)))
     lane.apply(LimitsChange(3, 1, msgspec.structs.replace(plant.limits, firm=firm).to_json()))
     assert gate.limit_of(*long) == 50 - 30
+
+
+def with_position(plant, limit):
+    firm = msgspec.structs.replace(plant.limits.firm, position=limit)
+    return msgspec.structs.replace(plant.limits, firm=firm).to_json()
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_what_is_withheld_of_a_limit_ends_with_the_limit_and_with_a_word_that_says_nothing_of_it(again):
+    plant, lane = a_lane()
+    long = Key(0, int(Field.LONG), 0)
+    lane.apply(LeaseGrant(1, *long, 50))
+    lane.apply(DynamicLimit(2, 0, 200_000, 1, ((0, int(Field.LONG), 40), (0, int(Field.SHORT), 30))))
+    lane.apply(DynamicLimit(3, 0, 200_000, 2, ((0, int(Field.LONG), 40),)))
+    assert lane.state.withheld == {long: 40}
+    lane.apply(LimitsChange(4, 1, with_position(plant, Limit("Infinity"))))
+    assert lane.state.withheld == {}
+    if again:  # said by who has not heard of the change yet
+        lane.apply(DynamicLimit(5, 0, 200_000, 3, ((0, int(Field.LONG), 40),)))
+        lane = plant.kind.restore(lane.snapshot())
+    lane.apply(DynamicLimit(6, 0, 1_000_000, 4))
+    lane.apply(LimitsChange(7, 2, with_position(plant, Limit(plant.universe[0].qty(80)))))
+    assert lane.state.withheld == {}
+    assert lane.state.gate.limit_of(*long) == 50
+    assert plant.kind.restore(lane.snapshot()).state_hash() == lane.state_hash()
+
+
+def test_a_word_that_comes_before_the_limit_it_is_of_holds_from_the_limit_on():
+    plant, lane = a_lane()
+    long = Key(0, int(Field.LONG), 0)
+    lane.apply(LeaseGrant(1, *long, 50))
+    lane.apply(LimitsChange(2, 1, with_position(plant, Limit("Infinity"))))
+    lane.apply(DynamicLimit(3, 0, 500_000, 1, ((0, int(Field.LONG), 40),)))
+    assert lane.state.gate.limit_of(*long) == UNLIMITED
+    again = plant.kind.restore(lane.snapshot())
+    for each in (lane, again):
+        each.apply(LimitsChange(4, 2, with_position(plant, Limit(plant.universe[0].qty(80)))))
+        assert each.state.gate.limit_of(*long) == 10
+    assert again.state_hash() == lane.state_hash()
 
 
 def test_leases_are_in_the_snapshot_and_in_the_hash():

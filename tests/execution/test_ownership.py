@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 
 import msgspec
 import pytest
 
-from tidegate.execution.ownership import TTL, Lease, Ownership, plan
+from tidegate.execution.ownership import LONGEST, RENEW, RETRY, STUCK, TTL, Lease, Ownership, plan
 from tidegate.log.base import Conflict, KvEntry
 from tidegate.sim.virtual_time import run
 
@@ -290,6 +291,194 @@ def test_a_lane_that_could_not_be_taken_is_handed_on():
         await asyncio.sleep(1)
         assert a.writes | b.writes == set(range(4))
         assert len(b.writes) == 2
+        return True
+
+    assert run(main())
+
+
+class Slow(Instance):
+    """An instance whose taking and losing of a lane take their time. `events` is what all such instances did."""
+
+    def __init__(self, name, bucket, cost, events, lanes=range(4)):
+        super().__init__(name, bucket, lanes)
+        self.cost, self.events = cost, events
+        self.failed: list[tuple[int, str]] = []
+        self.ownership._failed = lambda lane, why: self.failed.append((lane, why))
+
+    async def _take(self, lane, epoch):
+        self.events.append(("takes", lane, self.ownership.name))
+        await asyncio.sleep(self.cost)
+        self.taken.append((lane, epoch))
+        self.writes.add(lane)
+
+    async def _lose(self, lane, handover):
+        await asyncio.sleep(self.cost)
+        self.writes.discard(lane)
+        self.events.append(("lost", lane, self.ownership.name))
+
+
+@pytest.mark.parametrize("lanes", [4, 16])
+@pytest.mark.parametrize("cost", [0.9, 2.5, 20.0])
+@pytest.mark.parametrize("seed", range(4))
+def test_two_that_take_long_over_each_lane_take_each_once(seed, cost, lanes):
+    """Together the lanes take far longer than the time after which one that does not renew is taken for dead."""
+
+    async def main():
+        bucket = Buckets(random.Random(seed))
+        a, b = (Slow(name, bucket, cost, [], range(lanes)) for name in "ab")
+        await asyncio.gather(a.ownership.start(), b.ownership.start())
+        await asyncio.sleep(lanes * cost + 30)
+        assert a.writes | b.writes == set(range(lanes))
+        assert sorted(lane for lane, _ in a.taken + b.taken) == list(range(lanes))
+        assert {epoch for _, epoch in a.taken + b.taken} == {1}
+        assert len(a.writes) == len(b.writes)
+        return True
+
+    assert run(main())
+
+
+def test_one_that_leaves_slowly_is_not_taken_for_dead_and_is_given_nothing_back():
+    async def main():
+        bucket, events = Buckets(), []
+        a, b = (Slow(name, bucket, 3.0, events) for name in "ab")
+        await a.ownership.start()
+        await asyncio.sleep(30)
+        assert a.writes == set(range(4))
+        stopping = asyncio.create_task(a.ownership.stop())
+        await b.ownership.start()
+        await stopping
+        await asyncio.sleep(30)
+        assert b.writes == set(range(4))
+        assert [epoch for _, epoch in b.taken] == [2] * 4
+        for lane in range(4):
+            assert [e for e in events if e[1] == lane] == [
+                ("takes", lane, "a"),
+                ("lost", lane, "a"),
+                ("takes", lane, "b"),
+            ]
+        assert "oms.a" not in {key for key, entry in bucket.entries.items() if entry.value is not None}
+        return True
+
+    assert run(main())
+
+
+async def fails(lane, epoch):
+    raise ValueError("test: it cannot be")
+
+
+async def hangs(lane, epoch):
+    await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize(
+    ("broken", "why"),
+    [(fails, "ValueError: test: it cannot be"), (hangs, f"it got no further for {STUCK:g} s")],
+)
+def test_a_lane_that_cannot_be_taken_is_told_and_tried_again_and_keeps_no_other_waiting(broken, why):
+    async def main():
+        loop, bucket = asyncio.get_running_loop(), Buckets()
+        a = Slow("a", bucket, 0.1, [])
+        take, tries, whole = a._take, [], asyncio.Event()
+
+        async def some(lane, epoch):
+            if lane == 1 and not whole.is_set():
+                tries.append(loop.time())
+                await broken(lane, epoch)
+            await take(lane, epoch)
+
+        a.ownership._take = some
+        await a.ownership.start()
+        silent = asyncio.Event()
+        heard = [loop.time()]
+
+        def beat(entry):
+            if loop.time() - heard[0] >= TTL:
+                silent.set()
+            heard[0] = loop.time()
+
+        bucket.watch(beat, "oms.")
+        await asyncio.sleep(60)
+        assert a.writes == {0, 2, 3}
+        assert a.ownership.failures == {1: f"lane 1 could not be taken: {why}"}
+        assert a.failed[0] == (1, f"lane 1 could not be taken: {why}; it is tried again in {RETRY:g} s")
+        await asyncio.sleep(900)
+        pauses = [later - earlier for earlier, later in itertools.pairwise(tries)]
+        assert len(a.failed) in (len(tries), len(tries) - 1)
+        assert all(later > earlier - 1 for earlier, later in itertools.pairwise(pauses)), "ever longer"
+        assert LONGEST <= pauses[-1] < LONGEST + STUCK + 2
+        whole.set()
+        await asyncio.sleep(LONGEST + STUCK + 2)
+        assert a.writes == set(range(4))
+        assert a.ownership.failures == {}
+        assert not silent.is_set(), "it showed signs of life all the time"
+        return True
+
+    assert run(main())
+
+
+def test_a_lane_that_one_cannot_take_goes_to_another_that_can():
+    async def main():
+        bucket = Buckets()
+        a, b = (Slow(name, bucket, 0.1, []) for name in "ab")
+        a.ownership._take = fails
+        await asyncio.gather(a.ownership.start(), b.ownership.start())
+        await asyncio.sleep(120)
+        assert b.writes == set(range(4))
+        assert a.failed
+        return True
+
+    assert run(main())
+
+
+def test_a_lane_may_take_as_long_as_it_gets_on():
+    async def main():
+        a = Slow("a", Buckets(), 0.0, [])
+
+        async def long(lane, epoch):
+            for _ in range(10):
+                await asyncio.sleep(STUCK - 1)
+                a.ownership.moved()
+            a.writes.add(lane)
+
+        a.ownership._take = long
+        await a.ownership.start()
+        await asyncio.sleep(10 * STUCK)
+        assert a.writes == {0}
+        assert not a.failed
+        return True
+
+    assert run(main())
+
+
+@pytest.mark.parametrize("handover", [True, False])
+def test_a_lane_that_cannot_be_lost_well_is_given_back_all_the_same(handover):
+    async def main():
+        bucket = Buckets()
+        a, b = (Slow(name, bucket, 0.1, []) for name in "ab")
+        a.ownership._lose = hangs if handover else fails
+        await a.ownership.start()
+        await asyncio.sleep(5)
+        await b.ownership.start()
+        await asyncio.sleep(3 * STUCK)
+        assert len(b.writes) == 2
+        assert {lane for lane, _ in a.failed} == b.writes
+        return True
+
+    assert run(main())
+
+
+def test_one_that_settles_nothing_any_more_is_dead_to_the_others_and_says_why():
+    async def main():
+        bucket = Buckets()
+        a, b = (Slow(name, bucket, 0.1, []) for name in "ab")
+        await asyncio.gather(a.ownership.start(), b.ownership.start())
+        await asyncio.sleep(5)
+        assert len(a.writes) == 2
+        a.ownership.leases = None  # a mistake of ours, whatever it is
+        await asyncio.sleep(RENEW + TTL + 3)
+        assert b.writes == set(range(4))
+        assert a.ownership.ended.startswith("lanes are not shared out any more: ")
+        assert a.failed == [(-1, a.ownership.ended)]
         return True
 
     assert run(main())

@@ -13,7 +13,8 @@ from risk.halting import signed
 from writer_world import World, run
 
 from tidegate.execution import lane_log
-from tidegate.execution.lane_log import DeadLetter, LaneKind, fold, header, load, save
+from tidegate.execution.lane_log import DeadLetter, LaneKind, fold
+from tidegate.execution.lane_snapshot import header, load, save
 from tidegate.execution.signed_ear import Answer
 from tidegate.execution.state import LaneBroken
 from tidegate.execution.take_up import SUBJECT
@@ -355,6 +356,49 @@ def test_a_broken_lane_is_written_by_nobody_until_a_person_has_looked_and_the_ot
         assert [event.status for event in world.told(1)] == [OrdStatus.DENIED], (
             "no risk service lends it limits here"
         )
+        return True
+
+    assert run(main())
+
+
+def test_a_lane_whose_taking_fails_unforeseen_is_told_and_unwell_and_the_other_is_written():
+    async def main():
+        world = World(lanes=2)
+        made, whole = world.plant.kind, asyncio.Event()
+
+        def make(number):
+            if number == 0 and not whole.is_set():
+                raise RuntimeError("test: no such lane")
+            return made.make(number)
+
+        a = await world.oms("oms-a", LaneKind(made.config, make, made.restore))
+        await asyncio.sleep(4)
+        assert set(a.writers) == {1}
+        health = a.health()
+        assert not health["ok"]
+        assert health["why"] == "lane 0 could not be taken: RuntimeError: test: no such lane"
+        (alert,) = [e for e in world.server.streams["ALERT"].entries if e.subject == "alert.lane_not_taken"]
+        body = msgspec.json.decode(alert.data)
+        assert (body["scope"], body["severity"]) == ("lane.0", "critical")
+        assert body["text"] == f"{health['why']}; it is tried again in 5 s"
+        whole.set()
+        await asyncio.sleep(10)
+        assert set(a.writers) == {0, 1}
+        assert "could not be taken" not in a.health()["why"]
+        return True
+
+    assert run(main())
+
+
+def test_a_service_whose_lanes_are_not_shared_out_any_more_is_not_well():
+    async def main():
+        world = World()
+        a = await world.oms("oms-a")
+        await asyncio.sleep(2)
+        a._ownership.refused = None  # a mistake of ours, whatever it is
+        await asyncio.sleep(2)
+        assert a.health()["why"].startswith("lanes are not shared out any more: TypeError: ")
+        assert "lanes_not_shared" in world.alerts()
         return True
 
     assert run(main())

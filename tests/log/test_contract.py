@@ -123,6 +123,13 @@ def test_first_and_last_of_a_stream(run):
         assert (command.seq, command.data) == (3, b"2")
         assert await b.last("LANE_0", "lane.0.sys") is None
         assert await b.first("LANE_0") == 1
+        for seq, subject, found in ((1, "", 1), (4, "", 4), (2, "lane.0.rpt", 4), (3, "lane.0.cmd", 3)):
+            entry = await b.next("LANE_0", seq, subject)
+            assert entry is not None
+            assert entry.seq == found
+        assert entry.data == b"2"
+        assert await b.next("LANE_0", 5) is None
+        assert await b.next("LANE_0", 4, "lane.0.cmd") is None
 
     run(body)
 

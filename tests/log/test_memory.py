@@ -237,6 +237,45 @@ def test_a_killed_client_says_and_hears_nothing_more_but_what_it_had_sent_arrive
     alone(body())
 
 
+def test_a_consumer_whose_place_was_overwritten_goes_on_and_an_heir_begins_anew():
+    """By a server's answer: docs/security.md, "The reply subject"."""
+    noise, key = b'{"stream":"LANE_0", "seq":5}', "consumer.LANE_0.rec"
+
+    async def body():
+        here = server()
+        failed = Got()
+        here.loop.set_exception_handler(lambda _, context: failed(context["exception"]))
+        a, b = here.client("a"), here.client("b")
+        done = Got()
+
+        async def handle(entries: Any) -> None:
+            done(entries)
+
+        await a.append("lane.0.cmd", b"1")
+        b.consume("LANE_0", "rec", handle)
+        await done.count(1)
+        await asyncio.sleep(1)
+        await a.bucket("STATE").put(key, noise)
+        await a.append("lane.0.cmd", b"2")
+        await done.count(2)
+        await asyncio.sleep(1)
+        kept = await a.bucket("STATE").get(key)
+        assert kept is not None
+        assert kept.value == b"2"
+        await a.bucket("STATE").put(key, noise)
+        here.kill("b")
+        again = Got()
+
+        async def from_the_start(entries: Any) -> None:
+            again(entries)
+
+        here.client("b").consume("LANE_0", "rec", from_the_start)
+        await again.count(2)
+        assert [str(error).partition(" was")[0] for error in failed] == [f"STATE {key}"] * 2
+
+    alone(body())
+
+
 def test_in_an_outage_nothing_is_stored_but_messages_pass():
     async def body():
         here = server(3)

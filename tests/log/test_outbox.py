@@ -35,3 +35,28 @@ def test_after_an_outage_all_is_stored_once_and_in_order_within_a_try(away):
     assert stored == [b"0", b"1", b"2", b"3", b"4"]
     assert passed <= TIMEOUT + LONGEST  # of virtual time: the try under way, and the pause after it
     assert TIMEOUT + LONGEST < 2
+
+
+def test_what_waits_and_is_dropped_is_not_stored_when_the_log_is_back():
+    async def scenario() -> list[bytes]:
+        server = MemoryServer(1, clock=VirtualClock(asyncio.get_running_loop()), log=declared(1))
+        log = server.client("risk")
+        outbox = Outbox(log)
+        server.outage(True)
+        for n in range(5):
+            outbox.put("lane.0.sys", b"%d" % n, f"m-{n}")
+            await asyncio.sleep(2)
+        outbox.drop()
+        assert (outbox.pending, outbox.counts["append_dropped"]) == (0, 5)
+        outbox.put("lane.0.sys", b"after", "m-after")
+        await asyncio.sleep(2)
+        server.outage(False)
+        assert await outbox.drained(60.0)
+        await asyncio.sleep(10)
+        outbox.put("lane.0.sys", b"more", "m-more")
+        assert await outbox.drained(60.0)
+        outbox.close()
+        await log.close()
+        return [entry.data for entry in server.streams["LANE_0"].entries]
+
+    assert run(scenario()) == [b"after", b"more"]

@@ -16,9 +16,9 @@ def test_messages_of_every_direction_come_back():
         Report(6, 1 << 40 | 1, ExecType.TRADE, 5, 77, 10, 99, 3, True),
         Tick(7), Mark(8, 2, 98, 99), LaneEpoch(9, 3, "oms-1", "abc"), SendCancel(10, 5, 1, 2),
     ]  # fmt: skip
-    envelope = Envelope(messages, trace=4, ts=11, lane=1, epoch=3, seq=9)
+    envelope = Envelope(messages, trace=4, ts=11, lane=1, epoch=3, seq=9, part=2)
     assert decode(encode(envelope)) == envelope
-    assert decode(pack(messages, trace=4, ts=11, lane=1, epoch=3, seq=9)) == envelope
+    assert decode(pack(messages, trace=4, ts=11, lane=1, epoch=3, seq=9, part=2)) == envelope
 
 
 @pytest.mark.parametrize(
@@ -36,5 +36,5 @@ def test_a_later_version_is_newer_even_where_its_messages_cannot_be_read():
 
 
 def test_fields_a_later_version_adds_at_the_end_are_passed_over():
-    data = msgspec.msgpack.encode([[["Tick", 5, "new"]], 0, 1, 0, 0, 0, VERSION, "more"])
+    data = msgspec.msgpack.encode([[["Tick", 5, "new"]], 0, 1, 0, 0, 0, VERSION, 0, "more"])
     assert decode(data).messages == [Tick(5)]

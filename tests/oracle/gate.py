@@ -58,6 +58,7 @@ class OracleGate(Rules):
         self._judge(order, self.open[order.cl_ord_id], qty or order.qty, price or order.price, ref, ts)
 
     def check_cancel(self, order: Order, ts: int) -> list[int]:
+        self.roll(ts)
         return self.judge(self._cancel, order, ts)
 
     def _cancel(self, order: Order, ts: int) -> None:
@@ -199,6 +200,7 @@ class OracleGate(Rules):
             self.charge(held, left, whole(float(held.value) * left / held.lots))
 
     def fill(self, order: Order, qty: int, price: int, fee: int, ts: int) -> None:
+        self.happened(ts)
         held = self.open.get(order.cl_ord_id)
         self.filled(order, held, qty, price, ts)
         if held is not None:
@@ -275,8 +277,11 @@ class OracleGate(Rules):
 
     def set_state(self, s: int, state: State, ts: int) -> None:
         self.happened(ts)
+        stopped, itself = self.state[s] >= State.REDUCE_ONLY, self.cause[s][0] != 0
+        if stopped and itself and state in (State.ACTIVE, State.WARN):
+            return
         self.state[s], self.cause[s] = state, (0, 0, 0)
-        if state < State.REDUCE_ONLY:
+        if stopped and state < State.REDUCE_ONLY:
             self.peak[s] = self.pnl(s)
             self.forget(s)
 

@@ -187,7 +187,11 @@ class World:
             draw = r.random()
             if self.down and r.random() < 0.1:
                 what, number = self.down.pop()
-                yield what, (number, State.ACTIVE, self.ts)
+                if what == "set_state" and r.random() < 0.5:  # people's word; then time's, now or after more
+                    yield what, (number, State.RECOVERING, self.ts)
+                    self.down.insert(r.randint(0, len(self.down)), (what, number))
+                else:
+                    yield what, (number, State.ACTIVE, self.ts)
             elif self.gapped and r.random() < 0.3:
                 self.gapped = False
                 yield "set_gap", (False,)

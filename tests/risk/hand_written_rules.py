@@ -194,7 +194,8 @@ def write_scope(row: g.Ints, tables: Tables, scope: int) -> None:
         # Each lane has its part of a rate: a flow cannot be lent, it is over before a grant would come.
         spread = tables.scopes.spread.get(scope, 1)
         part = rate / spread if rate is not None else None
-        row[list(columns)] = bucket(part, getattr(table, burst) // spread if table is not None else 0)
+        most = getattr(table, burst) if table is not None else 0
+        row[list(columns)] = bucket(part, max(1, most // spread) if most else 0)
     time = next((t.leg_time for t in tables.general[scope] if t.leg_value is not None), 0)
     row[g.P_LEG_TIME] = time
 

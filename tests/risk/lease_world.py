@@ -11,16 +11,19 @@ from dataclasses import dataclass, field
 from tidegate.kernel.gate_state import PPM
 from tidegate.model.messages import LeaseReport
 from tidegate.risk.leases.fields import Field
+from tidegate.risk.leases.holding import NOT_LENT, PoolPolicy
 from tidegate.risk.leases.lease import Key, Lease, held
-from tidegate.risk.leases.pool import LeasePool, PoolPolicy
+from tidegate.risk.leases.pool import LeasePool
 
 FIRM, DESK = Key(0, int(Field.LONG), 0), Key(1, int(Field.LONG), 0)
+OPEN = Key(0, int(Field.ORDERS))
+"""A limit that ends and begins again: without it, its use is not bounded."""
 LANES = {0: (0, 1, 2), 1: (0, 1)}
 """The firm lies over all lanes, the desk over two."""
 
 
 def keys_of(lane):
-    return [FIRM, DESK] if lane < 2 else [FIRM]
+    return [FIRM, DESK, OPEN] if lane < 2 else [FIRM, OPEN]
 
 
 @dataclass
@@ -35,10 +38,15 @@ class Fold:
     word: int = 0
     """The number of the last word on the factor."""
     withheld: dict[Key, int] = field(default_factory=dict)
+    version: int = 0
+    """Of the limits in force."""
+    lent: dict[Key, bool] = field(default_factory=dict)
+    """Whether they have each limit."""
 
     def __post_init__(self):
         self.leases = {key: Lease() for key in keys_of(self.lane)}
         self.used = dict.fromkeys(self.leases, 0)
+        self.lent = dict.fromkeys(self.leases, True)
 
     def apply(self, entry):
         """An entry: the messages that follow from it."""
@@ -46,7 +54,7 @@ class Fold:
         what, *more = entry
         if what == "order":
             (need,) = more
-            if all(self.used[key] + need <= self.most(key) for key in self.leases):
+            if all(not self.lent[key] or self.used[key] + need <= self.most(key) for key in self.leases):
                 for key in self.leases:
                     self.used[key] += need
             else:
@@ -56,6 +64,9 @@ class Fold:
             for key in self.leases:
                 self.used[key] -= min(more[0], self.used[key])
             return []
+        if what == "limits":
+            self.version, self.lent[OPEN] = more
+            return [self.report(key, 0) for key in self.leases]
         if what == "word":
             number, withheld = more
             if number > self.word:
@@ -65,7 +76,7 @@ class Fold:
         if what == "grant":
             self.leases[key].grant(number)
         else:
-            self.leases[key].give_back(number, self.used[key])
+            self.leases[key].give_back(number, self.used[key] if self.lent[key] else 0)
         return [self.report(key, 0)]
 
     def most(self, key):
@@ -74,11 +85,12 @@ class Fold:
 
     def report(self, key, wanted, refused=0):
         """(report, entry it speaks of)."""
-        lease = self.leases[key]
-        return (
-            LeaseReport(0, self.lane, *key, lease.granted, lease.returned, self.used[key], wanted, refused),
-            self.at,
-        )
+        lease, lent = self.leases[key], self.lent[key]
+        used, version = (self.used[key], self.version) if lent else (0, NOT_LENT)
+        said = LeaseReport(
+            0, self.lane, *key, lease.granted, lease.returned, used, wanted, refused, version
+        )  # fmt: skip
+        return said, self.at
 
 
 class LaneLog:
@@ -121,7 +133,7 @@ class Leases:
 class Alloc:
     """An allocator: folds LEASES, and decides."""
 
-    def __init__(self, leases, limits, ppm=PPM, epoch=1):
+    def __init__(self, leases, limits, ppm=PPM, epoch=1, version=0):
         self.leases, self.pool, self.at, self.now = leases, LeasePool(LANES, PoolPolicy()), 0, 0
         self.number, self.limits, self.ppm, self.owing = epoch << 40, dict(limits), ppm, set()
         self.read()
@@ -131,14 +143,15 @@ class Alloc:
         assert taken is not None
         self.last = taken
         self.pool.set_factor(0, ppm)
-        self.pool.set_limits(limits)
+        self.pool.set_limits(limits, version)
 
     def say(self):
         """A word on the factor: its number, what lanes withhold, and what is in force by it."""
         self.number += 1
         beyond = dict(self.pool.beyond(0))
         self.owing = set(beyond)
-        return self.number, beyond, {key: held(limit, self.ppm) for key, limit in self.limits.items()}
+        bound = {key: held(limit, self.ppm) for key, limit in self.limits.items() if key.instrument >= 0}
+        return self.number, beyond, bound
 
     def even(self):
         """Whether lanes have given back what they held beyond some limit, and are to be told."""

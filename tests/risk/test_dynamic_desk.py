@@ -12,8 +12,9 @@ from tidegate.marketdata.pulse import Pulse
 from tidegate.model.messages import DynamicLimit
 from tidegate.model.wire import decode
 from tidegate.risk.dynamic import DynamicSettings
-from tidegate.risk.dynamic_desk import NUMBERS, DynamicDesk
+from tidegate.risk.dynamic_desk import FIRST, DynamicDesk
 from tidegate.risk.lane_facts import LaneFacts
+from tidegate.risk.numbers import BITS
 from tidegate.sim.virtual_time import VirtualClock, run
 
 S = 10**9
@@ -77,22 +78,22 @@ def test_words_rise_and_say_what_is_withheld_and_who_was_replaced_says_nothing()
     async def main():
         scene, lender = Scene(1_000), Lender()
         scene.desk.lender, lender.says = lender, ((0, 6, 30),)
-        scene.desk.begin(1)
+        scene.desk.begin(lambda: 1)
         await asyncio.sleep(0.1)
         assert scene.words() == [], "nobody has acted before, and nothing is held down"
         scene.margin.trade(0, 20_000, 500_000)
         await scene.look()
         (word,) = scene.words()
-        assert (word.number, word.withheld) == ((1 << NUMBERS) + 1, ((0, 6, 30),))
+        assert (word.number, word.withheld) == (FIRST + (1 << BITS) + 1, ((0, 6, 30),))
         lender.says = ()
         scene.desk.say(0)
-        scene.desk.begin(2)
+        scene.desk.begin(lambda: 2)
         await asyncio.sleep(0.1)
         told = scene.words()[1:]
         assert [m.instrument for m in told] == [0, 0, 1, 2], (
             "a successor says all, so that nothing older counts"
         )
-        assert [m.number for m in told] == [word.number + 1, *((2 << NUMBERS) + n for n in (1, 2, 3))]
+        assert [m.number for m in told] == [word.number + 1, *(FIRST + (2 << BITS) + n for n in (1, 2, 3))]
         lender.far = {2}
         scene.desk.say_again()
         await asyncio.sleep(0.1)

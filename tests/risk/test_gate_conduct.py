@@ -118,9 +118,23 @@ def test_too_many_fills_a_second_pause_the_strategy_with_the_cause() -> None:
     assert desk.gate.control == 24
     assert desk.send(-10, 600_500) == R.NONE
     assert desk.send(2, 599_000, strategy=1) == R.NONE
+    for state in (State.ACTIVE, State.WARN):
+        desk.gate.set_state(MM, state, desk.ts)
+        assert desk.gate.scope_state(MM) is State.REDUCE_ONLY, "time, or a warning, is nobody's resume"
+    desk.gate.set_state(MM, State.RECOVERING, desk.ts)
+    run_of(desk, 1)
+    assert desk.gate.scope_state(MM) is State.RECOVERING, "people have looked: it counts anew"
+
+
+def test_what_was_seen_before_a_recovery_ends_by_time_counts_on() -> None:
+    desk = Desk(strategies={"mm": {"fills_per_second": 4}}, firm={"duplicate_orders": 60})
+    desk.mark()
+    desk.gate.set_state(MM, State.KILLED, desk.ts)
+    desk.gate.set_state(MM, State.RECOVERING, desk.ts)
+    run_of(desk, 4)
     desk.gate.set_state(MM, State.ACTIVE, desk.ts)
     run_of(desk, 1)
-    assert desk.gate.scope_state(MM) is State.ACTIVE, "people have looked: it counts anew"
+    assert desk.gate.scope_state(MM) is State.REDUCE_ONLY
 
 
 def rejected(desk: Desk, n: int) -> None:

@@ -130,9 +130,24 @@ def test_drawdown_counts_from_the_highest_profit_and_starts_anew_when_people_rai
     assert desk.send(10, 620_001) == R.DRAWDOWN_LIMIT
     assert desk.figures == (2_000 * USDT, 2_000 * USDT, FIRM)
     desk.gate.set_state(FIRM, State.ACTIVE, desk.ts)
+    assert desk.gate.scope_state(FIRM) is State.REDUCE_ONLY, "that comes by time, and takes people first"
+    desk.gate.set_state(FIRM, State.RECOVERING, desk.ts)
     desk.move(619_000, 619_010)
-    assert desk.gate.scope_state(FIRM) is State.ACTIVE
+    assert desk.gate.scope_state(FIRM) is State.RECOVERING
     assert desk.send(10, 619_001) == R.NONE
+
+
+def test_the_drawdown_counts_on_from_where_people_let_the_scope_up_when_its_recovery_ends() -> None:
+    desk = Desk(firm={"drawdown": 2_000})
+    desk.trade(1_000, 600_010)
+    desk.gate.set_state(FIRM, State.REDUCE_ONLY, desk.ts)
+    desk.move(640_000, 640_010)
+    desk.gate.set_state(FIRM, State.RECOVERING, desk.ts)
+    desk.move(630_000, 630_010)
+    desk.gate.set_state(FIRM, State.ACTIVE, desk.ts)
+    desk.move(620_000, 620_010)
+    assert desk.gate.scope_state(FIRM) is State.REDUCE_ONLY
+    assert desk.gate.state.scope[FIRM, g.P_CAUSE_VALUE] == 2_000 * USDT
 
 
 def test_fees_funding_and_realised_losses_count_against_the_day() -> None:

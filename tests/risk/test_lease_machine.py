@@ -1,16 +1,17 @@
-"""Leases under loss, duplication, reordering, crashes and zombies, while limits and an instrument's factor rise and fall:
-never more than allowed, and nothing new passes beyond a factor that a lane has read, whatever the others use."""
+"""Leases under loss, duplication, reordering, crashes and zombies, while limits and an instrument's factor rise and fall,
+and one limit ends and begins again while it is used: never more than allowed, nothing new passes beyond a factor that a
+lane has read, whatever the others use, and nothing beyond a limit that began but what lanes held and used then."""
 
 from __future__ import annotations
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from lease_world import DESK, FIRM, LANES, Alloc, LaneLog, Leases, keys_of
+from lease_world import DESK, FIRM, LANES, OPEN, Alloc, LaneLog, Leases, keys_of
 
 from tidegate.kernel.gate_state import PPM
+from tidegate.risk.leases.holding import UNDER_WAY
 from tidegate.risk.leases.lease import held
-from tidegate.risk.leases.pool import UNDER_WAY
 
 lanes = st.sampled_from(LANES[0])
 amounts = st.integers(1, 40)
@@ -19,9 +20,14 @@ amounts = st.integers(1, 40)
 class LeaseMachine(RuleBasedStateMachine):
     """`net` holds messages on their way: (kind, …). Any may be delivered, kept for a second time, or dropped."""
 
-    @initialize(firm=st.integers(50, 300), desk=st.integers(30, 200))
-    def begin(self, firm, desk):
-        self.limits = {FIRM: firm, DESK: desk}
+    @initialize(firm=st.integers(50, 300), desk=st.integers(30, 200), orders=st.integers(30, 300))
+    def begin(self, firm, desk, orders):
+        self.limits = {FIRM: firm, DESK: desk, OPEN: orders}
+        self.version = 0
+        self.committed = 0
+        """What lanes held before the last change or used, whichever is more, since all judge by OPEN."""
+        self.kept = {}
+        """What each held before the last change, by LEASES."""
         self.ceiling = dict(self.limits)
         self.leases = Leases()
         self.lanes = {n: LaneLog(n) for n in LANES[0]}
@@ -33,6 +39,9 @@ class LeaseMachine(RuleBasedStateMachine):
         self.words = {n: {} for n in self.lanes}
         """Words on their way to a lane: in order from each service, and none is lost."""
         self.stale = {n: [] for n in self.lanes}
+        self.limit_words = {n: [] for n in self.lanes}
+        """Limits on their way to a lane: in order."""
+        self.acknowledged, self.recalls = set(), 0
         self.net = []
         for lane in self.lanes:
             self.ask(lane, 1, 0)
@@ -50,6 +59,8 @@ class LeaseMachine(RuleBasedStateMachine):
             log.append(("order", need))
             if log.truth.refused == refused:
                 for key in keys_of(lane):
+                    if key is OPEN:
+                        continue
                     most = max(b[key] for number, b in self.bounds.items() if number >= log.truth.word)
                     assert self.used(key) <= most, "nothing new beyond a factor that the lane has read"
 
@@ -103,23 +114,34 @@ class LeaseMachine(RuleBasedStateMachine):
         if fate != "lost":
             self.deliver(message)
         elif message[0] == "return":  # whoever appends to a lane's log hears that it was not stored
-            self.alloc.pool.recalled(message[1], message[2], 0, self.alloc.now)
+            self.net.append(("ack", *message[1:3], 0, *message[4:]))
+        elif message[0] == "ack":  # no word of it in time
+            self.deliver((*message[:3], 0, *message[4:]))
 
-    @rule()
-    def deliver_all(self):
-        """For once, all that is on its way comes, in its order."""
-        for _ in range(len(self.net)):
-            self.deliver(self.net.pop(0))
+    @rule(late=st.booleans())
+    def deliver_all(self, late=False):
+        """For once, all that is on its way comes, in its order; but for the words that recalls were stored, if they are
+        late."""
+        waits = [message for message in self.net if late and message[0] == "ack"]
+        coming = [message for message in self.net if message not in waits]
+        self.net = waits
+        for message in coming:
+            self.deliver(message)
 
     def deliver(self, message):
         kind, *more = message
         if kind == "report":
             self.leases.report(*more)
+        elif kind == "ack":  # once, and perhaps long after the lane has answered
+            lane, key, place, number, alloc = more
+            if number not in self.acknowledged:
+                self.acknowledged.add(number)
+                alloc.pool.recalled(lane, key, place, alloc.now)
         else:
-            lane, key, number = more
+            lane, key, number, *asked = more
             self.into(lane, (kind, key, number))
             if kind == "return":
-                self.alloc.pool.recalled(lane, key, len(self.lanes[lane].entries), self.alloc.now)
+                self.net.append(("ack", lane, key, len(self.lanes[lane].entries), *asked))
 
     # The allocator.
 
@@ -138,7 +160,8 @@ class LeaseMachine(RuleBasedStateMachine):
             self.net.append(("grant", *grant))
         for recall in found.recalls:
             alloc.pool.recalled(recall.lane, recall.key, UNDER_WAY, alloc.now)
-            self.net.append(("return", *recall))
+            self.recalls += 1
+            self.net.append(("return", *recall, self.recalls, alloc))
         return True
 
     @rule()
@@ -146,7 +169,7 @@ class LeaseMachine(RuleBasedStateMachine):
         """A crash, or a pause so long that another has begun."""
         self.zombies.append(self.alloc)
         self.epoch += 1
-        self.alloc = Alloc(self.leases, self.limits, self.ppm, self.epoch)
+        self.alloc = Alloc(self.leases, self.limits, self.ppm, self.epoch, self.version)
         self.note_ceiling()
         self.say(self.alloc)
 
@@ -162,13 +185,85 @@ class LeaseMachine(RuleBasedStateMachine):
             for grant in zombie.pool.unconfirmed():  # what it had in the log before may be told late
                 self.net.append(("grant", *grant))
 
-    @rule(key=st.sampled_from((FIRM, DESK)), limit=st.integers(0, 300))
+    @rule(key=st.sampled_from((FIRM, DESK, OPEN)), limit=st.integers(0, 300))
     def set_limit(self, key, limit):
-        self.limits[key] = self.alloc.limits[key] = limit
+        self.change(self.limits | {key: limit})
+
+    @rule()
+    def end_limit(self):
+        """People allow as many orders as there may be."""
+        self.change({key: limit for key, limit in self.limits.items() if key is not OPEN})
+
+    @rule(limit=st.integers(0, 300), deliver=st.booleans())
+    def begin_limit(self, limit, deliver):
+        """They allow so many again, at once for all lanes, or as each comes to read it."""
+        self.change(self.limits | {OPEN: limit})
+        for lane in self.lanes if deliver else ():
+            self.read_limits(lane, len(self.limit_words[lane]))
+
+    @rule(
+        user=lanes, needs=st.lists(amounts, min_size=1, max_size=6), room=st.integers(0, 20), hear=st.sets(lanes),
+        others=st.lists(amounts, min_size=3, max_size=9), rounds=st.integers(1, 4), late=st.booleans(),
+    )  # fmt: skip
+    def begin_while_it_is_used(self, user, needs, room, hear, others, rounds, late):
+        """One lane uses much without a limit; then there is one, some lanes hear of it at once, and all want more."""
+        self.end_limit()
+        for lane in self.lanes:
+            self.read_limits(lane, len(self.limit_words[lane]))
+        for _ in range(rounds):  # what was lent comes back, or only some of it
+            self.deliver_all(late)
+            self.allocate()
+        self.order(user, needs)
+        self.begin_limit(self.used(OPEN) + room, deliver=False)
+        for last in (False, True):
+            for lane in self.lanes if last else sorted(hear):
+                self.read_limits(lane, len(self.limit_words[lane]))
+            for lane in self.lanes:
+                if lane != user:
+                    self.ask(lane, 40, 4)
+            for _ in range(rounds):
+                self.deliver_all(late)
+                self.allocate()
+            for lane in self.lanes:
+                if lane != user:
+                    self.order(lane, others)
+
+    def change(self, limits):
+        self.committed = max(self.committed, self.limits.get(OPEN, 0))
+        self.kept = {lane: self.outstanding(OPEN, (lane,)) for lane in self.lanes}
+        self.limits, self.version = limits, self.version + 1
+        self.alloc.limits = dict(limits)
         self.alloc.read()
-        self.alloc.pool.set_limits(self.limits)
+        self.alloc.pool.set_limits(limits, self.version)
+        for words in self.limit_words.values():
+            words.append(("limits", self.version, OPEN in limits))
         self.note_ceiling()
         self.say(self.alloc)
+
+    @precondition(lambda self: any(self.limit_words.values()))
+    @rule(data=st.data(), count=st.integers(1, 3))
+    def hear_limits(self, data, count):
+        self.read_limits(
+            data.draw(st.sampled_from([n for n, words in self.limit_words.items() if words])), count
+        )
+
+    def read_limits(self, lane, count):
+        """A lane comes to the next versions in its log; its reports of that may be lost."""
+        before = self.bounded()
+        for word in self.limit_words[lane][:count]:
+            self.into(lane, word)
+        del self.limit_words[lane][:count]
+        if self.bounded() and not before:
+            self.committed = self.held_or_used()
+
+    def bounded(self):
+        """Whether every lane judges by OPEN."""
+        return all(log.truth.lent[OPEN] for log in self.lanes.values())
+
+    def held_or_used(self):
+        folds = [log.truth for log in self.lanes.values()]
+        held = {fold.lane: min(self.kept.get(fold.lane, 0), fold.leases[OPEN].amount) for fold in folds}
+        return sum(max(held[fold.lane], fold.used[OPEN]) for fold in folds)
 
     @rule(ppm=st.sampled_from((PPM, PPM, 900_000, 500_001, 333_333, 200_000)))
     def set_factor(self, ppm):
@@ -219,26 +314,26 @@ class LeaseMachine(RuleBasedStateMachine):
             self.order(lane, needs)
 
     def in_force(self, key):
-        return held(self.limits[key], self.ppm)
+        return held(self.limits[key], self.ppm if key.instrument >= 0 else PPM)
 
     def note_ceiling(self):
         """Less is in force as far as it has come back; more at once."""
-        for key in self.limits:
+        for key in (FIRM, DESK):
             self.ceiling[key] = max(self.in_force(key), self.outstanding(key))
 
-    def outstanding(self, key):
+    def outstanding(self, key, lanes=LANES[0]):
         """By LEASES alone: what was granted, less what was reported returned."""
         granted, returned = {}, {}
         for kind, *more in self.leases.entries:
             if kind == "report":
                 report = more[0]
-                if report.scope == key.scope:
+                if (report.scope, report.field) == (key.scope, key.field):
                     returned[report.lane] = max(returned.get(report.lane, 0), report.returned)
             else:
                 for lane, where, total in more[0]:
                     if where == key:
                         granted[lane] = max(granted.get(lane, 0), total)
-        return sum(granted.values()) - sum(returned.values())
+        return sum(granted.get(lane, 0) - returned.get(lane, 0) for lane in lanes)
 
     # What must hold.
 
@@ -257,21 +352,38 @@ class LeaseMachine(RuleBasedStateMachine):
             if lent <= self.in_force(key):
                 self.ceiling[key] = self.in_force(key)
 
+    @invariant()
+    def nothing_new_beyond_a_limit_that_began_while_it_was_used(self):
+        if not hasattr(self, "limits") or OPEN not in self.limits or not self.bounded():
+            return
+        used = sum(log.truth.used[OPEN] for log in self.lanes.values())
+        self.committed = max(self.limits[OPEN], min(self.committed, self.held_or_used()))
+        assert used <= self.committed
+
+    @invariant()
+    def a_recall_that_was_answered_is_not_open(self):
+        if hasattr(self, "limits"):
+            for pool in self.alloc.pool.pools.values():
+                for holding in pool.holdings.values():
+                    assert not 0 < holding.recall <= holding.seq
+
     def teardown(self):
         """When all arrives, the books agree to the last unit, and one lane can have all that nobody uses."""
         if not hasattr(self, "limits"):
             return
+        for lane in self.lanes:
+            self.read_limits(lane, len(self.limit_words[lane]))
         self.settle(lambda key: 0)
         self.books_agree()
-        self.settle(lambda key: self.in_force(key) - self.used(key))
+        self.settle(lambda key: self.in_force(key) - self.used(key) if key in self.limits else 0)
         self.books_agree()
-        for key in (FIRM, DESK):
+        for key in self.limits:
             spare = self.in_force(key) - self.used(key)
             fold = self.lanes[0].truth
             if spare > 0:
                 assert fold.most(key) - fold.used[key] == spare
             else:
-                assert self.alloc.pool.pools[key].free == spare, "all that is not used has come back"
+                assert self.alloc.pool.pools[key].balance == spare, "all that is not used has come back"
 
     def settle(self, missing):
         """Nothing is lost any more; lane 0 wants as much as it lacks of so much."""
@@ -296,7 +408,7 @@ class LeaseMachine(RuleBasedStateMachine):
         return sum(log.truth.used.get(key, 0) for log in self.lanes.values())
 
     def books_agree(self):
-        for key in (FIRM, DESK):
+        for key in self.limits:
             amounts = {
                 n: log.truth.leases[key].amount for n, log in self.lanes.items() if key in log.truth.leases
             }

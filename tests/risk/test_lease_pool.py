@@ -9,22 +9,26 @@ import pytest
 from tidegate.model.messages import LeaseReport
 from tidegate.model.time import SECOND
 from tidegate.risk.leases.fields import Field
+from tidegate.risk.leases.holding import UNDER_WAY, PoolPolicy
 from tidegate.risk.leases.lease import Key
-from tidegate.risk.leases.pool import UNDER_WAY, LeasePool, PoolPolicy
+from tidegate.risk.leases.pool import LeasePool
 
 KEY = Key(0, int(Field.ORDERS))
 LANES = (0, 1, 2, 3)
 
 
 class Desk:
-    """A pool of one limit, and lanes that do at once what they are told."""
+    """A pool of one limit, and lanes that do at once what they are told; `silent` ones have said nothing yet."""
 
-    def __init__(self, limit=800):
+    def __init__(self, limit=800, silent=()):
         self.pool = LeasePool({0: LANES}, PoolPolicy(share=0.5))
         self.pool.set_limits({KEY: limit})
         self.now = 0
         self.used = dict.fromkeys(LANES, 0)
         self.seq = dict.fromkeys(LANES, 0)
+        for lane in LANES:
+            if lane not in silent:
+                self.says(lane)
 
     @property
     def one(self):
@@ -33,12 +37,12 @@ class Desk:
     def amount(self, lane):
         return self.one.holdings[lane].outstanding
 
-    def says(self, lane, wanted=0, refused=0, granted=None, returned=None, used=None, seq=None):
+    def says(self, lane, wanted=0, refused=0, granted=None, returned=None, used=None, seq=None, version=0):
         h = self.one.holdings[lane]
         self.seq[lane] += 1
         report = LeaseReport(
             0, lane, *KEY, h.granted if granted is None else granted, h.returned if returned is None else returned,
-            self.used[lane] if used is None else used, wanted, refused,
+            self.used[lane] if used is None else used, wanted, refused, version,
         )  # fmt: skip
         self.pool.report(report, self.seq[lane] if seq is None else seq)
 
@@ -213,6 +217,142 @@ def test_a_limit_that_is_lent_no_more_keeps_its_books():
     desk.says(1, wanted=300, refused=300)
     desk.decide()
     assert desk.amount(0) + desk.amount(1) <= 300
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_recall_is_answered_whether_or_not_its_place_was_known_before_the_answer(late):
+    desk = Desk(100)
+    desk.says(0, wanted=100, refused=100)
+    desk.decide()
+    desk.used[0] = 80
+    desk.pool.set_limits({KEY: 50})
+    (recall,) = desk.decide().recalls
+    desk.pool.recalled(recall.lane, KEY, UNDER_WAY, desk.now)
+    place = desk.seq[0] + 1
+    if not late:
+        desk.pool.recalled(0, KEY, place, desk.now)
+    desk.says(0, returned=20)
+    if late:
+        desk.pool.recalled(0, KEY, place, desk.now)
+    assert desk.one.holdings[0].recall == 0
+    found = desk.decide()
+    assert [(short.limit, short.used) for short in found.short] == [(50, 80)]
+    assert [(r.lane, r.amount) for r in found.recalls] == [(0, 30)], (
+        "and it is asked again for what is missing"
+    )
+
+
+def test_an_answer_to_an_earlier_recall_is_none_to_the_next():
+    desk = Desk(100)
+    desk.says(0, wanted=100, refused=100)
+    desk.decide()
+    desk.pool.set_limits({KEY: 50})
+    desk.pool.recalled(0, KEY, UNDER_WAY, desk.now)
+    desk.says(0)
+    desk.pool.recalled(0, KEY, desk.seq[0] + 1, desk.now)
+    assert desk.one.holdings[0].recall == desk.seq[0] + 1
+    assert not desk.one.holdings[0].answered
+
+
+def test_of_a_limit_that_begins_nothing_is_granted_before_every_lane_has_said_what_it_uses():
+    desk = Desk(14, silent=[3])
+    desk.says(1, wanted=14, refused=14)
+    assert not desk.decide().grants
+    assert desk.pool.unknown == {KEY}
+    desk.used[3] = 12
+    desk.says(3, wanted=12)
+    desk.decide()
+    assert [desk.amount(lane) for lane in LANES] == [0, 1, 0, 13], (
+        "what is used first, then a share of the other 2"
+    )
+    assert not desk.pool.unknown
+    desk.says(1, wanted=14, refused=14)
+    for _ in range(20):
+        desk.carry(desk.decide())
+    assert desk.amount(1) <= 2
+    assert desk.amount(3) >= 12
+
+
+def test_what_lanes_said_by_earlier_limits_does_not_count_for_one_that_begins_again():
+    desk = Desk(100)
+    desk.pool.set_limits({}, 1)
+    desk.pool.set_limits({KEY: 100}, 2)
+    for lane in LANES:
+        desk.says(lane, wanted=9, version=1)
+    assert not desk.decide().grants
+    for lane in LANES:
+        desk.says(lane, wanted=9, version=2 if lane else -1)
+    assert not desk.decide().grants, "lane 0 does not lend it, it says: it may use what it likes"
+    desk.says(0, wanted=9, version=2)
+    assert len(desk.decide().grants) == len(LANES)
+
+
+def test_versions_that_were_passed_over_may_have_ended_a_limit():
+    desk = Desk(100)
+    desk.pool.set_limits({KEY: 100}, 1)
+    desk.says(0, wanted=9)
+    assert desk.decide().grants, "it was raised, or lowered: it goes on"
+    desk.pool.set_limits({KEY: 100}, 3)
+    desk.says(1, wanted=9)
+    assert not desk.decide().grants
+
+
+def test_a_limit_that_begins_below_what_is_in_use_is_short():
+    desk = Desk(100)
+    desk.pool.set_limits({}, 1)
+    desk.pool.set_limits({KEY: 10}, 2)
+    for lane in LANES[1:]:
+        desk.says(lane, wanted=1, version=2)
+    assert not desk.decide().short, "lane 0 has not spoken"
+    desk.says(0, used=12, wanted=12, version=2)
+    found = desk.decide()
+    assert [(short.limit, short.used) for short in found.short] == [(10, 12)]
+    assert not found.grants
+    assert desk.pool.owing == {KEY}
+    desk.says(0, used=9, wanted=9, version=2)
+    found = desk.decide()
+    assert not found.short
+    assert (desk.amount(0), desk.amount(1) + desk.amount(2) + desk.amount(3)) == (9, 1)
+    assert not desk.pool.owing
+
+
+def test_what_marks_move_past_a_lease_is_nobody_elses_and_is_no_lowered_limit():
+    desk = Desk(100)
+    desk.says(0, wanted=50, refused=50)
+    desk.decide()
+    desk.used[0] = 80  # 30 more than it has
+    desk.says(0)
+    desk.says(1, wanted=60, refused=60)
+    desk.decide()
+    assert (desk.amount(0), desk.amount(1)) == (80, 2), (
+        "the order cannot be, so it has a share of what is left"
+    )
+    desk.used[0] = 110
+    desk.says(0)
+    desk.says(1, wanted=60, refused=60)
+    found = desk.decide()
+    assert not found.short
+    assert not found.grants
+    assert [(r.lane, r.amount) for r in found.recalls] == [(1, 2)], "nobody adds to it"
+    assert not desk.pool.owing
+
+
+def test_a_limit_that_is_lent_no_more_comes_back_from_lanes_that_know_of_it():
+    desk = Desk(800)
+    for lane in LANES:
+        desk.says(lane, wanted=100, refused=100)
+    desk.decide()
+    desk.pool.set_limits({}, 1)
+    assert not desk.decide().recalls, "they judge by it still"
+    desk.says(2, version=-1, used=0)
+    found = desk.decide()
+    assert [(r.lane, r.amount) for r in found.recalls] == [(2, 100)]
+    desk.pool.recalled(2, KEY, UNDER_WAY, desk.now)
+    assert not desk.decide().recalls
+    desk.says(2, version=-1, used=0, returned=100)
+    desk.pool.recalled(2, KEY, desk.seq[2], desk.now)
+    assert not desk.decide().recalls
+    assert desk.one.outstanding == 300
 
 
 def test_shares_that_cannot_be_are_refused():

@@ -21,15 +21,15 @@ def fold(pool, messages, seq):
         if type(m) is LeaseGrant:
             pool.granted(m.lane, key, m.granted)
         else:
-            pool.report(m, seq)
+            pool.report(m, seq or m.at)
 
 
 def known(pool):
     return {
-        (key, lane): (h.granted, h.confirmed, h.returned, h.used, h.wanted, h.refused)
+        (key, lane): (h.granted, h.confirmed, h.returned, h.used, h.wanted, h.refused, h.version, h.seq)
         for key, each in pool.pools.items()
         for lane, h in each.holdings.items()
-        if h.granted or h.wanted or h.returned
+        if h.granted or h.wanted or h.seq
     }
 
 
@@ -58,7 +58,10 @@ def test_whoever_reads_from_where_the_last_entry_says_knows_all(path, entries):
                 since = table.since
             else:
                 back = h.returned + min(amount, h.granted - h.returned)
-                log.append(([LeaseReport(n, lane, *key, h.granted, back, 0, amount, 0)], n + 1))
+                said = LeaseReport(
+                    n, lane, *key, h.granted, back, amount % 4, amount * (amount % 2), 0, n % 3
+                )
+                log.append(([said], n + 1))
             fold(pool, *log[-1])
         successor = LeasePool(LANES)
         successor.set_limits(dict.fromkeys(KEYS, 1_000))

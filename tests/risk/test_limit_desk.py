@@ -15,6 +15,7 @@ from risk.risk_room import GENEROUS_LIMITS, Room
 from tidegate.access import command
 from tidegate.access.signer import Signer
 from tidegate.model.order import ExecType, OrdStatus
+from tidegate.model.time import iso
 from tidegate.risk import limit_documents
 from tidegate.risk.limits import Limits
 from tidegate.sim.virtual_time import run
@@ -177,6 +178,37 @@ def test_unlimited_takes_two_people_too():
     async def main(room, service):
         assert "NEEDS_TWO_PEOPLE" in (await room.limits(firm={"drawdown": "unlimited"}))["text"]
         assert (await room.limits("bob", firm={"drawdown": "unlimited"}))["ok"]
+
+    story(main)
+
+
+@pytest.mark.parametrize(
+    ("was", "now"),
+    [
+        ({"position": 1}, {"position": 1, "long": "unlimited", "short": "unlimited"}),
+        ({"position": 1_000_000, "long": 1}, {"position": 1_000_000}),
+        ({"order_qty": None}, {"order_qty": 1_000}),
+        ({"executions": 10}, {"executions": 10, "execution_window": "1ns"}),
+    ],
+)
+def test_what_loosens_by_another_field_takes_two_people_as_well(was, now):
+    async def main(room, service):
+        assert "NEEDS_TWO_PEOPLE" in (await room.limits(firm=now))["text"]
+        assert (await room.limits("bob", firm=now))["ok"]
+
+    story(main, firm=was)
+
+
+def test_a_restricted_time_is_opened_by_two_people_and_forgotten_by_one():
+    async def main(room, service):
+        now = room.clock.now()
+        closed = {"restricted_from": iso(now - S), "restricted_to": iso(now + 60 * S)}
+        assert (await room.limits(firm=closed))["ok"]
+        assert "NEEDS_TWO_PEOPLE" in (await room.limits(version=2))["text"]
+        assert "NEEDS_TWO_PEOPLE" in (await room.limits(version=2, effective=now + 59 * S))["text"]
+        assert (await room.limits(version=2, effective=now + 70 * S))["ok"], "by then it is over"
+        await asyncio.sleep(60)
+        assert (await room.limits(version=3))["ok"], "and now it is"
 
     story(main)
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
-from risk.halting import breach
+from risk.halting import breach, event
 from risk.risk_room import Room
 
-from tidegate.risk.halt import decode
+from tidegate.risk.halt import decode, post
 from tidegate.risk.quick import SUBJECT
 from tidegate.risk.scopes import State
 from tidegate.sim.virtual_time import run
@@ -62,7 +62,7 @@ def test_a_trip_with_the_log_s_leader_dead_is_told_at_once_and_until_the_log_has
     story(main, **LOSS)
 
 
-def test_what_is_halted_or_being_told_is_not_told_again_but_stricter_is():
+def test_what_is_being_told_is_not_told_again_but_stricter_is_and_what_is_known_is_not_posted():
     async def main(room):
         service = await room.service()
         heard = heard_by(room)
@@ -73,14 +73,43 @@ def test_what_is_halted_or_being_told_is_not_told_again_but_stricter_is():
         assert [one.state for _, one in heard] == [State.REDUCE_ONLY, State.KILLED]
         service.announcer.halt(breach("firm", State.WARN, room.now))
         room.server.outage(False)
-        while len(room.halts()) < 2:
-            await asyncio.sleep(0.1)
-        await asyncio.sleep(1)
-        heard.clear()
+        async with asyncio.timeout(30):
+            while len(room.halts()) < 5:
+                await asyncio.sleep(0.1)
+        states = [state for _, state, _ in room.halts()]
+        assert states == ["REDUCE_ONLY", "REDUCE_ONLY", "KILLED", "CANCEL_ONLY", "WARN"]
+        async with asyncio.timeout(30):
+            while service.board.seq < 5:
+                await asyncio.sleep(0.1)
+        assert service.board.status("firm").epoch == 3, "the others change nothing"
+        service.announcer.halt(breach("firm", State.KILLED, room.now))  # for the very same: known
+        assert service.announcer.counts["halted_already"] == 1
+        assert await service.announcer.drained(5)
+        assert len(room.halts()) == 5
+        await service.stop()
+
+    story(main, **LOSS)
+
+
+def test_what_trips_while_a_resume_is_on_its_way_halts_after_it():
+    """The service has not heard that the scope was let up: it must not hold its tongue because of the halt before."""
+
+    async def main(room):
+        service = await room.service()
         service.announcer.halt(breach("firm", State.KILLED, room.now))
-        await asyncio.sleep(1)
-        assert heard == []
-        assert [state for _, state, _ in room.halts()] == ["REDUCE_ONLY", "KILLED"]
+        while service.board.status("firm").state is not State.KILLED:
+            await asyncio.sleep(0.01)
+        room.server.partition("risk")
+        await post(room.server.client("people"), event("resume", "firm", "ann", room.now, "bob", epoch="1"))
+        service.announcer.halt(breach("firm", State.KILLED, room.now, "loss"))
+        room.server.heal("risk")
+        async with asyncio.timeout(30):
+            while len(room.halts()) < 3:
+                await asyncio.sleep(0.1)
+        assert room.halts()[-1] == ("firm", "KILLED", "loss")
+        while service.board.seq < 3:
+            await asyncio.sleep(0.01)
+        assert service.board.status("firm").epoch == 3
         await service.stop()
 
     story(main, **LOSS)

@@ -8,15 +8,17 @@ import msgspec
 from risk.halting import event
 from risk.risk_room import Room
 
-from tidegate.log.base import Full
+from tidegate.log.base import Full, LogDown
 from tidegate.model.event import Status
 from tidegate.model.messages import DynamicLimit, LeaseGrant, LeaseReport
 from tidegate.model.order import ExecType, OrdStatus
+from tidegate.model.time import SECOND
 from tidegate.model.wire import pack
 from tidegate.risk.figures import Report
 from tidegate.risk.halt import post
 from tidegate.risk.leases.fields import Field
 from tidegate.risk.leases.lease import Key
+from tidegate.risk.scopes import State
 from tidegate.sim.virtual_time import run
 
 
@@ -224,11 +226,20 @@ def test_a_market_that_thins_out_tightens_every_lane_and_a_successor_loosens_not
     story(main)
 
 
+def wants(room, service):
+    """Lanes say that they use nothing of what is lent; lane 1 asks for some."""
+    for lane in (0, 1):
+        reports = [
+            LeaseReport(room.now, lane, *key, 0, 0, 0, 1_000_000 * lane * (key.field == Field.GROSS))
+            for key in service.allocator.pool.pools
+        ]
+        room.server.store("lease.report", pack(reports, ts=room.now, lane=lane, seq=1), "", None)
+
+
 def test_limits_over_two_lanes_are_lent_and_a_change_reaches_the_allocator():
     async def main(room):
         service = await room.service()
-        wants = LeaseReport(room.now, 1, 0, Field.GROSS, -1, 0, 0, 0, 1_000_000)
-        room.server.store("lease.report", pack([wants], ts=room.now, lane=1, seq=1), "", None)
+        wants(room, service)
         await asyncio.sleep(1)
         lent = [m for m in room.sent(1, LeaseGrant) if (m.scope, m.field) == (0, Field.GROSS)]
         assert lent
@@ -256,8 +267,7 @@ def test_grants_that_the_log_refuses_are_shown_and_made_when_it_takes_them_again
             return refused
 
         service._log.append = refusing
-        wants = LeaseReport(room.now, 1, 0, Field.GROSS, -1, 0, 0, 0, 1_000_000)
-        room.server.store("lease.report", pack([wants], ts=room.now, lane=1, seq=1), "", None)
+        wants(room, service)
         await asyncio.sleep(1)
         assert service.health()["why"] == "the log refuses grants: LEASES is full"
         assert room.sent(1, LeaseGrant) == []
@@ -286,3 +296,60 @@ def test_a_halt_waits_for_the_log_and_is_then_stored_once():
         await service.stop()
 
     story(main, strategies={"*": {"loss": 1_000}})
+
+
+def test_a_breach_while_nobody_can_act_is_halted_once_somebody_can():
+    """The lease is left to others meanwhile, so that gateways notice; the breaker is not taken for told."""
+
+    async def main(room):
+        await room.service("one")
+        second = await room.service("two")
+        room.touch(600_000, 600_010)
+        room.trade(1_000, 600_010)
+        await asyncio.sleep(1)
+
+        async def away():
+            raise LogDown("STATE has no leader")
+
+        real, second.desk.load = second.desk.load, away
+        room.server.partition("one")
+        await asyncio.sleep(3)
+        assert second.lease.held
+        room.touch(589_500, 589_510)
+        await asyncio.sleep(4)
+        assert not second.lease.held
+        assert "STATE has no leader" in second.health()["why"]
+        await asyncio.sleep(9)
+        assert room.halts() == []
+        second.desk.load = real
+        await asyncio.sleep(7)
+        assert second.health()["risk"]["state"] == "acting"
+        room.touch(580_000, 580_010)
+        await asyncio.sleep(1)
+        assert ("strategy:mm", "REDUCE_ONLY", "loss") in room.halts()
+
+    story(main, strategies={"*": {"loss": 1_000}})
+
+
+def test_a_recovery_that_ends_by_time_forgives_no_drawdown():
+    async def main(room):
+        service = await room.service()
+        room.touch(600_000, 600_000)
+        room.trade(1_000, 600_000)
+        await asyncio.sleep(0.1)
+        room.touch(594_900, 594_900)
+        await asyncio.sleep(0.1)
+        again = event("resume", "strategy:mm", "ann", room.now, "bob", epoch="1", recover=str(30 * SECOND))
+        await post(room.feed, again)
+        await asyncio.sleep(1)
+        room.touch(590_900, 590_900)  # 400 below where people let it go on
+        await asyncio.sleep(30)
+        for over in service.board.recovered(room.now):
+            await post(room.feed, over)
+        await asyncio.sleep(1)
+        assert service.board.status("strategy:mm").state is State.ACTIVE
+        room.touch(589_800, 589_800)
+        await asyncio.sleep(1)
+        assert [halt[2] for halt in room.halts()] == ["drawdown", "manual", "recovered", "drawdown"]
+
+    story(main, strategies={"*": {"drawdown": 500}})

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from tidegate.risk.leases.holding import Holding, LimitPool, PoolPolicy
 from tidegate.risk.leases.lease import Lease
-from tidegate.risk.leases.pool import Holding, LimitPool, PoolPolicy
 from tidegate.sim.lease_soak import LeaseSoak, SoakPlan, calm
 
 

@@ -7,10 +7,12 @@ import asyncio
 from risk.gate_desk import SCOPES, UNIVERSE, merged
 from strategy.test_flood_budget import CANCELS, ORDERS, Plain
 
+from tidegate.log.base import Entry
 from tidegate.log.memory import MemoryServer
 from tidegate.log.streams import declared
-from tidegate.model.messages import CancelAll, CancelOrder
-from tidegate.model.wire import decode
+from tidegate.model.messages import CancelAll, CancelOrder, OrderEvent
+from tidegate.model.order import OrdStatus
+from tidegate.model.wire import MOST, decode, pack
 from tidegate.ops.connection_watch import allowed
 from tidegate.risk.gate import Gate
 from tidegate.risk.limits import Limits
@@ -104,3 +106,31 @@ def test_the_slowest_waits_ten_milliseconds_at_most():
         assert slow.take(1)
     assert not slow.take(1)
     assert slow.due() - 1 <= 10_000_001
+
+
+def test_what_no_writer_of_the_lane_wrote_among_its_events_is_passed_over_and_what_follows_is_heard():
+    async def main():
+        desk = Desk()
+        heard = []
+        desk.service._runner.on_events = heard.extend
+        desk.service._running = True
+        event = OrderEvent(1, 1, 1, 0, 0, 0, OrdStatus.NEW, None, 1, 0)
+        data = pack([event], lane=0, epoch=1)
+        said = [("evt.0", b'{"stream":"LANE_0","seq":5}'), ("evt.1", data), ("evt.0", b""), ("evt.0", data)]
+        desk.service._on_events([Entry(n, 1, *entry) for n, entry in enumerate(said, 1)])
+        assert heard == [event]
+        assert not desk.service.error
+
+    run(main())
+
+
+def test_more_commands_than_an_entry_takes_are_written_in_several_in_order():
+    async def main():
+        desk = Desk()
+        count = 2 * MOST + 1
+        desk.service._put([CancelOrder(1, n) for n in range(count)], 0, 1)
+        await asyncio.sleep(0)
+        assert [len(decode(e.data).messages) for e in desk.stored()] == [MOST, MOST, 1]
+        assert desk.told() == list(range(count))
+
+    run(main())

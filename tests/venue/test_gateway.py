@@ -504,7 +504,7 @@ def test_a_clean_stop_lets_another_act_at_once():
             first = await desk.start_gateway("one")
             await first.stop()
             await desk.start_gateway("two")
-            assert desk.gateway.lease.epoch == first.lease.epoch + 1
+            assert desk.gateway.lease.epoch > first.lease.epoch
 
     run(main())
 

@@ -221,6 +221,26 @@ def test_the_socket_needs_no_log(tmp_path):
     asyncio.run(main())
 
 
+def test_a_gateway_that_was_replaced_leaves_its_successors_socket_alone(tmp_path):
+    async def main():
+        path = tmp_path / "gw.X.main.sock"
+        async with Desk(GatewaySettings(socket=path, on_log_away="keep", countdown=0.0)) as desk:
+            first = await desk.start_gateway("one")
+            second = desk.make_gateway("two")
+            await second.start()
+            desk.server.partition("gw-1")  # it hangs
+            await desk.until(lambda: second.operator._server is not None, 20)
+            desk.server.heal("gw-1")
+            await desk.until(lambda: first.operator._server is None, 20)
+            assert second.operator._server is not None
+            (said,) = await talk(str(path), b'{"do":"state"}')
+            assert said["health"]["gateways"]["X.main"]["state"] == "acting"
+            await second.stop()
+            assert not path.exists()
+
+    asyncio.run(main())
+
+
 def test_a_line_without_end_closes_only_its_connection(tmp_path):
     async def main():
         async def state(order):

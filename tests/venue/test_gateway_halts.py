@@ -340,3 +340,24 @@ def test_a_sweep_that_was_cancelled_before_it_began_is_made_by_who_acts_next():
             await desk.until(lambda: not desk.exchange.open(), 30)
 
     run(main())
+
+
+def test_a_part_that_does_not_hear_its_cancel_does_not_keep_a_gateway_from_leaving():
+    async def main():
+        async with Desk(KEEP) as desk:
+            gw = await desk.start_gateway()
+            heard = []
+
+            async def deaf():
+                for _ in range(2):
+                    try:
+                        await asyncio.Event().wait()
+                    except asyncio.CancelledError:
+                        heard.append(True)
+
+            gw._spawn(deaf(), False)
+            await asyncio.sleep(0)
+            await asyncio.wait_for(gw._leave(), 5)
+            assert len(heard) == 2
+
+    run(main())

@@ -120,6 +120,36 @@ def test_a_risk_service_that_leaves_in_order_has_time_to_come_back():
     run(main())
 
 
+def test_a_lease_that_a_starting_gateway_finds_given_back_is_none():
+    async def main():
+        async with Desk(WATCHED) as desk:
+            control = await Control(desk).live()
+            control.die()
+            await control.lease.release()
+            await asyncio.sleep(3600)
+            desk.gateway = desk.make_gateway()
+            await desk.gateway.start()
+            await desk.until(lambda: desk.gateway.session.brakes, 2)
+            request(desk, 900)
+            await desk.until(lambda: refused(desk) == {900})
+
+    run(main())
+
+
+def test_a_gateway_that_acts_again_has_not_seen_what_was_given_back_meanwhile():
+    line = Lifeline(1.0, 10.0)
+    held, free = (msgspec.json.encode(Holder(owner, 1, 1, 1)) for owner in ("risk", ""))
+    line.begin(0.0)
+    line.hear(KvEntry(ACTING, held, 1), 0.5)
+    line.begin(3600.0)  # it stood by for an hour
+    line.hear(KvEntry(ACTING, free, 2), 3600.1)
+    assert line.lost(3601.1)
+    line.hear(KvEntry(ACTING, held, 3), 3602.0)
+    line.hear(KvEntry(ACTING, free, 4), 3602.5)
+    assert not line.lost(3612.5)
+    assert line.lost(3612.6)
+
+
 def test_a_standby_takes_over_before_anybody_else_must_be_asked():
     async def main():
         async with Desk(WATCHED) as desk:
@@ -214,6 +244,7 @@ def test_a_value_that_comes_again_after_a_reconnect_is_no_sign_of_life_but_excus
         assert not line.lost(later)
     assert line.lost(2.41)
     line.hear(KvEntry(ACTING, b"\x00", 8), 3.0)
+    line.hear(KvEntry(ACTING, b'{"stream":"LANE_0", "seq":5}', 9), 3.0)  # an answer of the log's server
     line.hear(KvEntry(ACTING, None, 9), 3.0)
     line.hear(KvEntry("lane.0", entry.value, 10), 3.0)
     assert line.lost(3.0)
@@ -228,13 +259,15 @@ def test_a_value_that_comes_again_after_a_reconnect_is_no_sign_of_life_but_excus
 def test_it_is_lost_exactly_when_the_last_sign_is_too_old(signs, after):
     line, now, revision, until = Lifeline(1.0, 10.0), 0.0, 0, 1.0
     line.begin(0.0)
-    value, excused = b"", False
+    value, excused, lived = b"", False, False
     for pause, sign in signs:
         now += pause
         if sign != "again":
             revision += 1
             value = msgspec.json.encode(Holder("risk" if sign == "renew" else "", 1, 1, revision))
-            until, excused = now + (1.0 if sign == "renew" else 10.0), False
+            excused, lived = False, lived or sign == "renew"
+            if lived:
+                until = now + (1.0 if sign == "renew" else 10.0)
         elif value and not excused:
             until, excused = max(until, now + 1.0), True
         line.hear(KvEntry(ACTING, value, revision), now)

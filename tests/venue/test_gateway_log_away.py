@@ -129,6 +129,28 @@ def test_resting_orders_are_cancelled_or_kept_when_it_stays_away(action):
     run(main())
 
 
+def test_resting_orders_are_cancelled_when_the_venue_comes_back_before_the_log():
+    """Both were away, and the venue has no dead man's switch."""
+
+    async def main():
+        async with Desk(GatewaySettings(on_log_away="cancel", countdown=0.0)) as desk:
+            gw = await desk.start_gateway()
+            await desk.rest()
+            desk.server.outage(True)
+            desk.exchange.silent = True
+            await desk.until(lambda: gw.counts["open_orders_unanswered"] > 100)  # more than one sweep's
+            assert desk.exchange.open()
+            desk.exchange.silent = False
+            await desk.until(lambda: not desk.exchange.open(), 30)
+            desk.server.outage(False)
+            await desk.until(lambda: not gw.session.holds)
+            told = [(a["kind"], a["severity"]) for a in desk.alerts() if a["kind"] in ("log_away", "control")]
+            assert told == [("log_away", "critical"), ("log_away", "critical"), ("control", "high")]
+            assert "not all orders are gone" in desk.alerts("log_away")[1]["text"]
+
+    run(main())
+
+
 def test_cancels_reach_the_venue_by_the_control_while_the_log_is_away():
     async def main():
         async with Desk(KEEP, PATIENT) as desk:

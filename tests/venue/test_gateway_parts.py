@@ -268,7 +268,7 @@ def test_a_lease_given_back_is_free_at_once_and_its_epoch_rises():
         assert not await two.step()
         await one.release()
         assert await two.step()
-        assert (one.epoch, two.epoch) == (1, 2)
+        assert one.epoch < two.epoch
         assert msgspec.json.decode((await bucket.get("gw.X.main")).value)["owner"] == "two"
 
     run(main())

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from tidegate.ops.gateways import Answer
     from tidegate.ops.halting import Outcome
     from tidegate.risk.halt import Status
+    from tidegate.risk.halt_feed import Board
 
 JUDGED_S = 5.0
 """Seconds to wait for what order managers say of a command that every gateway has refused."""
@@ -51,7 +52,7 @@ def halt(
     """Halt a scope now, and cancel its open orders: by every gateway's own socket and by the log; each works alone.
 
     It takes one operator; up again takes two risk officers (`tidegate resume`). Exit code 1 when a gateway was not
-    reached.
+    reached, or does not say that its open orders are gone.
     """
     _choice("--state", state, ("reduce_only", "cancel_only", "killed"))
     made = _signed("halt", scope, reason, data, signer, state=state.upper())
@@ -144,13 +145,13 @@ def halts(
     from tidegate.ops.gateways import ask_all, gateways
     from tidegate.ops.halting import board
 
-    async def ask() -> list[Status]:
+    async def ask() -> Board:
         async with command_log(data, config) as log:
-            return (await board(log)).scopes
+            return await board(log)
 
     folder = folder_of(data)
     try:
-        found = asyncio.run(ask())
+        answered = asyncio.run(ask())
     except (LogError, UserError) as error:
         print(f"tidegate: no order manager answers ({error}); what the gateways hold:", file=sys.stderr)
         for answer in asyncio.run(ask_all(gateways(folder), {"do": "state", "scope": "firm"})):
@@ -159,6 +160,7 @@ def halts(
             ]:
                 print(f"{answer.gateway}  {name}  {text}")
         raise typer.Exit(NOT_WELL) from None
+    found = answered.scopes
     if json:
         sys.stdout.write(msgspec.json.format(msgspec.json.encode(found), indent=2).decode() + "\n")
     elif not found:
@@ -180,6 +182,8 @@ def halts(
         widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
         for row in (head, *rows):
             print("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+        for name, why in sorted(answered.waits.items()):
+            print(f"the flattening of {name} waits: {why}")
 
 
 # What they share.
@@ -218,7 +222,8 @@ def _halt(made: Signed, data: Path, config: Path | None) -> None:
 
     chosen = gateways(folder_of(data))
     done = asyncio.run(halt(chosen, made, time.time_ns(), lambda: command_log(data, config)))
-    if why := _refused(done, made, data, config):
+    why = _refused(done, data, config)
+    if why:
         raise UserError(f"nothing is done: {why}")
     if done.epoch:
         print(f"log  halt epoch {done.epoch}")
@@ -227,32 +232,39 @@ def _halt(made: Signed, data: Path, config: Path | None) -> None:
     if not done.epoch and all(answer.error for answer in done.answers):
         _end(done.answers, quiet=True)
         raise UserError("neither the log nor a gateway took it: nothing is halted")
+    if not done.answers:
+        if why is None:
+            print(
+                "no gateway has a socket here, and no order manager answers: whether it is followed is not known"
+            )
+            raise typer.Exit(NOT_WELL)
+        print("no gateway has a socket here; the order managers follow it")
     _end(done.answers)
 
 
-def _refused(done: Outcome, made: Signed, data: Path, config: Path | None) -> str:
-    """Why nobody obeys it, where that is so: every gateway has refused it, and so have the order managers."""
+def _refused(done: Outcome, data: Path, config: Path | None) -> str | None:
+    """Why nobody obeys it, where that is so: every gateway has refused it, or there is none here, and the order managers
+    do not follow it. Empty where somebody obeys; None where the order managers were to say so and do not."""
     from tidegate.log.base import LogError
-    from tidegate.ops.halting import board
+    from tidegate.ops.halting import judged
 
-    if not done.epoch or not done.answers or not all(answer.refused for answer in done.answers):
+    if not done.epoch or not all(answer.refused for answer in done.answers):
         return ""
 
-    async def asked() -> str:
+    async def asked() -> str | None:
         try:
             async with asyncio.timeout(JUDGED_S), command_log(data, config) as log:
-                while (found := await board(log)).seq < done.epoch:
-                    await asyncio.sleep(0.1)
-                return done.answers[0].error if str(done.epoch) in found.refused else ""
+                why = await judged(log, done.epoch)
+                return done.answers[0].error if why and done.answers else why
         except (LogError, UserError, TimeoutError):
-            return ""
+            return None
 
     return asyncio.run(asked())
 
 
 def _end(answers: list[Answer], quiet: bool = False) -> None:
     """A line a gateway, and the exit code."""
-    from tidegate.ops.halting import orders
+    from tidegate.ops.halting import done, orders
 
     well = True
     for answer in answers:
@@ -262,8 +274,8 @@ def _end(answers: list[Answer], quiet: bool = False) -> None:
         elif not answer.concerned:
             print(f"{answer.gateway}  not concerned")
         else:
-            print(f"{answer.gateway}  {answer.said.get('state', 'done')}  {orders(answer.said)}")
-            well = well and bool(answer.said.get("empty", True))
+            print(f"{answer.gateway}  {answer.said.get('state', 'done')}  {orders(answer.said)}".rstrip())
+            well = well and done(answer.said)
     if not well and not quiet:
         raise typer.Exit(NOT_WELL)
 

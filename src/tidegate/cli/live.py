@@ -11,7 +11,7 @@ import typer
 
 from tidegate.cli.options import DEFAULT_DATA, FAILED, NOT_WELL, DataOption, folder_of, since_of
 from tidegate.cli.report import report
-from tidegate.errors import UserError
+from tidegate.errors import NotYet, UserError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -214,7 +214,10 @@ def run(
         Path | None, typer.Option(help="Write every hop of every tick to this file at the end.")
     ] = None,
 ) -> None:
-    """Run some roles of a system in this process until it is told to stop (SIGTERM); `up` runs them all."""
+    """Run some roles of a system in this process until it is told to stop (SIGTERM); `up` runs them all.
+
+    Exit code 75 when something that it needs is not there now, as the log: start it again later.
+    """
     import uvloop
 
     from tidegate.cli.prepare import prepare
@@ -231,7 +234,11 @@ def run(
     if {role for role, _ in wanted} != {"gateway"}:  # it has nothing compiled
         prepare()
     called = name or process_names([roles.split(",")])[0]
-    uvloop.run(run_roles(world, wanted, data, called, trace_every, hops))
+    try:
+        uvloop.run(run_roles(world, wanted, data, called, trace_every, hops))
+    except NotYet as error:
+        print(f"tidegate: {error}", file=sys.stderr)
+        raise typer.Exit(NotYet.CODE) from None
 
 
 def topology_of(config: Config, path: Path, data: Path, server: LogServer | None = None) -> Topology:

@@ -82,7 +82,8 @@ async def _fold(world: World, data: Path) -> LiveRun:
         for lane in range(section.lanes):
             last = await log.last(f"LANE_{lane}")
             with bar(f"lane {lane}", last.seq if last else 0) as progress:
-                run.begin(lane, {seq for seq, _, _ in (await skips(log, lane))[1]})
+                said = (await skips(log, lane)).said
+                run.begin(lane, {seq for seq, _, _ in said.skips} if said else set())
                 done = 0
                 async for entries in log.read(f"LANE_{lane}"):
                     run.take(lane, entries)

@@ -6,7 +6,7 @@ change before a request is handed out, and each change is told as one `OrderEven
 
 from __future__ import annotations
 
-from tidegate.execution import reductions
+from tidegate.execution import flattened, reductions
 from tidegate.execution.ids import MARGIN_IDS
 from tidegate.execution.state import LaneBroken, LaneOrder, State
 from tidegate.model.messages import OrderEvent, SendCancel, SendNew, SendReplace, SendStatus
@@ -85,7 +85,10 @@ def move(s: State, order: LaneOrder, trigger: Trigger, ts: int) -> None:
 
 def submit(s: State, order: LaneOrder, ref: tuple[int, int, int], ts: int) -> bool:
     """Pass the gate and hand out the order, or deny it. It is in the lane's state either way."""
-    reason = s.gate.check(order, ref[0], ref[1], ref[2], ts)
+    if flattened.keeps(s, order):
+        reason: int = Reason.BEING_FLATTENED
+    else:
+        reason = s.gate.check(order, ref[0], ref[1], ref[2], ts)
     s.by_cmd[order.cmd_id] = order
     if reason:
         deny(s, order, reason, ts)

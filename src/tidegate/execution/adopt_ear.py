@@ -23,7 +23,7 @@ from tidegate.log.base import Log, LogError
 from tidegate.model.clock import Clock
 from tidegate.model.instrument import Universe
 from tidegate.model.messages import Adopt, Message
-from tidegate.model.wire import pack
+from tidegate.model.wire import MOST, pack
 from tidegate.risk.halt import Check
 from tidegate.risk.ledger import NOBODY
 from tidegate.risk.scope_name import Kind, parse, text_of
@@ -80,6 +80,8 @@ class Adopter:
             raise UserError(f"{command.scope}: positions are an account's; say account:NAME")
         account = ref.number - self._scopes.account_scope(0)
         shown = shown_in(command.args.get("positions", ""))
+        if len(shown) > MOST:
+            raise UserError(f"{len(shown)} positions; one command may name {MOST}")
         for one in shown:
             parse(text_of(Kind.INSTRUMENT, one.instrument), self._scopes, self._universe)
             if one.price <= 0 and not self._universe[self._universe.index[one.instrument]].negative_prices:

@@ -10,8 +10,9 @@ The rules:
    last one is open.
 3. Nothing on stale, crossed or missing prices: of one leg it stops all legs of its group.
 4. No price farther from the middle than the collar: what does not trade there (the orders are immediate) waits.
-5. Other open orders of the group are cancelled first.
+5. Other open orders of the group are cancelled first; for one that will not go, nothing waits longer than `PATIENCE`.
 6. A rest below the venue's smallest order stays, and is said.
+7. What the gate refuses is tried again at half the size, down to the venue's smallest order.
 """
 
 from __future__ import annotations
@@ -24,14 +25,18 @@ from typing import NamedTuple
 import msgspec
 
 from tidegate.errors import UserError
+from tidegate.execution.state import LaneOrder
 from tidegate.model.instrument import Instrument, Universe
 from tidegate.model.messages import NewOrder
-from tidegate.model.order import ExecInst, OrdType, Side, TimeInForce
+from tidegate.model.order import ExecInst, OrdStatus, OrdType, Side, TimeInForce
 from tidegate.model.time import SECOND
 
 PPM = 1_000_000
 STALE = 5 * SECOND
 """A price is too old after so long, ns."""
+PATIENCE = SECOND
+"""So long (ns) closing waits for the cancels that go before it."""
+DUST = "what is left is below the venue's smallest order"
 
 
 class Terms(msgspec.Struct, frozen=True):
@@ -75,8 +80,8 @@ Key = tuple[int, int, str]
 
 class Leg(NamedTuple):
     """A position of one strategy on one account (of all of them: `ALL`). `lots` is signed; `done` what has been closed so
-    far, lots; `working` whether an order of ours on it is open, `other` whether one of somebody else is; `group` parts
-    the legs of a strategy further; `most` is how many lots may be closed now, −1 for all."""
+    far, lots; `working` whether an order of ours on it is open, `other` whether one of somebody else is to go first;
+    `group` parts the legs of a strategy further; `most` is how many lots may be closed now, −1 for all."""
 
     account: int
     strategy: int
@@ -114,6 +119,19 @@ class Close(NamedTuple):
     touch: Touch
 
 
+def asks(order: LaneOrder) -> bool:
+    """Whether a cancel is to be asked for: the order is not over, nor is a cancel on its way."""
+    if order.status >= OrdStatus.FILLED or order.closing:
+        return False
+    return order.status is not OrdStatus.PENDING_CANCEL and order.target is not OrdStatus.CANCELED
+
+
+def smaller(close: Close, refused: int, universe: Universe) -> Close:
+    """Half of it for each of so many refusals, as far as the venue takes it."""
+    small = least(universe[close.instrument], close.touch.bid)
+    return close._replace(qty=min(close.qty, max(small, close.qty >> min(refused, 60))))
+
+
 def order_of(close: Close, cmd_id: int, now: int) -> NewOrder:
     """The order as a command."""
     return NewOrder(
@@ -123,18 +141,10 @@ def order_of(close: Close, cmd_id: int, now: int) -> NewOrder:
     )  # fmt: skip
 
 
-class Clear(NamedTuple):
-    """Cancel what this strategy has open on this account."""
-
-    account: int
-    strategy: int
-
-
 class Step(NamedTuple):
     """What to do now, and why nothing is done where that is so, by group."""
 
     closes: list[Close]
-    clears: list[Clear]
     waits: dict[Key, str]
 
 
@@ -146,12 +156,11 @@ def step(
     for leg in legs:
         if leg.lots:
             groups.setdefault(leg.key, []).append(leg)
-    out = Step([], [], {})
+    out = Step([], {})
     for key, group in sorted(groups.items()):
         if any(leg.working for leg in group):
             out.waits[key] = "orders of the last step are open"
         elif any(leg.other for leg in group):
-            out.clears.append(Clear(*key[:2]))
             out.waits[key] = "other orders are being cancelled"
         elif stale := [leg.instrument for leg in group if not _fresh(touches.get(leg.instrument), now)]:
             out.waits[key] = f"no fresh price of {universe[stale[0]].id}"
@@ -189,7 +198,7 @@ def _closes(
     keep = max(0, most - terms.participation)
     free = [leg for leg in able if leg.most < 0 or leg.most >= small[leg]]
     if not free:
-        return [], "what is left is below the venue's smallest order"
+        return [], DUST
     found = [_close(leg, small[leg], keep, touches[leg.instrument], terms.collar) for leg in free]
     return [close for close in found if close is not None], "it waits for a leg that lags behind"
 

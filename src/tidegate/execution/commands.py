@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 
-from tidegate.execution import contingent, reductions
+from tidegate.execution import contingent, flattened, reductions
 from tidegate.execution.acts import (
     CANCELED,
     CREATED,
@@ -207,6 +207,9 @@ def replace_order(s: State, m: ReplaceOrder) -> None:
         return
     if reason:
         refuse(s, order, reason, ts)
+        return
+    if flattened.keeps(s, order):
+        refuse(s, order, Reason.BEING_FLATTENED, ts)
         return
     denied = s.gate.check_replace(order, qty, price, bid, ask, ref_ts, ts)
     if denied:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tidegate.errors import UserError
-from tidegate.execution import factors, gaps, leases, reductions, slots, timeouts
+from tidegate.execution import factors, flattened, gaps, leases, reductions, slots, timeouts
 from tidegate.execution.halting import cancel_halted
 from tidegate.execution.state import State
 from tidegate.model.messages import (
@@ -27,6 +27,7 @@ from tidegate.risk.limits import Limits
 from tidegate.risk.reasons import Reason
 
 Handler = Callable[[State, Any], None]
+_MARKET, _EQUITY = range(2)
 
 
 def tolerant(handler: Handler) -> Handler:
@@ -44,15 +45,19 @@ def tolerant(handler: Handler) -> Handler:
 
 def _scope_state(s: State, m: ScopeState) -> None:
     key = (m.scope, -1) if m.instrument < 0 else (-1, m.instrument)
-    if 0 < m.at < s.halts_at.get(key, 0):
+    known = s.halts_at.get(key, 0)
+    if 0 < m.at < known:
         s.count(Reason.STALE_COMMAND)
         return
+    again = 0 < m.at == known
     if m.instrument >= 0:
+        # Its own word and its venue's, at the later one's place: the same place may say another thing.
         s.gate.set_instrument_state(m.instrument, m.state, m.ts)
-    else:
+    elif not again or m.state > s.gate.scope_state(m.scope):  # the gate itself may have gone down since
         s.gate.set_state(m.scope, m.state, m.ts)
     if 0 < m.at < 1 << 63:
         s.halts_at[key] = m.at
+    flattened.note(s, key, m, again and m.instrument < 0)
     cancel_halted(s, m)
 
 
@@ -60,7 +65,8 @@ def scope_state(s: State, m: ScopeState) -> None:
     """A state changed. What the lane lets pass from here on carries the epoch of the last halt it knows of.
 
     Even of a halt it cannot apply: the order was judged after it. A writer that was replaced, and was only asleep, tells
-    what it had in hand: a state older than the lane has of the scope changes nothing.
+    what it had in hand: a state older than the lane has of the scope changes nothing. A new writer tells all again: what
+    the lane knows lifts nothing that the gate has stopped since.
     """
     if isinstance(m.epoch, int) and 0 <= m.epoch < 1 << 63:
         s.halt_epoch = max(s.halt_epoch, m.epoch)
@@ -72,11 +78,28 @@ def _dynamic_limit(s: State, m: DynamicLimit) -> None:
 
 
 def _market(s: State, m: MarketReference) -> None:
-    s.gate.set_market(m.instrument, m.volume, m.interest, m.depth_bid, m.depth_ask, m.ts)
+    if _newer(s, (_MARKET, m.instrument), m.number):
+        s.gate.set_market(m.instrument, m.volume, m.interest, m.depth_bid, m.depth_ask, m.ts)
+        _note(s, (_MARKET, m.instrument), m.number)
 
 
 def _equity(s: State, m: VenueEquity) -> None:
-    s.gate.set_equity(m.venue, m.equity, m.ts)
+    if _newer(s, (_EQUITY, m.venue), m.number):
+        s.gate.set_equity(m.venue, m.equity, m.ts)
+        _note(s, (_EQUITY, m.venue), m.number)
+
+
+def _newer(s: State, figure: tuple[int, int], number: int) -> bool:
+    """Whether a word on a figure is not older than the last: one that is comes late, from a service that was replaced."""
+    if 0 < number <= s.figures_at.get(figure, 0):
+        s.count(Reason.STALE_COMMAND)
+        return False
+    return True
+
+
+def _note(s: State, figure: tuple[int, int], number: int) -> None:
+    if number > 0:
+        s.figures_at[figure] = number
 
 
 def _acknowledge(s: State, m: Acknowledge) -> None:

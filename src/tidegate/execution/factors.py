@@ -29,8 +29,12 @@ def set_factor(s: State, m: DynamicLimit) -> None:
         raise ValueError(f"instrument {m.instrument}: less than nothing is withheld")
     s.gate.set_factor(m.instrument, m.factor)
     s.factors[m.instrument] = (m.number, m.factor)
-    for key in _keys(s, m.instrument):
-        _withhold(s, key, told.get(key, 0) if m.number else _difference(s, key, m.factor))
+    if not m.number:
+        told = {key: _difference(s, key, m.factor) for key in _keys(s, m.instrument)}
+    # Of a limit that is not lent now, too: it may be again before the next word.
+    before = [key for key in s.withheld if key.instrument == m.instrument and key not in told]
+    for key in (*before, *told):
+        _withhold(s, key, told.get(key, 0))
     two_slots.share_again(s, m.instrument)
 
 
@@ -58,4 +62,5 @@ def _withhold(s: State, key: Key, amount: int) -> None:
         s.withheld.pop(key, None)
         if amount:
             s.withheld[key] = amount
-        leases.bring(s, key)
+        if key in s.leased:
+            leases.bring(s, key)

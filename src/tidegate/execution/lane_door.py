@@ -3,6 +3,7 @@ else publish there (`log.grants`), and what it says must be its writer's to say.
 
 `lane.<n>.cmd.<strategy>` is one strategy's: commands, of its own orders only. `lane.<n>.cmd` is the house's (operators,
 risk). `lane.<n>.rpt` is the gateways', `lane.<n>.epoch` and `lane.<n>.skip` the order managers', `lane.<n>.sys` the services'.
+Nobody says more at once than `model.wire.MOST`: what has more to say writes several entries.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from tidegate.model.messages import (
     ReplaceOrder,
     Report,
 )
+from tidegate.model.wire import MOST
+from tidegate.risk.reasons import Reason
 
 CMD_SHIFT = 40
 """A strategy's cmd_ids are its number, moved up by so many bits, and a count."""
@@ -33,8 +36,16 @@ def command_subject(lane: int, strategy: int) -> str:
     return f"lane.{lane}.cmd.{strategy}"
 
 
-def refusal(s: State, subject: str, messages: Sequence[Message]) -> str:
-    """Why an entry is not to be applied; empty where it is."""
+def refusal(s: State, subject: str, messages: Sequence[Message]) -> tuple[Reason, str]:
+    """Why an entry is not to be applied, for the count and in words; NONE where it is."""
+    if len(messages) > MOST:
+        return Reason.ENTRY_TOO_LARGE, f"{len(messages)} messages in one entry; {MOST} are allowed"
+    why = _foreign(s, subject, messages)
+    return (Reason.FOREIGN_COMMAND if why else Reason.NONE), why
+
+
+def _foreign(s: State, subject: str, messages: Sequence[Message]) -> str:
+    """What of an entry is not its writer's to say; empty where all is."""
     door, strategy = _door(subject)
     for m in messages:
         kind = type(m)

@@ -18,10 +18,11 @@ from tidegate.model.clock import Clock
 from tidegate.model.messages import LeaseReport, LeaseReturn, Message, OrderEvent
 from tidegate.model.order import Side
 from tidegate.model.time import MS
-from tidegate.model.wire import pack
+from tidegate.model.wire import MOST, pack
 from tidegate.risk.gate import Gate
 from tidegate.risk.leases.fields import NO_INSTRUMENT, Field
 from tidegate.risk.leases.holder import LeaseHolder
+from tidegate.risk.leases.holding import NOT_LENT
 from tidegate.risk.leases.lease import Key, Lease
 from tidegate.risk.leases.use import UseReader
 from tidegate.risk.reasons import Reason
@@ -29,8 +30,6 @@ from tidegate.risk.reasons import Reason
 EVERY = 2 * MS
 """Least time between two looks, but for a refused order: so much for each `MANY` limits that are lent."""
 MANY = 1_000
-BATCH = 4_000
-"""Reports in an entry, at most."""
 _FIELDS = {
     Reason.OPEN_ORDERS: (Field.ORDERS, Field.ORDERS),
     Reason.OPEN_VALUE: (Field.OPEN_VALUE, Field.OPEN_VALUE),
@@ -73,7 +72,7 @@ class LeaseDesk:
         key = Key(m.scope, m.field, m.instrument)
         number = self._holder.number.get(key)
         if number is None:
-            self._report([report(self._lane.state, key)], [])  # of a limit that is not shared now
+            self._report([self._stands(key)], [])  # of a limit that is not shared now
             return
         self._amounts[number] = m.granted - m.returned
         self._holder.tell(key)
@@ -96,20 +95,31 @@ class LeaseDesk:
         self._next, self._urgent = now + EVERY * (1 + len(self._leased) // MANY), False
         state = self._lane.state
         if state.leased is not self._leased or state.gate.state is not self._reader.state:  # type: ignore[attr-defined]
+            before = self._leased
             self._begin()
+            ended = [self._stands(key) for key in before if key not in self._leased]
+            for at in range(0, len(ended), MOST):
+                self._report(ended[at : at + MOST], [])
         wishes, surplus = self._holder.look(now, self._amounts, self._reader.read())
         keys = self._holder.keys
         if wishes:
-            reports = [report(state, keys[wish.number], wish.wanted, wish.refused) for wish in wishes]
+            reports = [self._stands(keys[wish.number], wish.wanted, wish.refused) for wish in wishes]
             numbers = [wish.number for wish in wishes]
-            for at in range(0, len(reports), BATCH):
-                self._report(reports[at : at + BATCH], numbers[at : at + BATCH])
+            for at in range(0, len(reports), MOST):
+                self._report(reports[at : at + MOST], numbers[at : at + MOST])
         if surplus:
             messages: list[Message] = [LeaseReturn(now, *keys[some.number], some.amount) for some in surplus]
-            for at in range(0, len(messages), BATCH):
-                data = pack(messages[at : at + BATCH], ts=now, lane=state.number)
-                numbers = [some.number for some in surplus[at : at + BATCH]]
+            for at in range(0, len(messages), MOST):
+                data = pack(messages[at : at + MOST], ts=now, lane=state.number)
+                numbers = [some.number for some in surplus[at : at + MOST]]
                 self._append(f"lane.{state.number}.sys", data, numbers)
+
+    def _stands(self, key: Key, wanted: int = 0, refused: int = 0) -> LeaseReport:
+        """How the lane stands with a limit, and by which limits it judges."""
+        state = self._lane.state
+        found = report(state, key, wanted, refused)
+        found.version = state.limits_version if key in state.leased else NOT_LENT
+        return found
 
     def _report(self, reports: list[LeaseReport], numbers: list[int]) -> None:
         self.reports += 1

@@ -25,6 +25,7 @@ def renew(s: State) -> None:
     for key in before:
         if key not in s.leased:
             s.gate.set_limit(*key, UNLIMITED)
+            s.withheld.pop(key, None)  # that was said of a limit which is no more
 
 
 def bring(s: State, key: Key) -> None:

@@ -4,12 +4,17 @@ Every instance renews `oms.<name>`; `lane.<n>` names the owner and its epoch, wh
 hands. An instance whose key has not changed for `TTL` by the watcher's own clock is taken for dead, and its lanes
 are shared out. An instance that joins is given lanes by those that have more than their share. A lease only says
 who should write: what fences a zombie is the epoch in the lane's own log, at the gateways and in EVT_<n>.
+
+Lanes are taken and lost one after another, which may take long; the instance renews meanwhile. One lane that gets no
+further, or fails, is given up, told and tried again later: it keeps no other lane waiting for ever. An instance that
+settles nothing any more does not renew either.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 import msgspec
@@ -20,6 +25,10 @@ RENEW = 0.5
 """Seconds between two renewals."""
 TTL = 1.6
 """Seconds without a renewal after which an instance is taken for dead."""
+STUCK = 30.0
+"""Seconds after which the taking or losing of a lane is given up that gets no further (`Ownership.moved`)."""
+RETRY, LONGEST = 5.0, 60.0
+"""Seconds after which a lane that could not be taken is tried again; doubles up to the longest."""
 
 
 class Lease(msgspec.Struct, frozen=True):
@@ -89,7 +98,8 @@ class Ownership:
     """One instance's part in sharing out the lanes.
 
     `take(lane, epoch)` is awaited when a lane has become ours, `lose(lane, handover)` when it has to go: with
-    `handover` before the lease is given back, without it the lane is somebody else's already.
+    `handover` before the lease is given back, without it the lane is somebody else's already. What either raises is
+    that lane's alone: `failed(lane, why)` is called with it, and with lane −1 when nothing is settled any more.
     """
 
     def __init__(
@@ -100,6 +110,7 @@ class Ownership:
         bucket: Bucket,
         take: Callable[[int, int], Awaitable[None]],
         lose: Callable[[int, bool], Awaitable[None]],
+        failed: Callable[[int, str], None] = lambda lane, why: None,
     ) -> None:
         self.name, self.ident = name, ident
         self.leases: dict[int, tuple[Lease, int]] = {lane: (Lease(), 0) for lane in lanes}
@@ -112,13 +123,22 @@ class Ownership:
         """Lanes this instance cannot write (a newer version's entries, another configuration)."""
         self.usurped = False
         """Another instance has come up under our name: we must write nothing more."""
-        self._bucket, self._take, self._lose = bucket, take, lose
+        self.failures: dict[int, str] = {}
+        """Lanes that could not be taken when it was tried last, and why."""
+        self.ended = ""
+        """Why nothing is settled any more; empty while it is."""
+        self._bucket, self._take, self._lose, self._failed = bucket, take, lose, failed
+        self._retries: dict[int, tuple[float, float]] = {}
+        """When such a lane is tried again (loop time), and after what pause."""
+        self._limit: asyncio.Timeout | None = None
+        """Of the lane that is being taken or lost now."""
         self._beats: dict[str, tuple[Beat, float]] = {}
         self._count = 0
         self._wake = asyncio.Event()
         self._began = 0.0
         self._breaking: set[int] = set()
         self._task: asyncio.Task[None] | None = None
+        self._beating: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Begin to renew, and take what is due to us."""
@@ -129,16 +149,18 @@ class Ownership:
             self._bucket.watch(self._on_beat, "oms."),
         ]
         self._task = asyncio.get_running_loop().create_task(self._run())
+        self._beating = asyncio.get_running_loop().create_task(self._beat())
 
     async def stop(self) -> None:
         """Hand all lanes over and leave."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
+        await _cancelled(self._task)
+        self._task = None
+        self.refused.update(self.leases)  # what is given back is not for us
+        with contextlib.suppress(LogError):
+            await self._renew()
         for lane in sorted(self.mine):
             await self._give_back(lane)
+        await _cancelled(self._beating)
         for watch in self._watches:
             watch.close()
         with contextlib.suppress(LogError):
@@ -199,18 +221,30 @@ class Ownership:
             self._wake.set()
 
     async def _run(self) -> None:
-        loop = asyncio.get_running_loop()
-        due = loop.time() + RENEW
-        while True:
-            try:
-                await asyncio.wait_for(self._wake.wait(), max(0.0, due - loop.time()))
-            except TimeoutError:
-                due = loop.time() + RENEW
+        try:
+            while True:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._wake.wait(), RENEW)
+                self._wake.clear()
+                now = asyncio.get_running_loop().time()
+                for lane in [lane for lane, (due, _) in self._retries.items() if due <= now]:
+                    self._retries[lane] = math.inf, self._retries[lane][1]
+                    self.refused.discard(lane)
                 with contextlib.suppress(LogError):
-                    await self._renew()
-            self._wake.clear()
+                    await self._settle()
+        except Exception as error:
+            self.ended = f"lanes are not shared out any more: {_text(error)}"
+            self._failed(-1, self.ended)
+
+    async def _beat(self) -> None:
+        """Renew, whatever is being settled: what hangs the process ends this too."""
+        loop = asyncio.get_running_loop()
+        due = loop.time()
+        while self._task is None or not self._task.done():
+            due = max(due + RENEW, loop.time())
+            await asyncio.sleep(due - loop.time())
             with contextlib.suppress(LogError):
-                await self._settle()
+                await self._renew()
 
     async def _renew(self) -> None:
         if not self.usurped:
@@ -232,32 +266,54 @@ class Ownership:
                 except LogError:
                     self._mend.add(lane)
                     raise
-        live = self.live()
-        usable = {n: lease.owner for n, (lease, _) in self.leases.items() if not lease.broken}
-        wanted = plan(usable, live)
-        for lane in sorted(self.leases.keys() - self._breaking):
-            lease, revision = self.leases[lane]
-            if lane in self.mine and lease.owner != self.ident and lease.epoch:
-                self.mine.discard(lane)
-                await self._lose(lane, False)
-            elif (lane in self.mine or lease.owner == self.ident) and (
-                wanted.get(lane) != self.ident or lane in self.refused
-            ):
-                await self._give_back(
-                    lane
-                )  # also where its writer has stopped by itself, or never came to be
-            elif (
-                lane not in self.mine
-                and wanted.get(lane) == self.ident
-                and lane not in self.refused
-                and (lease.owner == self.ident or self._gone(lease.owner, live))
-            ):
-                await self._claim(lane, lease, revision)
+        wanted = self._wanted()
+        for lane in sorted(self.leases):
+            if lane not in self._breaking and await self._settled(lane, wanted.get(lane) == self.ident):
+                wanted = self._wanted()  # time has passed
 
-    def _gone(self, owner: str, live: Mapping[str, Iterable[int]]) -> bool:
+    def _wanted(self) -> dict[int, str]:
+        """Who should own each lane now."""
+        usable = {n: lease.owner for n, (lease, _) in self.leases.items() if not lease.broken}
+        return plan(usable, self.live())
+
+    async def _settled(self, lane: int, ours: bool) -> bool:
+        """Take or lose a lane, if that is due; whether it was. `ours`: it should be."""
+        lease, revision = self.leases[lane]
+        held = lane in self.mine
+        if held and lease.owner != self.ident and lease.epoch:
+            self.mine.discard(lane)
+            await self._step(lane, self._lose(lane, False))
+            return True
+        able = ours and lane not in self.refused
+        if (held or lease.owner == self.ident) and not able:
+            await self._give_back(lane)  # also where its writer has stopped by itself, or never came to be
+            return True
+        if not held and able and (lease.owner == self.ident or self._gone(lease.owner)):
+            await self._claim(lane, lease, revision)
+            return True
+        return False
+
+    async def _step(self, lane: int, work: Awaitable[None]) -> str:
+        """Await the taking or losing of a lane; why it failed, empty where it did not. Nothing of it ends the others."""
+        try:
+            async with asyncio.timeout(STUCK) as self._limit:
+                await work
+            return ""
+        except Exception as error:
+            stuck = self._limit is not None and self._limit.expired()
+            return f"it got no further for {STUCK:g} s" if stuck else _text(error)
+        finally:
+            self._limit = None
+
+    def moved(self) -> None:
+        """What is being taken or lost gets on: it is not stuck."""
+        if self._limit is not None and not self._limit.expired():
+            self._limit.reschedule(asyncio.get_running_loop().time() + STUCK)
+
+    def _gone(self, owner: str) -> bool:
         """Whether an owner is dead. One not heard of yet may only be unheard: we have just begun; but an older life of our
         own name is over."""
-        if owner in live:
+        if owner in self.live():
             return False
         older = owner.partition("-")[2] == self.name
         return not owner or older or asyncio.get_running_loop().time() - self._began >= TTL
@@ -271,11 +327,28 @@ class Ownership:
         self._know(lane, mine, new)
         if self.leases[lane][0] == mine:
             self.mine.add(lane)
-            await self._take(lane, mine.epoch)
+            if why := await self._step(lane, self._take(lane, mine.epoch)):
+                await self._give_up(lane, why)
+            elif lane in self.mine:
+                self.failures.pop(lane, None)
+                self._retries.pop(lane, None)
+
+    async def _give_up(self, lane: int, why: str) -> None:
+        """A lane could not be taken: others may, and we try again later."""
+        self.mine.discard(lane)
+        await self._step(lane, self._lose(lane, False))  # what there is of it
+        pause = min(2 * self._retries[lane][1], LONGEST) if lane in self._retries else RETRY
+        text = f"lane {lane} could not be taken: {why}"
+        self._failed(lane, f"{text}; it is tried again in {pause:g} s")
+        with contextlib.suppress(LogError):
+            await self.refuse(lane)
+        self.failures[lane] = text
+        self._retries[lane] = asyncio.get_running_loop().time() + pause, pause
 
     async def _give_back(self, lane: int) -> None:
         self.mine.discard(lane)
-        await self._lose(lane, True)
+        if why := await self._step(lane, self._lose(lane, True)):
+            self._failed(lane, f"lane {lane} was not handed over as it should be: {why}")
         lease, revision = self.leases[lane]
         if lease.owner == self.ident:
             free = Lease("", lease.epoch)
@@ -286,8 +359,10 @@ class Ownership:
     async def refuse(self, lane: int) -> None:
         """This instance cannot write the lane: another may."""
         self.refused.add(lane)
-        await self._renew()
+        self.failures.pop(lane, None)
+        self._retries.pop(lane, None)
         self._wake.set()
+        await self._renew()
 
     async def broken(self, lane: int, why: str) -> None:
         """Nobody may write the lane until a person has looked: see `mend`."""
@@ -315,3 +390,13 @@ class Ownership:
             )
             self._wake.set()
         return lease.broken
+
+
+async def _cancelled(task: asyncio.Task[None] | None) -> None:
+    if task is not None:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+def _text(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"

@@ -77,6 +77,9 @@ class Gate(Protocol):
     def set_state(self, scope: int, state: int, ts: int) -> None:
         """A scope's state (ACTIVE … KILLED)."""
 
+    def scope_state(self, scope: int) -> int:
+        """A scope's own state now."""
+
     def covers(self, scope: int, account: int, strategy: int) -> bool:
         """Whether orders of this strategy on this account are under the scope."""
 

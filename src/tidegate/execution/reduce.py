@@ -17,17 +17,25 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from tidegate.execution import reductions
-from tidegate.execution.closing import ALL, Close, Leg, Terms, Touch, least, order_of, step
+from tidegate.execution.closing import (
+    ALL,
+    PATIENCE,
+    Close,
+    Leg,
+    Terms,
+    Touch,
+    asks,
+    least,
+    order_of,
+    smaller,
+    step,
+)
 from tidegate.execution.ids import HOUSE_IDS
 from tidegate.execution.state import Cut, LaneOrder, Reduction, State
-from tidegate.model.instrument import Universe
 from tidegate.model.messages import CancelOrder, Message, NewOrder
 from tidegate.model.order import OrdStatus, Side
-from tidegate.model.time import SECOND
 from tidegate.risk.reasons import describe
 
-PATIENCE = SECOND
-"""So long (ns) a step waits for the cancels that go before it."""
 Shut = Callable[[int, int, int], str]
 """Why nothing may be sent for (account, strategy, instrument) by people's word; empty where it may."""
 
@@ -70,7 +78,7 @@ def look(s: State, reduction: Reduction, shut: Shut, now: int) -> Look:
     if s.gaps:
         return Look("waits", "; ".join(f"{name}: {why}" for name, why in sorted(s.gaps.items())), parts)
     raising, blocking = _in_the_way(s, reduction)
-    cancels = tuple(CancelOrder(now, order.cmd_id) for order in (*raising, *blocking) if _asks(order))
+    cancels = tuple(CancelOrder(now, order.cmd_id) for order in (*raising, *blocking) if asks(order))
     if not wanted and not working:
         if not raising:
             return Look("done", "", parts)
@@ -117,11 +125,6 @@ def _in_the_way(s: State, reduction: Reduction) -> tuple[list[LaneOrder], list[L
     return raising, blocking
 
 
-def _asks(order: LaneOrder) -> bool:
-    """Whether a cancel is to be asked for: none is on its way."""
-    return order.status is not OrdStatus.PENDING_CANCEL and order.target is not OrdStatus.CANCELED
-
-
 def _shut(s: State, reduction: Reduction, cut: Cut, shut: Shut) -> str:
     """Why nobody who holds the position may send; empty where somebody may."""
     whys = [
@@ -146,7 +149,7 @@ def _orders(
     orders: list[NewOrder] = []
     for close in done.closes:
         cut = next(cut for cut in reduction.cuts if cut.instrument == close.instrument)
-        orders += _split(s, reduction, cut, _smaller(cut, close, universe), shut, now)
+        orders += _split(s, reduction, cut, smaller(close, cut.denied, universe), shut, now)
     whys = [*groups.values(), *done.waits.values()]
     if done.closes and not orders:
         whys.append("what strategies hold of it is too little for an order; the rest is nobody's")
@@ -169,12 +172,6 @@ def _leg(s: State, reduction: Reduction, cut: Cut) -> Leg:
         reduction.account, ALL, cut.instrument, held if held * cut.held > 0 else 0, max(0, cut.began - abs(held)),
         working, False, s.universe[cut.instrument].base, reductions.left(s, reduction, cut),
     )  # fmt: skip
-
-
-def _smaller(cut: Cut, close: Close, universe: Universe) -> Close:
-    """Half of it for every order in a row that the gate refused, as far as the venue takes it."""
-    small = least(universe[close.instrument], close.touch.bid)
-    return close._replace(qty=min(close.qty, max(small, close.qty >> min(cut.denied, 60))))
 
 
 def _split(s: State, reduction: Reduction, cut: Cut, close: Close, shut: Shut, now: int) -> list[NewOrder]:

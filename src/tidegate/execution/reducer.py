@@ -17,6 +17,7 @@ import msgspec
 from tidegate.access.note import Note
 from tidegate.execution import reduce, reductions
 from tidegate.execution.reduce import Look
+from tidegate.execution.said import Said
 from tidegate.execution.state import Reduction, State
 from tidegate.execution.writer import Writer
 from tidegate.log.alert import alert
@@ -26,7 +27,7 @@ from tidegate.model.clock import Clock
 from tidegate.model.instrument import Universe
 from tidegate.model.messages import MarginStep
 from tidegate.model.time import SECOND
-from tidegate.model.wire import pack
+from tidegate.model.wire import MOST, pack
 from tidegate.risk.halt import HaltBoard, cancels
 from tidegate.risk.margin.step import REDUCE, Published, decode
 from tidegate.risk.scope_name import Kind, chain_names, text_of
@@ -36,8 +37,6 @@ EVERY = 0.5
 """Seconds between two looks."""
 AHEAD = 5 * SECOND
 """A step that is so far (ns) from the future is not followed: one of the clocks is wrong."""
-AGAIN = 60 * SECOND
-"""What is so again is not said again for so long, ns."""
 OLD = 60 * SECOND
 """Of a step that was over so long ago nothing is said any more, ns."""
 
@@ -86,7 +85,7 @@ class Reducer:
         self._accounts = {account.name: n for n, account in enumerate(scopes.accounts)}
         self._outbox = Outbox(log, counts=self.counts)
         self._told: dict[tuple[int, int, str], _Told] = {}
-        self._said: dict[tuple[str, str], int] = {}
+        self._said = Said()
         self._following: Subscription | None = None
         self._timer: asyncio.TimerHandle | None = None
 
@@ -181,7 +180,8 @@ class Reducer:
         if not found.messages:
             return
         msg_id = f"margin-{lane}-{reduction.account}-{reduction.plan}-{reduction.pool}-{writer.seq}"
-        future = self._log.append(f"lane.{lane}.cmd", pack(found.messages, ts=now, lane=lane), msg_id=msg_id)
+        data = pack(found.messages[:MOST], ts=now, lane=lane)  # the next look has the rest
+        future = self._log.append(f"lane.{lane}.cmd", data, msg_id=msg_id)
         future.add_done_callback(
             lambda done: done.cancelled() or done.exception()
         )  # the next look tries again
@@ -230,22 +230,15 @@ class Reducer:
     def _end(self, account: str, pool: str, told: _Told, severity: str, text: str, outcome: str) -> None:
         told.over = True
         failed = outcome != "done"
-        if failed and not self._first("given up", account, pool, outcome):
+        if failed and not self._said.first(self._clock.now(), "given up", account, pool, outcome):
             return
         self._note(self._name, "reduce", text_of(Kind.ACCOUNT, account), outcome, text, b"")
         self._alert(account, pool, "failed" if failed else "done", severity, text, told.plan)
 
     def _say(self, what: str, severity: str, account: str, pool: str, text: str, why: str) -> None:
         """Once, and again after a time where it is still so."""
-        if self._first(what, account, pool, why):
+        if self._said.first(self._clock.now(), what, account, pool, why):
             self._alert(account, pool, what, severity, text, self._clock.now())
-
-    def _first(self, what: str, account: str, pool: str, why: str) -> bool:
-        now, key = self._clock.now(), (f"{what} {account} {pool}", why)
-        if now - self._said.get(key, -AGAIN) < AGAIN:
-            return False
-        self._said = {key: ts for key, ts in self._said.items() if now - ts < AGAIN} | {key: now}
-        return True
 
     def _alert(self, account: str, pool: str, what: str, severity: str, text: str, number: int) -> None:
         """The same from every instance: it is stored once."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 import msgspec
@@ -30,7 +30,7 @@ from tidegate.execution.strategy_view import strategy_view
 from tidegate.execution.take_up import take_up
 from tidegate.execution.writer import Request, Unusable, Writer, WriterSettings
 from tidegate.log.alert import alert
-from tidegate.log.base import Conflict, Log, LogError, Subscription
+from tidegate.log.base import Conflict, Log, LogDown, LogError, Subscription
 from tidegate.model.clock import Clock
 from tidegate.model.instrument import Universe
 from tidegate.model.messages import Mark
@@ -89,7 +89,9 @@ class OmsService:
         self._touch: dict[int, Mark] = {}
         self._refused: dict[int, str] = {}
         """Lanes this instance cannot write, and why."""
-        self._ownership = Ownership(name, self.ident, lanes, log.bucket("LEASE"), self._take, self._lose)
+        self._ownership = Ownership(
+            name, self.ident, lanes, log.bucket("LEASE"), self._take, self._lose, self._not_taken
+        )
         self.halts = LaneHalts(scopes, universe, check, self.writers, log, clock)
         self._gaps = GapWatch(self.writers, log, clock)
         self.reducer = Reducer(name, self.halts.board, self.writers, scopes, universe, log, clock, note)
@@ -142,13 +144,14 @@ class OmsService:
                 "orders": w.counts.requests,
                 "events": w.counts.events,
                 "dead": w.counts.dead,
+                "noise": w.counts.noise,
                 "open": len(w.lane.state.live),
                 "unknown": w.unknown(),
             }
             for n, w in sorted(self.writers.items())
         }
         broken = {n: lease.broken for n, (lease, _) in self._ownership.leases.items() if lease.broken}
-        why = "another instance has this name" if self._ownership.usurped else ""
+        why = "another instance has this name" if self._ownership.usurped else self._ownership.ended
         why = why or "; ".join(f"lane {n} is broken: {text}" for n, text in broken.items())
         why = why or "; ".join(self._unwritten()) or self._gaps.why()
         why = why or "; ".join(
@@ -161,7 +164,9 @@ class OmsService:
     def _unwritten(self) -> list[str]:
         """Lanes that this instance cannot write and nobody else does."""
         live, leases = self._ownership.live(), self._ownership.leases
-        return [text for n, text in sorted(self._refused.items()) if leases[n][0].owner not in live]
+        others = live.keys() - {self.ident}
+        why = self._ownership.failures | self._refused
+        return [text for n, text in sorted(why.items()) if leases[n][0].owner not in others]
 
     # Lanes come and go.
 
@@ -169,9 +174,9 @@ class OmsService:
         writer = Writer(
             lane, epoch, self.ident, self._kind, self._route, self._log, self._clock, self._on_stop, self._settings
         )  # fmt: skip
-        writer.on_hop = self._on_hop
+        writer.on_hop, writer.moved = self._on_hop, self._ownership.moved
         try:
-            await writer.start()
+            await self._begin(writer)
         except Unusable as error:
             self._refused[lane] = str(error)
             await self._alert("lane_refused", "high", lane, str(error))
@@ -181,7 +186,7 @@ class OmsService:
             await self._alert("lane_broken", "critical", lane, str(error))
             await self._ownership.broken(lane, str(error))
             return
-        except (Conflict, LogError):
+        except (Conflict, LogDown):
             self._ownership.mine.discard(lane)  # another was quicker, or the log is away: it is tried again
             return
         self.taken += 1
@@ -197,6 +202,20 @@ class OmsService:
         self.halts.brief(lane)
         if self._touch:
             writer.append(*self._touch.values())
+
+    async def _begin(self, writer: Writer) -> None:
+        """Have it take its lane over; what ends that unforeseen leaves nothing of it behind."""
+        try:
+            await writer.start()
+        except (Unusable, LaneBroken):
+            raise  # what was applied until then is told all the same
+        except BaseException:  # a cancel too
+            await writer.stop(handover=False)
+            raise
+
+    def _not_taken(self, lane: int, why: str) -> None:
+        """See `Ownership`: a lane could not be taken or handed over, or (−1) none is any more."""
+        self._soon(self._alert("lane_not_taken" if lane >= 0 else "lanes_not_shared", "critical", lane, why))
 
     def _flooded(self, strategy: int, text: str) -> None:
         """A strategy floods its lane: everybody refuses it from now on, and its cell is ended (`ops.cell_guard`)."""
@@ -230,7 +249,10 @@ class OmsService:
 
     def _on_stop(self, lane: int, kind: str, why: str) -> None:
         """A writer cannot go on: see `Writer`."""
-        task = asyncio.get_running_loop().create_task(self._stopped(lane, kind, why))
+        self._soon(self._stopped(lane, kind, why))
+
+    def _soon(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -250,7 +272,8 @@ class OmsService:
 
     async def _alert(self, kind: str, severity: str, lane: int, text: str) -> None:
         with contextlib.suppress(LogError):
-            await self._log.append(*alert(self._clock.now(), kind, severity, f"lane.{lane}", text))
+            scope = f"lane.{lane}" if lane >= 0 else f"oms.{self.name}"
+            await self._log.append(*alert(self._clock.now(), kind, severity, scope, text))
 
     def _route(self, request: Request) -> str:
         return self._subjects[request.account, request.instrument]
@@ -279,9 +302,9 @@ class OmsService:
 
     async def _strategy(self, writer: Writer, data: bytes) -> bytes:
         strategy = msgspec.msgpack.decode(data, type=int)
-        answer = msgspec.msgpack.encode(strategy_view(writer.lane, strategy, writer.events_at))
+        view = strategy_view(writer.lane, strategy)
         try:
-            await writer.settled()
+            view.events_at = await writer.settled()
         except Conflict:
             return b""  # a zombie's: the next writer is to be asked
-        return answer
+        return msgspec.msgpack.encode(view)

@@ -54,6 +54,8 @@ class Saved(msgspec.Struct, array_like=True, gc=False):
     reductions: tuple[int, list[Reduction]] = (0, [])
     halts_at: list[tuple[tuple[int, int], int]] = []
     lost: list[Lost] = []
+    flattened: list[tuple[tuple[int, int], int]] = []
+    figures_at: list[tuple[tuple[int, int], int]] = []
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -99,6 +101,8 @@ def save(s: State) -> bytes:
             reductions.saved(s),
             sorted(s.halts_at.items()),
             list(s.lost.values()),
+            sorted(s.flattened.items()),
+            sorted(s.figures_at.items()),
         )
     )
 
@@ -134,7 +138,8 @@ def load(data: bytes, universe: Universe, gate: Gate, ledger: Ledger) -> State:
     s.halt_epoch, s.limits_version, s.limits_due = saved.halt_epoch, saved.limits_version, saved.limits_due
     s.gaps, s.adopted, s.funded = dict(saved.gaps), saved.adopted, dict(saved.funded)
     s.factors, s.withheld = dict(saved.factors), dict(saved.withheld)
-    s.halts_at = dict(saved.halts_at)
+    s.halts_at, s.flattened = dict(saved.halts_at), dict(saved.flattened)
+    s.figures_at = dict(saved.figures_at)
     s.lost = {one.cl_ord_id: one for one in saved.lost}
     s.slot_shares = {(share.live, share.candidate): share for share in saved.slot_shares}
     reductions.restore(s, saved.reductions)

@@ -177,8 +177,9 @@ class State:
     """A lane's state but for the gate's and the ledger's own. Changed by the modules of this package only."""
 
     __slots__ = (
-        "adopted", "by_cmd", "closed", "counts", "cuts_made", "error", "factors", "forgotten", "funded", "gaps", "gate", "groups",
-        "halt_epoch", "halts_at", "instruments", "leased", "leases", "ledger", "limits_due", "limits_version", "links",
+        "adopted", "by_cmd", "closed", "counts", "cuts_made", "error", "factors",
+        "figures_at", "flattened", "forgotten", "funded", "gaps", "gate",
+        "groups", "halt_epoch", "halts_at", "instruments", "leased", "leases", "ledger", "limits_due", "limits_version", "links",
         "live", "lost", "marks", "now", "number", "out", "owed", "prefix", "reductions", "seq", "settings", "shared",
         "slot_shares", "touched", "universe", "waiting", "withheld",
     )  # fmt: skip
@@ -220,6 +221,8 @@ class State:
         """The last halt that the lane knows of: what it lets pass carries it."""
         self.halts_at: dict[tuple[int, int], int] = {}
         """By (scope, instrument): the place in HALT of the state it was told last."""
+        self.flattened: dict[tuple[int, int], int] = {}
+        """By (scope, instrument): since when (ns) people flatten it."""
         self.limits_version = 0
         """Of the limits in force; 0 for those of the configuration."""
         self.limits_due: list[LimitsChange] = []
@@ -236,6 +239,8 @@ class State:
         """Limits of those that are lent now: by what people have set."""
         self.factors: dict[int, tuple[int, int]] = {}
         """By instrument: the number of the last word on its factor, and the factor in parts per million."""
+        self.figures_at: dict[tuple[int, int], int] = {}
+        """The number of the last word on a market's size, (0, instrument), and on a venue's equity, (1, venue)."""
         self.withheld: dict[Key, int] = {}
         """What of a lease is not to be used, while all lanes together hold more than a factor leaves."""
         self.slot_shares: dict[tuple[int, int], SlotShare] = {}

@@ -23,7 +23,7 @@ class OpenOrder(msgspec.Struct, array_like=True, gc=False):
 
 
 class StrategyView(msgspec.Struct, array_like=True, gc=False):
-    """One strategy on one lane, after the event `events_at` of EVT_<n>.
+    """One strategy on one lane, after the event `events_at` of EVT_<n>; 0 until that is known.
 
     `last_cmd` is the highest command id the lane has seen of it. `orders` are those that are open, and of those that
     have ended the last ones, and children that may be released again. `positions` are signed lots by instrument.
@@ -36,7 +36,7 @@ class StrategyView(msgspec.Struct, array_like=True, gc=False):
     positions: list[tuple[int, int]]
 
 
-def strategy_view(lane: Lane, strategy: int, events_at: int) -> StrategyView:
+def strategy_view(lane: Lane, strategy: int, events_at: int = 0) -> StrategyView:
     """The strategy's view of `lane`, of which events up to `events_at` have been told."""
     s = lane.state
     assert isinstance(s.ledger, Ledger)

@@ -9,11 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-import msgspec
-
 from tidegate.access.note import Note
 from tidegate.access.verify import Verified
-from tidegate.execution.lane_log import DeadLetter, skip_subject, skips
+from tidegate.execution.lane_log import letter, skip_subject, skips
 from tidegate.execution.ownership import Ownership
 from tidegate.execution.signed_ear import Answer, SignedEar
 from tidegate.log.base import Log
@@ -63,13 +61,13 @@ async def _skip(lane: int, seq: int, by: str, why: str, log: Log, clock: Clock) 
     """The entry is among the dead letters, and then passed over. Done once: a lane is broken by one entry at a time.
     Raises `LogError`."""
     stream, now = f"LANE_{lane}", clock.now()
-    last, before = await skips(log, lane)
+    word = await skips(log, lane)
+    before = word.said.skips if word.said else ()
     if any(seq == known for known, _, _ in before):
         return
     async for entries in log.read(stream, seq - 1, seq):
         for entry in entries:
-            letter = DeadLetter(stream, seq, entry.subject, f"skipped by {by}: {why}", entry.data)
-            data = msgspec.msgpack.encode(letter)
+            data = letter(stream, entry, f"skipped by {by}: {why}")
             await log.append(f"dead.skip.{lane}", data, msg_id=f"skip-{lane}-{seq}")
     said = LaneSkip(now, (*before, (seq, by, why)))
-    await log.append(skip_subject(lane), pack([said], ts=now, lane=lane), expect=last)
+    await log.append(skip_subject(lane), pack([said], ts=now, lane=lane), expect=word.seq)

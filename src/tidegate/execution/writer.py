@@ -11,25 +11,27 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
-
-import msgspec
+from functools import partial
+from typing import Any
 
 from tidegate.execution.core import Lane
 from tidegate.execution.event_pipe import EventPipe
 from tidegate.execution.flood import FloodWatch
 from tidegate.execution.lane_log import (
-    DeadLetter,
-    Header,
     LaneKind,
     Step,
+    epoch_of,
+    epoch_subject,
     fold,
-    header,
-    load,
+    last_letter,
+    letter,
     read_again,
-    save,
     skips,
 )
+from tidegate.execution.lane_snapshot import Unusable as Unusable
+from tidegate.execution.lane_snapshot import header, load, other_config, restore, save
 from tidegate.execution.lease_desk import LeaseDesk
+from tidegate.execution.noise_teller import NoiseTeller
 from tidegate.execution.state import LaneBroken
 from tidegate.execution.writer_settings import WriterCounts
 from tidegate.execution.writer_settings import WriterSettings as WriterSettings
@@ -49,7 +51,7 @@ from tidegate.model.messages import (
     Tick,
 )
 from tidegate.model.order import OrdStatus
-from tidegate.model.wire import Envelope, Newer, Unreadable, decode, pack
+from tidegate.model.wire import MOST, Envelope, Newer, Unreadable, pack
 
 TOLD = (OrderEvent, Funding)
 """What is told to everybody who listens, on EVT_<n>."""
@@ -58,10 +60,6 @@ Request = SendNew | SendCancel | SendReplace | SendStatus
 
 HANDOVER = 5.0
 """Seconds a writer that hands its lane over may take to tell what is left, and to keep a snapshot."""
-
-
-class Unusable(Exception):
-    """This instance cannot write the lane; another may. Says why."""
 
 
 class Writer:
@@ -89,6 +87,8 @@ class Writer:
         self.counts = WriterCounts()
         self.on_hop: Callable[[str, int, int], None] | None = None
         """Told (stage, trace, time) of entries with a trace, for measurements."""
+        self.moved: Callable[[], None] = lambda: None
+        """Called as `start` gets on."""
         self.flood: FloodWatch | None = None
         """Sees every entry of the lane's log, as soon as it has come."""
         self.lane: Lane
@@ -99,10 +99,12 @@ class Writer:
         self._settings = settings or WriterSettings()
         self._stream = f"LANE_{number}"
         self._snaps = log.bucket("SNAP")
-        self._pipe = EventPipe(
-            log, number, epoch, lambda: self._end("fenced", "its event stream has another writer")
-        )
         self._letters = Outbox(log)
+        self._teller = NoiseTeller(number, epoch, self.counts, clock, self._letters.put)
+        said = partial(self._teller.entries, f"evt.{number}")
+        self._pipe = EventPipe(log, number, epoch, self._end, said, lambda: self.moved())
+        self._ended: tuple[str, str] | None = None
+        """Why the event stream stopped before we were live."""
         self._skipped: frozenset[int] = frozenset()
         """Entries that break the lane, passed over by people's word."""
         self._buried = 0
@@ -124,19 +126,28 @@ class Writer:
             await self._take_over()
         except Newer as error:
             raise Unusable(f"lane {self.number}: {error}") from None
+        if self._ended is not None:
+            kind, why = self._ended
+            raise {"fenced": Conflict, "refused": Unusable}.get(kind, LaneBroken)(why)
         self._live = True
         self._following = self._log.follow(self._stream, self._entries, after=self.seq)
         self._tick()
 
     async def _take_over(self) -> None:
         mark = await self._mark()
-        await self._restore(mark)
+        self.lane, self.seq = await restore(
+            self._log, self._snaps, self.number, self._kind, self._teller, lambda: self.moved()
+        )
+        self._saved = self.seq
         await self._pipe.open()
-        letter = await self._log.last("DEAD", f"dead.{self.number}")
-        if letter is not None:
-            self._buried = msgspec.msgpack.decode(letter.data, type=DeadLetter).seq
-        self._skipped = frozenset(seq for seq, _, _ in (await skips(self._log, self.number))[1])
+        buried = await last_letter(self._log, self.number, self.moved)
+        self._teller.entries(f"dead.{self.number}", buried.noise)
+        self._buried = buried.said.seq if buried.said else 0
+        word = await skips(self._log, self.number, self.moved)
+        self._teller.entries(f"lane.{self.number}.skip", word.noise)
+        self._skipped = frozenset(seq for seq, _, _ in word.said.skips) if word.said else frozenset()
         async for entries in self._log.read(self._stream, self.seq, mark):
+            self.moved()
             self._catch_up(entries, mark)
         if self.seq != mark:
             raise Unusable(f"lane {self.number}: the log was to end at {mark} and ended at {self.seq}")
@@ -145,11 +156,11 @@ class Writer:
             self.desk = LeaseDesk(self.lane, self.epoch, self._log, self._clock, lambda: self.seq)
 
     async def _mark(self) -> int:
-        subject = f"lane.{self.number}.epoch"
-        last = await self._log.last(self._stream, subject)
-        if last is not None:
-            before = decode(last.data).messages[0]
-            assert type(before) is LaneEpoch
+        subject = epoch_subject(self.number)
+        word = await epoch_of(self._log, self.number, self.moved)
+        self._teller.entries(subject, word.noise)
+        before = word.said
+        if before is not None:
             if before.epoch > self.epoch:
                 raise Conflict(f"{subject}: epoch {before.epoch} has begun")
             if before.config != self._kind.config:
@@ -157,42 +168,16 @@ class Writer:
         now = self._clock.now()
         data = pack([LaneEpoch(now, self.epoch, self.owner, self._kind.config)], ts=now, lane=self.number)
         return await self._log.append(
-            subject, data, msg_id=f"m{self.number}-{self.epoch}-{self.owner}", expect=last.seq if last else 0
+            subject, data, msg_id=f"m{self.number}-{self.epoch}-{self.owner}", expect=word.seq
         )
 
     async def _closed(self, config: str) -> None:
         """See that the writer of another configuration has closed the lane: before anything of ours is in its log,
         which would keep that configuration from it too."""
         found, last = await header(self._snaps, self.number), await self._log.last(self._stream)
-        if found is None or last is None or last.seq > found.seq:
-            raise Unusable(_other_config(self.number, config))
-
-    async def _restore(self, mark: int) -> None:
-        """The last snapshot, or an empty lane where the log is whole."""
-        tried: Header | None = None
-        while (found := await header(self._snaps, self.number)) is not None:
-            data = await load(self._snaps, self.number, found)
-            if data is None:
-                if found == tried:
-                    raise Unusable(
-                        f"lane {self.number}: parts of its snapshot at entry {found.seq} are missing"
-                    )
-                tried = found
-                continue  # replaced while we read
-            if found.config != self._kind.config and mark - 1 > found.seq:
-                raise Unusable(_other_config(self.number, found.config))
-            try:
-                self.lane = self._kind.restore(data)
-            except ValueError as error:
-                raise Unusable(
-                    f"lane {self.number}: its snapshot does not fit this configuration: {error}"
-                ) from None
-            self.seq = self._saved = found.seq
-            return
-        first = await self._log.first(self._stream)
-        if first > 1:
-            raise Unusable(f"lane {self.number}: there is no snapshot, and its log begins at entry {first}")
-        self.lane = self._kind.make(self.number)
+        closed = found is not None and last is not None and last.seq <= found.seq
+        if found is None or not closed or await load(self._snaps, self.number, found) is None:
+            raise Unusable(other_config(self.number, config))
 
     def _catch_up(self, entries: list[Entry], mark: int) -> None:
         events: list[Message] = []
@@ -202,7 +187,7 @@ class Writer:
             for step in steps:
                 message = step.message
                 if type(message) is LaneEpoch and entry.seq < mark and message.config != self._kind.config:
-                    raise Unusable(_other_config(self.number, message.config))
+                    raise Unusable(other_config(self.number, message.config))
                 if entry.seq > told:
                     events += [out for out in step.outputs if type(out) in TOLD]
             if len(events) >= 1000:
@@ -234,6 +219,8 @@ class Writer:
             self._end("refused", str(error))
         except LaneBroken as error:
             self._end("broken", str(error))
+        except Exception as error:  # what is behind it must not be lost unseen
+            self._end("broken", f"entry {entry.seq}: {error!r}")
         if events:
             self.counts.events += len(events)
             self._pipe.put(self.seq, events, trace, self._clock.now())
@@ -288,10 +275,12 @@ class Writer:
         for subject, batch in requests.items():
             now = self._clock.now()
             self.counts.requests += len(batch)
-            data = pack(
-                batch, trace=envelope.trace, ts=now, lane=self.number, epoch=self.epoch, seq=entry.seq
-            )
-            self._log.send(subject, data)
+            for at in range(0, len(batch), MOST):  # one message of a log has an end
+                data = pack(
+                    batch[at : at + MOST],
+                    trace=envelope.trace, ts=now, lane=self.number, epoch=self.epoch, seq=entry.seq,
+                )  # fmt: skip
+                self._log.send(subject, data)
             if on_hop:
                 on_hop("oms.out", envelope.trace, now)
         return envelope.trace
@@ -313,9 +302,9 @@ class Writer:
 
     def _bury(self, entry: Entry, why: str) -> None:
         self._buried = entry.seq
-        letter = DeadLetter(self._stream, entry.seq, entry.subject, why, entry.data)
-        data = msgspec.msgpack.encode(letter)
-        self._letters.put(f"dead.{self.number}", data, f"d{self.number}-{entry.seq}")
+        self._letters.put(
+            f"dead.{self.number}", letter(self._stream, entry, why), f"d{self.number}-{entry.seq}"
+        )
 
     def _tick(self) -> None:
         """Write the time into the log while something is awaited; and in a quiet market four times in what control 29
@@ -328,22 +317,23 @@ class Writer:
             self.desk.look()
         self._ticking = asyncio.get_running_loop().call_later(self._settings.tick, self._tick)
 
-    def append(self, *messages: Message) -> asyncio.Future[int]:
+    def append(self, *messages: Message) -> asyncio.Future[Any]:
         """Write what the lane must know of the world into its log. Of the world's samples one that is lost is followed by
-        others; who writes what must not be lost looks at the future."""
+        others; who writes what must not be lost looks at the future, which fails if anything of it is."""
         now = self._clock.now()
-        future = self._log.append(f"lane.{self.number}.sys", pack(list(messages), ts=now, lane=self.number))
+        pieces = [list(messages[at : at + MOST]) for at in range(0, len(messages), MOST)]
+        stored = [
+            self._log.append(f"lane.{self.number}.sys", pack(piece, ts=now, lane=self.number))
+            for piece in pieces
+        ]
+        future: asyncio.Future[Any] = stored[0] if len(stored) == 1 else asyncio.gather(*stored)
         future.add_done_callback(lambda done: done.cancelled() or done.exception())
         return future
 
-    @property
-    def events_at(self) -> int:
-        """Sequence in EVT_<n> of the last event told of what has been applied so far."""
-        return self._pipe.last
-
-    async def settled(self) -> None:
-        """Wait until that event is stored where `events_at` says; raises `Conflict` where another writes the lane."""
-        await self._pipe.settled()
+    async def settled(self) -> int:
+        """Wait until all events of what has been applied so far are stored: the sequence in EVT_<n> of the last of them.
+        Raises `Conflict` where another writes the lane."""
+        return await self._pipe.settled()
 
     def unknown(self) -> int:
         """How many orders are in an unknown state."""
@@ -355,6 +345,8 @@ class Writer:
         if self._live:
             self._halt()
             self._on_stop(self.number, kind, why)
+        elif self._ended is None:
+            self._ended = kind, why
 
     def _halt(self) -> None:
         self._live = False
@@ -368,16 +360,18 @@ class Writer:
     async def stop(self, handover: bool) -> None:
         """Write no more. With `handover`, first see that all is told, and keep a snapshot for the successor."""
         self._halt()
-        if handover and hasattr(self, "lane"):
-            with contextlib.suppress(asyncio.TimeoutError):
-                if self._saving is not None:
-                    await asyncio.wait_for(self._saving, HANDOVER)
-                if self.seq > self._saved:
-                    await asyncio.wait_for(self._save(), HANDOVER)
-        if self._saving is not None:
-            self._saving.cancel()
-        self._pipe.close()
-        self._letters.close()
+        try:
+            if handover and hasattr(self, "lane"):
+                with contextlib.suppress(asyncio.TimeoutError):
+                    if self._saving is not None:
+                        await asyncio.wait_for(self._saving, HANDOVER)
+                    if self.seq > self._saved:
+                        await asyncio.wait_for(self._save(), HANDOVER)
+        finally:
+            if self._saving is not None:
+                self._saving.cancel()
+            self._pipe.close()
+            self._letters.close()
 
     async def _save(self) -> None:
         """Keep a snapshot, once all that follows from what is in it has been told: a successor tells the rest alone."""
@@ -385,17 +379,10 @@ class Writer:
             seq, snapshot = self.seq, self.lane.snapshot()
             await self._pipe.settled()
             await self._letters.drained()
-            await save(self._snaps, self.number, snapshot, seq, self._kind.config)
+            await save(self._snaps, self.number, snapshot, seq, self._kind.config, self._teller.key)
             self._saved = seq
             self.counts.snapshots += 1
         except LogError:
             pass  # the next one will do; a successor folds more
         finally:
             self._saving = None
-
-
-def _other_config(lane: int, config: str) -> str:
-    return (
-        f"lane {lane} was written under another configuration ({config[:12]}) and not closed: its orders would be "
-        f"judged by other limits than they were; start once with that configuration, stop it, then change it"
-    )

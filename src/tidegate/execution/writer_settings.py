@@ -25,5 +25,7 @@ class WriterCounts:
     dead: int = 0
     snapshots: int = 0
     folded_at_start: int = 0
+    noise: int = 0
+    """Entries and keys of the order managers' that none of them wrote."""
     gaps: int = 0
     """Holes in what came of the lane's log, each read again."""

@@ -159,6 +159,7 @@ def gate_replace_rejected(g: Any, orders: Any, k: int, new_qty: int, new_price: 
 def gate_cancel_check(g: Any, orders: Any, k: int, ts: int, out: Any) -> Any:
     """Judge a cancel: only its own bucket can hold it back, whatever the state of its scopes."""
     clear(out)
+    roll_day(g, ts)
     reason = check_known(g, orders, k, out)
     if reason != 0:
         return reason
@@ -223,6 +224,7 @@ def gate_fill(g: Any, orders: Any, k: int, qty: int, price: int, fee: int, ts: i
     `fee` in minor units of the settlement currency, positive is paid. A fill of an order that is not charged
     (adopted, or late) moves the position all the same.
     """
+    note_time(g, ts)  # first: it counts among the trades of its own day (14)
     h = find(g, orders, k)
     note_fill(g, orders, k, chain_of(g, orders, k), h, qty, price, ts)
     if h != 0:

@@ -18,7 +18,8 @@ from __future__ import annotations
     FUNDING,  # row is the instrument; rate × 1e8, price, ts
     SET_STATE,  # row is the scope; state, ts
     CHECK_PARENT,  # row is the first leg; legs, ts
-) = range(12)
+    TIME,  # ts
+) = range(13)
 FIGURES = 8
 """Where in a command's row the figures of a check are written: the gate's `out` is the whole row."""
 F_REASON, F_LIMIT, F_VALUE, F_SCOPE, F_CONTROL, F_WARNINGS = range(FIGURES, FIGURES + 6)

@@ -39,12 +39,15 @@ from tidegate.kernel.gate_state import (
     I_MARK_TS,
     I_MARKS,
     MAX_TICKS,
+    P_CAUSE,
     P_DAY_PNL,
     P_FILL_TAT,
     P_PEAK,
     P_PNL,
+    P_STATE,
     P_TRADED,
     S_KILLED,
+    S_RECOVERING,
     S_REDUCE_ONLY,
     X_MEMORY,
     X_PRICE,
@@ -154,17 +157,21 @@ def gate_funding(g: Any, instrument: int, rate_e8: int, price: int, ts: int) -> 
 
 @inline
 def gate_set_state(g: Any, scope: int, state: int, ts: int) -> None:
-    """People, or the halt service, set a scope's state. Raised above REDUCE_ONLY, its drawdown starts anew,
-    and what control 24 saw of a strategy is forgotten.
+    """The halt service tells a scope's state. Where the gate itself has stopped the scope, of the states that let it
+    trade only RECOVERING counts: that one comes of nothing but two people's resume.
 
-    A scope or a state that does not exist changes nothing.
+    Let up from REDUCE_ONLY or stricter, a scope's drawdown starts anew, and what control 24 saw of a strategy is
+    forgotten. A scope or a state that does not exist changes nothing.
     """
     if scope < 0 or scope >= g.scope.shape[0] or state < 0 or state > S_KILLED:
         return
     note_time(g, ts)
     row = g.scope[scope]
+    stopped = row[P_STATE] >= S_REDUCE_ONLY
+    if stopped and row[P_CAUSE] != 0 and state < S_REDUCE_ONLY and state != S_RECOVERING:
+        return
     move_state(g, scope, state, 0, 0, 0)
-    if state < S_REDUCE_ONLY:
+    if stopped and state < S_REDUCE_ONLY:
         row[P_PEAK] = row[P_PNL]
         t = scope - (g.scope.shape[0] - g.ring.shape[0])
         if t >= 0:

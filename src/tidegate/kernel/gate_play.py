@@ -42,7 +42,9 @@ from tidegate.kernel.gate_commands import (
     REPLACE_REJECTED,
     REPLACED,
     SET_STATE,
+    TIME,
 )
+from tidegate.kernel.gate_marks import note_time
 from tidegate.kernel.gate_plain import pass_plainly
 from tidegate.kernel.gate_state import Ints, empty_gate
 from tidegate.kernel.jit import JIT, kernel
@@ -126,3 +128,5 @@ def gate_play(address: Any) -> None:
             gate_set_state(g, k, a, b)
         elif op == CHECK_PARENT:
             gate_check_parent(g, orders, k, a, b, out)
+        elif op == TIME:
+            note_time(g, a)

@@ -119,6 +119,9 @@ class Log(Protocol):
     async def last(self, stream: str, subject: str = "") -> Entry | None:
         """The stream's last entry, or the last on `subject`; None where there is none."""
 
+    async def next(self, stream: str, seq: int, subject: str = "") -> Entry | None:
+        """The first entry at or after `seq`, of those on `subject` if it is given; None where there is none."""
+
     async def first(self, stream: str) -> int:
         """Sequence of the oldest entry kept; one more than the last's when the stream is empty."""
 

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
+from tidegate.log.alert import spoiled_text
 from tidegate.log.base import Conflict, Entry, Log, LogDown, Subscription
 
 BATCH = 1000
@@ -93,8 +94,13 @@ class Consumer:
 
     async def _load(self) -> None:
         entry = await self._bucket.get(self._key)
-        if entry is not None and entry.value is not None:
-            self._cursor, self._revision = max(int(entry.value), self._cursor), entry.revision
+        if entry is None or entry.value is None:
+            return
+        self._revision = entry.revision
+        if entry.value.isdigit():
+            self._cursor = max(int(entry.value), self._cursor)
+        else:  # none of ours: it is written over, and who does not know his place begins anew
+            self._failed(ValueError(spoiled_text(f"STATE {self._key}", entry.value)))
 
     async def _save(self) -> None:
         try:

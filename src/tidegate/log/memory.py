@@ -13,6 +13,7 @@ from bisect import bisect_left
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from tidegate.log.base import Conflict, Entry, KvEntry, LogDown, LogError
@@ -111,6 +112,11 @@ class Stream:
         """One entry; None where it is not kept."""
         found = self.between(seq - 1, seq)
         return found[0] if found else None
+
+    def next(self, seq: int, subject: str) -> Entry | None:
+        """The first at or after `seq`, of those on `subject` if it is given."""
+        entries = islice(self.entries, max(seq - self.trimmed - 1, 0), None)
+        return next((entry for entry in entries if subject in ("", entry.subject)), None)
 
     def since(self, ts: int) -> int:
         """The sequence before the first entry stored at or after `ts`."""

@@ -229,6 +229,11 @@ class MemoryLog:
         kept = self.server.stream(stream)
         return await self.call(lambda: kept.get(kept.last_on.get(subject, 0) if subject else kept.last))
 
+    async def next(self, stream: str, seq: int, subject: str = "") -> Entry | None:
+        """See `base.Log.next`."""
+        kept = self.server.stream(stream)
+        return await self.call(lambda: kept.next(seq, subject))
+
     async def first(self, stream: str) -> int:
         """See `base.Log.first`."""
         kept = self.server.stream(stream)

@@ -201,7 +201,13 @@ class NatsLog:
 
     async def last(self, stream: str, subject: str = "") -> Entry | None:
         """See `base.Log.last`."""
-        request = {"last_by_subj": subject or ">"}
+        return await self._message(stream, {"last_by_subj": subject or ">"})
+
+    async def next(self, stream: str, seq: int, subject: str = "") -> Entry | None:
+        """See `base.Log.next`."""
+        return await self._message(stream, {"seq": seq, "next_by_subj": subject or ">"})
+
+    async def _message(self, stream: str, request: dict[str, Any]) -> Entry | None:
         try:
             found = (await self.calls.api(f"STREAM.MSG.GET.{self._known(stream)}", request))["message"]
         except Refused as error:
@@ -367,7 +373,7 @@ async def connect(
     `setup` False they are somebody else's to see to.
 
     `credentials` is the path of a file of NATS credentials (a JWT and its seed), `tls` an `ssl.SSLContext`. Raises
-    `UserError` where no server answers within `timeout` seconds, or it will not have us, or is too old.
+    `NotYet` where no server answers within `timeout` seconds, `UserError` where it will not have us, or is too old.
     """
     urls = [url] if isinstance(url, str) else list(url)
     for one in urls:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from tidegate.errors import UserError
+from tidegate.errors import NotYet, UserError
 from tidegate.log.base import LogDown
 from tidegate.log.nats_calls import Forbidden, Refused
 from tidegate.log.streams import BucketSpec, Declared, StreamSpec
@@ -68,7 +68,7 @@ async def _patiently(log: NatsLog, config: dict[str, Any]) -> None:
             return
         except LogDown as error:
             if loop.time() > end:
-                raise UserError(
+                raise NotYet(
                     f"log at {log.address}: {config['name']} could not be set up in {PATIENCE:g} s: {error}"
                 ) from None
             await asyncio.sleep(0.1)

@@ -10,7 +10,7 @@ import stat
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from tidegate.errors import UserError
+from tidegate.errors import NotYet, UserError
 from tidegate.log import embedded
 from tidegate.log.nats import NatsLog, connect
 from tidegate.log.section import LogSection
@@ -79,7 +79,7 @@ async def _running(data: Path, wait: float) -> embedded.Running:
     end = loop.time() + wait
     while (found := embedded.find(data)) is None:
         if loop.time() >= end:
-            raise UserError(
+            raise NotYet(
                 f"the log's server on {data} did not come up within {wait:g} s; is `tidegate up` running?"
             )
         await asyncio.sleep(0.05)

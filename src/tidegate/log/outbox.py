@@ -83,6 +83,15 @@ class Outbox:
             return False
         return True
 
+    def drop(self) -> None:
+        """Try what waits no longer; what is under way may still be stored. What is put from here on is appended."""
+        for item in self._pending:
+            item.done = True
+        self.counts["append_dropped"] += len(self._pending)
+        self._pending.clear()
+        self._size = 0
+        self._empty.set()
+
     def close(self) -> None:
         """Try no longer."""
         if self._timer is not None:

@@ -21,7 +21,7 @@ from nats import errors
 from nats.aio.client import Client
 from nats.aio.subscription import Subscription
 
-from tidegate.errors import UserError
+from tidegate.errors import NotYet, UserError
 
 Hook = Callable[[bytes, bytes, bytes, bytes], None]
 """Called with (subject, reply subject, data, headers); the last two or three may be empty."""
@@ -64,7 +64,7 @@ class Wire(Client):
         back: Callable[[], Awaitable[None]],
         **credentials: Any,
     ) -> None:
-        """Connect, and from then on reconnect for ever; raises `UserError`."""
+        """Connect, and from then on reconnect for ever; raises `UserError`, `NotYet` where nobody answers."""
         attempt = self._loop.create_task(
             self.connect(
                 urls,
@@ -92,7 +92,7 @@ class Wire(Client):
             raise UserError(
                 f"log at {shown} refused the credentials; check the user and password given for it"
             )
-        raise UserError(
+        raise NotYet(
             f"log at {shown} cannot be reached: {str(problem or '') or f'no answer in {timeout:g} s'}"
         )
 

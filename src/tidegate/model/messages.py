@@ -140,7 +140,9 @@ class ScopeState(Message):
     """Halt epoch: the place of the halt in the log's HALT stream; 0 for a state that came from elsewhere."""
     at: int = 0
     """The place in HALT of what brought the state, which may come late: what is older than the lane has of this scope or
-    instrument changes nothing. 0: it is always followed."""
+    instrument changes nothing, and the same told again makes a scope stricter at most. 0: it is always followed."""
+    flatten: bool = False
+    """People flatten it: nothing passes but what the house itself closes."""
 
 
 class LeaseGrant(Message):
@@ -210,23 +212,26 @@ class HandOver(Message):
 
 class MarketReference(Message):
     """The market's size, sampled: a day's average volume, open interest, and the depth of bids and of asks within
-    10 basis points of the middle. Lots; −1 for what is not known."""
+    10 basis points of the middle. Lots; −1 for what is not known. `number` as of `DynamicLimit`; 0 always counts."""
 
     instrument: int
     volume: int
     interest: int
     depth_bid: int
     depth_ask: int
+    number: int = 0
 
 
 class VenueEquity(Message):
     """The equity at a venue, sampled: micro-units of the base currency, after haircuts on what it consists of.
 
-    `venue` is its number among the universe's, in the order of their first instruments.
+    `venue` is its number among the universe's, in the order of their first instruments. `number` as of `DynamicLimit`;
+    0 always counts.
     """
 
     venue: int
     equity: int
+    number: int = 0
 
 
 class Acknowledge(Message):
@@ -363,7 +368,8 @@ class SendStatus(Message):
 class LeaseReport(Message):
     """Where a lane stands with a lease: granted and returned in all, and what is used of the difference.
 
-    `wanted` is how much more it would have; `refused`, how much of that an order lacked that was refused.
+    `wanted` is how much more it would have; `refused`, how much of that an order lacked that was refused. `version` is
+    that of the limits it judges by, −1 where they do not lend this one: then `used` says nothing.
     """
 
     lane: int
@@ -375,6 +381,9 @@ class LeaseReport(Message):
     used: int
     wanted: int = 0
     refused: int = 0
+    version: int = 0
+    at: int = 0
+    """In the allocator's own log: the entry of the lane's log that it speaks of."""
 
 
 # To strategies and everybody who listens.

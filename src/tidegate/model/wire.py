@@ -42,6 +42,10 @@ from tidegate.model.messages import (
 
 VERSION = 1
 """Raised when an entry's meaning changes. Fields may be added at an end, and kinds of messages, without it."""
+MOST = 4_000
+"""Messages in an envelope. An entry of a lane is applied in one go, while everything else of the process waits: so many
+commands take about a tenth of a second, well below what its signs of life may be late. And so many events, of some 300
+bytes each, are well below what the log takes in a message."""
 
 Carried = (
     NewOrder | CancelOrder | ReplaceOrder | CancelAll | Report | Mark | Tick | Funding | ScopeState | LaneEpoch
@@ -66,6 +70,8 @@ class Envelope(msgspec.Struct, array_like=True, gc=False):
     epoch: int = 0
     seq: int = 0
     version: int = VERSION
+    part: int = 0
+    """Of order events: so many of those that follow from entries after `seq` have been told as well."""
 
 
 class _Head(msgspec.Struct, array_like=True, gc=False):

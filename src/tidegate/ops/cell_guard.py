@@ -25,7 +25,7 @@ from tidegate.log.outbox import Outbox
 from tidegate.model.clock import Clock
 from tidegate.model.messages import CancelAll, CancelOrder, Message
 from tidegate.model.order import OrdStatus
-from tidegate.model.wire import pack
+from tidegate.model.wire import MOST, pack
 from tidegate.ops.connection_watch import ConnectionWatch, allowed
 from tidegate.ops.ending import End, How
 from tidegate.ops.supervisor import Supervisor
@@ -193,7 +193,9 @@ class Guard:
     def _command(self, outbox: Outbox, place: Place, messages: list[Message]) -> None:
         """As the house's, on the lane's own subject."""
         now = self._clock.now()
-        self._put(outbox, f"lane.{place.lane}.cmd", pack(messages, ts=now, lane=place.lane))
+        for at in range(0, len(messages), MOST):
+            data = pack(messages[at : at + MOST], ts=now, lane=place.lane)
+            self._put(outbox, f"lane.{place.lane}.cmd", data)
 
     def _put(self, outbox: Outbox, subject: str, data: bytes) -> None:
         self._count += 1

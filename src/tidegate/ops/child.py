@@ -14,7 +14,7 @@ from contextlib import suppress
 from enum import StrEnum
 from typing import Any
 
-from tidegate.errors import UserError
+from tidegate.errors import NotYet, UserError
 from tidegate.ops.cell_life import Cell
 from tidegate.ops.ending import End, How
 from tidegate.ops.folder import DataFolder
@@ -90,6 +90,8 @@ class Child:
         """The process's start time (`proc.started`): with `pid` its name for good."""
         self.restarts = 0
         self.code: int | None = None
+        self.lived = False
+        """It was healthy once."""
         self.cell = cell
         self._folder, self._env, self._told, self._gone = folder, env, told, gone
         self._backoff = Backoff()
@@ -225,8 +227,14 @@ class Child:
         """Note how it ended; True when it is to be started again."""
         self.code, self.pid, self.began = code, 0, 0
         mistake = code == USER_MISTAKE and self._verdict is None
+        # Who ends at his start for what is not there has not died of himself.
+        waits = code == NotYet.CODE and self._verdict is None and not self._healthy_at
         final = not self._again and (
-            self._stop or mistake or not self.process.restart or self._condemned() or self._too_many()
+            self._stop
+            or mistake
+            or not self.process.restart
+            or self._condemned()
+            or (not waits and self._too_many())
         )
         kind = self._verdict[0] if self._verdict else How.CRASHED
         done = code == 0 and not self.process.restart
@@ -236,7 +244,7 @@ class Child:
         if self._stop:
             self._move(State.STOPPED)
         elif mistake:
-            self._move(State.DEAD, self._said() or "exit code 2")
+            self._move(State.DEAD, self.said() or "exit code 2")
         elif self._again or not final:
             return True
         elif done:
@@ -331,6 +339,7 @@ class Child:
 
     def _healthy(self) -> None:
         self._healthy_at = self._healthy_at or time.monotonic()
+        self.lived = True
         self._move(State.HEALTHY)
         self._ready.set()
 
@@ -342,7 +351,8 @@ class Child:
             self.state, self.why = state, why
             self._told(self)
 
-    def _said(self) -> str:
+    def said(self) -> str:
+        """The last line that its last life printed."""
         return last_line(self._folder.out(self.process.name), self._begin) if self._popen else ""
 
     def _how(self, code: int | None) -> str:
@@ -350,4 +360,4 @@ class Child:
             return f"killed: {self._verdict[1]}"
         if self._again:
             return "restart asked for"
-        return "ended" if code is None else how_it_ended(code, self._said() if code > 0 else "")
+        return "ended" if code is None else how_it_ended(code, self.said() if code > 0 else "")

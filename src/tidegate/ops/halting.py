@@ -13,11 +13,14 @@ from tidegate.access.command import Signed
 from tidegate.errors import UserError
 from tidegate.log.base import Log, LogDown, LogError
 from tidegate.ops.gateways import Answer, Gateway, ask_all, command
-from tidegate.risk.halt import Ignored, Status, commanded, post
+from tidegate.risk.halt import Ignored, Status, cancels, commanded, post
 from tidegate.risk.halt_feed import BOARD, Board
+from tidegate.risk.scopes import State
 
 LOG_S = 3.0
 """Seconds that a command waits for the log; the gateways post what it could not."""
+_REST = {state.name for state in State if not cancels(state)}
+"""States in which open orders rest."""
 OpenLog = Callable[[], contextlib.AbstractAsyncContextManager[Log]]
 
 
@@ -52,6 +55,17 @@ async def board(log: Log) -> Board:
     return msgspec.json.decode(await log.request(BOARD, b"", LOG_S), type=Board)
 
 
+async def judged(log: Log, seq: int) -> str:
+    """Why the order managers do not follow entry `seq` of HALT; empty where they do. Waits until one that has judged it
+    answers."""
+    while True:
+        with contextlib.suppress(LogDown):
+            found = await board(log)
+            if found.seq >= seq:
+                return found.refused.get(str(seq), "")
+        await asyncio.sleep(0.1)
+
+
 async def reconciled(chosen: list[Gateway], scope: str, fresh: float) -> list[str]:
     """Why the scope may not come up yet: gateways of it that are not cleanly reconciled, in words; empty where it may."""
     found = []
@@ -80,11 +94,18 @@ async def follow_up(log: Log, scope: str, seq: int) -> Status:
     raise UserError("no order manager has answered what became of it; see `tidegate halts`")
 
 
+def done(said: dict[str, Any]) -> bool:
+    """Whether a gateway's answer says that what is to be canceled is gone: what it does not say is not so. A state in
+    which orders rest cancels none; an answer without a state is to `cancel-all`."""
+    return bool(said.get("empty", said.get("state") in _REST))
+
+
 def orders(said: dict[str, Any]) -> str:
-    """`3 orders: 2 canceled, 1 filled`, of a gateway's answer."""
+    """`3 orders: 2 canceled, 1 filled`, of a gateway's answer; empty where orders rest."""
+    if "empty" not in said:
+        return "" if done(said) else "what became of its open orders is not known"
     found = list(said.get("orders", {}).values())
-    if not found:
-        return "no orders" if said.get("empty", True) else "not empty"
     counts = ", ".join(f"{found.count(end)} {end}" for end in sorted(set(found)))
-    left = "" if said.get("empty", True) else "; the venue still shows some open"
-    return f"{len(found)} orders: {counts}{left}"
+    text = f"{len(found)} orders: {counts}" if found else "no orders" if said["empty"] else "not empty"
+    left = "; the venue still shows some open" if found and not said["empty"] else ""
+    return f"{text}{left}" + (f" ({said['failed']})" if said.get("failed") else "")

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from tidegate.errors import UserError, nearest
+from tidegate.errors import NotYet, UserError, nearest
 from tidegate.model.clock import Clock
 from tidegate.ops import control
 from tidegate.ops.cell_group import Groups, find
@@ -50,7 +50,8 @@ class Supervisor:
     people ask for over the control socket; without it they may only look.
 
     `run` does it all; `start`, `wait` and `stop` are its parts. Raises `UserError` when the folder is in use or
-    cannot be written, or a critical process ends with exit code 2 while starting: its own line is the message.
+    cannot be written, or a critical process ends with exit code 2 while starting, or with 75 (`NotYet`) before it was
+    healthy once: its own line is the message. Later a process that ends with 75 is started again.
     """
 
     def __init__(
@@ -222,9 +223,13 @@ class Supervisor:
             level = "error"
         text = child.why or (f"process {child.pid}" if child.state is State.STARTING else "")
         self._tell(child.process.name, child.state, text, level)
-        if child.state is State.DEAD and child.process.critical and not self._up and not self._stopping:
-            message = f"{child.process.name}: {child.why}"
-            mistake = child.code in (None, USER_MISTAKE)
+        # Who starts a system is told what it lacks; once it was up, what is not there is waited for.
+        ends = child.state in (State.DEAD, State.RESTARTING)
+        lacks = ends and child.code == NotYet.CODE and not child.lived
+        failed = child.state is State.DEAD or lacks
+        if failed and child.process.critical and not self._up and not self._stopping:
+            message = f"{child.process.name}: {(lacks and child.said()) or child.why}"
+            mistake = lacks or child.code in (None, USER_MISTAKE)
             self._failure = self._failure or (UserError(message) if mistake else ChildFailed(message))
             self._wanted.set()
         if all(c.state in (State.DONE, State.DEAD) for c in self.children.values() if not c.process.spare):

@@ -22,6 +22,7 @@ class Books(Protocol):
     state: g.GateState
     scopes: ScopeTable
 
+    def begin_day(self, ts: int) -> None: ...
     def book(self, order: Order, qty: int, price: int, fee: int, ts: int) -> None: ...
 
 
@@ -44,6 +45,7 @@ def hold(gate: Books, account: int, strategy: int, instrument: int, lots: int, p
     state, carrier = gate.state, max(strategy, 0)
     chain = gate.scopes.chain(account, carrier)
     own, cell = chain.strategy, chain.strategy * len(state.inst) + instrument
+    gate.begin_day(ts)  # else what is put back below would be yesterday's
     kept = state.scope[own].copy(), state.cell[cell].copy()
     before = {s: state.scope[s].copy() for s in chain.scopes}
     for s in chain.scopes:  # no loss is seen while it is booked

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections import Counter, deque
 from typing import Any
 
-from tidegate.log.alert import alert
+from tidegate.log.alert import alert, spoiled_text
 from tidegate.log.base import Log
 from tidegate.log.outbox import Outbox
 from tidegate.model.clock import Clock
-from tidegate.model.time import SECOND
+from tidegate.model.time import MINUTE, SECOND
 from tidegate.risk.breakers.trip import Trip
 from tidegate.risk.halt import HaltBoard, HaltEvent, entry, halts
 from tidegate.risk.quick import Sockets, Teller
@@ -39,6 +39,8 @@ class Announcer:
         self._alerts = Outbox(log, 10_000, self.counts)
         self._waiting: deque[Trip] = deque()
         self._life, self._number = clock.now(), 0
+        self._spoiled: dict[str, int] = {}
+        """When people were told last that a key was overwritten."""
 
     def trips(self, trips: list[Trip]) -> None:
         """Breakers have tripped."""
@@ -54,11 +56,13 @@ class Announcer:
             )  # fmt: skip
 
     def halt(self, event: HaltEvent) -> None:
-        """Tell every gateway at once and append to HALT, unless the scope is as strictly halted already."""
-        if max(self._board.status(event.scope).state, self._quick.waits(event.scope)) >= event.state:
+        """Append to HALT, and tell every gateway at once unless one as strict is on its way; nothing where the scope was
+        halted for the very same. Halted for another reason it may have been let up, and that not have come here."""
+        status = self._board.status(event.scope)
+        if status.state >= event.state and (status.trigger, status.reason) == (event.trigger, event.reason):
             self.counts["halted_already"] += 1
             return
-        if halts(event.state):
+        if halts(event.state) and self._quick.waits(event.scope) < event.state:
             self._quick.tell(event)
         self._halts.put(*entry(event))
 
@@ -83,21 +87,31 @@ class Announcer:
         if not self._alerts.put(subject, data, f"{self._source}-{self._life}-{self._number}"):
             self.counts["alerts_dropped"] += 1
 
+    def spoiled(self, key: str, value: bytes) -> None:
+        """What stands at a key of the log is none of ours (`docs/security.md`): counted, and told once a minute."""
+        self.counts["keys_spoiled"] += 1
+        now = self._clock.now()
+        if self.acting and now - self._spoiled.get(key, -MINUTE) >= MINUTE:
+            self._spoiled[key] = now
+            self.alert("key_spoiled", "high", "firm", spoiled_text(key, value))
+
     def begin(self) -> None:
         """Act from here on: what tripped a moment ago, and may not have been told, is told."""
         self.acting = True
-        now = self._clock.now()
         waiting, self._waiting = self._waiting, deque()
-        self.trips([trip for trip in waiting if now - trip.ts < RECENT])
+        self.trips([*waiting])
 
     def end(self) -> None:
         """Another acts now."""
         self.acting = False
 
-    def forget(self, now: int) -> None:
-        """What stands by drops what is past."""
+    def forget(self, now: int) -> list[Trip]:
+        """What stands by drops what is past. Those are returned of which nobody has halted anything: their breakers may
+        trip again."""
+        past = []
         while self._waiting and now - self._waiting[0].ts >= RECENT:
-            self._waiting.popleft()
+            past.append(self._waiting.popleft())
+        return [trip for trip in past if self._board.status(trip.scope).state < trip.state]
 
     async def drained(self, timeout: float) -> bool:
         """Wait until the log has all, at most so long."""

@@ -11,7 +11,7 @@ have given back what they held beyond it, the word is said again, with nothing t
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Protocol
 
 import msgspec
@@ -26,10 +26,11 @@ from tidegate.risk.kept import Kept
 from tidegate.risk.lane_facts import LaneFacts
 from tidegate.risk.margin.account import MarginAccount
 from tidegate.risk.margin.book import MarginBook
+from tidegate.risk.numbers import Numbers
 
 KEY = "risk.dynamic"
-NUMBERS = 40
-"""Bits of a word's number below the epoch of the service that says it."""
+FIRST = 1 << 62
+"""All numbers are above it: earlier versions counted epochs from 1 and shifted them further."""
 FRESH = SECOND // 2
 """Uses of margin are worked out anew after so long, ns."""
 MOST = 500
@@ -55,20 +56,20 @@ class DynamicDesk:
         self.lender: Lender | None = None
         self._settings, self._book, self._facts, self._clock = settings, book, facts, clock
         self._kept = Kept(log, KEY)
-        self._number = 0
+        self._numbers = Numbers(FIRST)
         self._uses: dict[int, float] = {}
         """The largest use of margin among the accounts that hold an instrument."""
         self._used_at = -FRESH
 
     async def load(self) -> None:
-        """Go on from what was told last; raises `LogError`."""
+        """Go on from what was told last, where it is tighter than what this service finds itself; raises `LogError`."""
         found = await self._kept.load()
         if not found:
             return
         with contextlib.suppress(ValueError):
             told = msgspec.json.decode(found, type=dict[str, int])
             for item, one in zip(self._items, self.each, strict=True):
-                if item.id in told:
+                if told.get(item.id, WHOLE) < one.told:
                     one.resume(told[item.id])
 
     def pulse(self, pulse: Pulse, now: int, acting: bool) -> None:
@@ -80,11 +81,11 @@ class DynamicDesk:
             self._kept.changed = True
             self.say(pulse.instrument)
 
-    def begin(self, epoch: int) -> None:
-        """Act from here on, in an epoch above all before it: tell the lanes what holds now. Where another has acted
-        before, of every instrument: so nothing that it still says counts."""
-        self._number = epoch << NUMBERS
-        others = epoch > 1 and self._settings.floor < 1
+    def begin(self, epoch: Callable[[], int]) -> None:
+        """Act from here on, in an epoch above all before it, which may rise: tell the lanes what holds now. Where another
+        may have acted before, of every instrument: so nothing that it still says counts."""
+        self._numbers.begin(epoch)
+        others = epoch() > 1 and self._settings.floor < 1
         self._say([i for i, one in enumerate(self.each) if others or one.told != WHOLE])
 
     def say(self, instrument: int) -> None:
@@ -128,8 +129,7 @@ class DynamicDesk:
             withheld = self.lender.hold(i, factor) if self.lender is not None else ()
             if withheld is None:
                 return  # another lends now, and says what holds
-            self._number += 1
-            words.append(DynamicLimit(now, i, factor, self._number, withheld))
+            words.append(DynamicLimit(now, i, factor, self._numbers.next(), withheld))
         for at in range(0, len(words), MOST):
             self._facts.tell(words[at : at + MOST])
 

@@ -8,11 +8,14 @@ as the most it can. In a run of one venue there is no share to judge.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from tidegate.kernel.gate_state import MAX_MONEY
 from tidegate.model.messages import Message, VenueEquity
 from tidegate.risk.lane_facts import LaneFacts
 from tidegate.risk.limits import Limits
 from tidegate.risk.margin.book import MarginBook
+from tidegate.risk.numbers import Numbers
 
 STEP = 100
 """Equity is told when it has moved by more than this part of it."""
@@ -27,15 +30,21 @@ class EquityDesk:
         self._told: dict[int, int] = {}
         self._said: set[tuple[str, str]] = set()
         self._wanted = False
+        self._numbers = Numbers()
         self.set_limits(limits)
 
     def set_limits(self, limits: Limits) -> None:
         """Limits have changed: whether any compares with equity."""
         self._wanted = limits.sets("venue_share")
 
-    def begin(self) -> None:
-        """Act from here on: what another has told is not known, so all is told anew."""
+    def begin(self, epoch: Callable[[], int]) -> None:
+        """Act from here on, in an epoch above all before it: what another has told is not known, so all is told anew."""
+        self._numbers.begin(epoch)
         self._told.clear()
+
+    def end(self) -> None:
+        """Another acts now, and says what holds."""
+        self._facts.drop()
 
     def tick(self, now: int) -> None:
         """Tell what has moved; once a second."""
@@ -49,7 +58,7 @@ class EquityDesk:
             equity = max(-MAX_MONEY, min(equity, MAX_MONEY))
             before = self._told.get(venue)
             if before is None or abs(equity - before) * STEP > abs(before):
-                said.append(VenueEquity(now, venue, equity))
+                said.append(VenueEquity(now, venue, equity, self._numbers.next()))
         if said:
             self._told |= {m.venue: m.equity for m in said if isinstance(m, VenueEquity)}
             self._facts.tell(said)

@@ -212,6 +212,8 @@ class Gate:
 
     def covers(self, scope: int, account: int, strategy: int) -> bool:
         """Whether orders of this strategy on this account are under the scope."""
+        if account >= len(self.scopes.accounts) or strategy >= len(self.scopes.strategies):
+            return False
         return scope in self.scopes.chain(account, strategy).scopes
 
     def set_instrument_state(self, instrument: int, state: State | int, ts: int) -> None:
@@ -248,6 +250,10 @@ class Gate:
         """A position (signed lots at `price` ticks) that was not traded here is held from now on: it counts for limits,
         margin and P&L, and as nothing of today's. Nobody's (strategy −1) is the account's and what is above it."""
         adoption.hold(self, account, strategy, instrument, lots, price, ts)
+
+    def begin_day(self, ts: int) -> None:
+        """Something happens at `ts`: the figures of a day that is over are put aside first."""
+        self._tell(do.TIME, 0, ts, 0, 0)
 
     def tick(self, ts: int) -> None:
         """Time, ticked into the lane: an order from after it is ahead of time (29)."""

@@ -33,6 +33,8 @@ class Board(msgspec.Struct, frozen=True):
     seq: int
     scopes: list[Status]
     refused: dict[str, str] = {}
+    waits: dict[str, str] = {}
+    """Why what is to be flattened is not closed just now, in the lanes of the order manager that answers."""
 
     def status(self, scope: str) -> Status:
         """A scope's own state; ACTIVE where nothing was ever said of it."""

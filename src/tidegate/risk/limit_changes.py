@@ -8,24 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from decimal import Decimal
+from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
 
 from tidegate.errors import UserError, nearest
 from tidegate.model.instrument import Instrument, Universe
-from tidegate.risk.controls import CONTROLS
 from tidegate.risk.convert import lots, micro
 from tidegate.risk.exposure import Cell, Exposure
-from tidegate.risk.limit_differences import Differences, differences
+from tidegate.risk.limit_differences import Difference, Differences, differences
+from tidegate.risk.limit_looseness import Chains, Place, Wants, loosened
 from tidegate.risk.limits import InstrumentLimits, Limits, ScopeLimits
 from tidegate.risk.scope_name import Kind, name_of, split, text_of
 from tidegate.risk.scopes import Level, ScopeTable
 from tidegate.risk.tables import Tables, find
 
-INFINITE = Decimal("Infinity")
-FEWER = {"margin_buffer"}
-"""Numbers of which less is looser."""
 TOTALS = (
     "gross",
     "net",
@@ -41,7 +39,6 @@ LEVELS = {Kind.DESK: "desks", Kind.ACCOUNT: "accounts", Kind.STRATEGY: "strategi
 _LEVEL_TABLES = {Level.DESK: "desks", Level.ACCOUNT: "accounts", Level.STRATEGY: "strategies"}
 _STEP = 100
 """Scopes looked at before others have their turn."""
-_REQUIRED = {field: set(control.levels) for control in CONTROLS for field in control.fields}
 _LONG_SHORT = ("long", "short")
 
 
@@ -80,67 +77,51 @@ def show(value: Any) -> str:
     return "unlimited" if value >= 1 << 62 else f"{value:,}"
 
 
-def _size(value: Any, field: str, level: Level) -> Decimal:
-    """How loose a number is, for comparison: not set is no limit here, or refuses where one must be set."""
-    if value is None:
-        needed = _REQUIRED.get("position" if field in _LONG_SHORT else field)
-        return Decimal(0) if needed and level in needed and field not in _LONG_SHORT else INFINITE
-    size = Decimal(value)
-    if isinstance(value, int) and value >= 1 << 62:
-        size = INFINITE
-    if field in FEWER:
-        return INFINITE if not size.is_finite() or size == 0 else 1 / size
-    return size
-
-
-def _loosened(field: str, before: Any, after: Any, level: Level) -> bool:
-    """Whether the change is one that two people must agree to: more than twice, or unlimited."""
-    if field == "self_match":
-        return after is True and before is not True
-    kinds = (Decimal, int)
-    if isinstance(before, bool) or isinstance(after, bool):
-        return False
-    if isinstance(before, tuple) or isinstance(after, tuple):
-        return "*" in (after or ()) and "*" not in (before or ())
-    if not isinstance(before, kinds) and not isinstance(after, kinds):
-        return False
-    if field.endswith("_window") or field in ("dynamic_horizon", "restricted_from", "restricted_to"):
-        return False
-    if field in _LONG_SHORT and (before is None or after is None):
-        return False  # `position` speaks for it
-    was, now = _size(before, field, level), _size(after, field, level)
-    return now > 2 * was if was.is_finite() else False
-
-
-def changes(old: Limits, new: Limits, universe: Universe, scopes: ScopeTable) -> list[Change]:
-    """Every limit that comes out differently; one that is the same for all instruments is told once."""
-    return [change for step in changes_in_steps(old, new, universe, scopes) for change in step]
+def changes(old: Limits, new: Limits, universe: Universe, scopes: ScopeTable, since: int = 0) -> list[Change]:
+    """Every limit that comes out differently from `since` (ns) on; one that is the same for all instruments is told
+    once."""
+    return [change for step in changes_in_steps(old, new, universe, scopes, since) for change in step]
 
 
 def changes_in_steps(
-    old: Limits, new: Limits, universe: Universe, scopes: ScopeTable
+    old: Limits, new: Limits, universe: Universe, scopes: ScopeTable, since: int = 0
 ) -> Iterator[list[Change]]:
     """The same, some scopes at a time: who has other things to do does them between two."""
-    before, after = Tables(universe, scopes, old).general, Tables(universe, scopes, new).general
+    judge = _Judge(Tables(universe, scopes, old), Tables(universe, scopes, new), since)
     known: dict[tuple[int, ...], Differences] = {}
     found: list[Change] = []
     for n in range(len(scopes)):
-        was, now = before[n], after[n]
+        was, now = judge.before.general[n], judge.after.general[n]
         key = (*map(id, was), 0, *map(id, now))
         if key not in known:
             same = len(was) == len(now) and all(a is b or a == b for a, b in zip(was, now, strict=True))
             known[key] = [] if same else differences(was, now, universe)
         if known[key]:
             name, special = name_of(n, scopes), _special(new, old, n, scopes)
-            for i, field, one, other in known[key]:
-                where = f"{name}@{universe[i].id}" if i >= 0 and special else name
-                found.append(
-                    Change(f"{where}.{field}", one, other, _loosened(field, one, other, scopes.levels[n]))
-                )
+            for one in known[key]:
+                where = f"{name}@{universe[one.instrument].id}" if one.instrument >= 0 and special else name
+                found.append(Change(f"{where}.{one.field}", one.before, one.after, judge.loosened(n, one)))
         if n % _STEP == _STEP - 1:
             yield found
             found = []
     yield found
+
+
+class _Judge:
+    """Whether a difference at a scope takes two people."""
+
+    def __init__(self, before: Tables, after: Tables, since: int) -> None:
+        self.before, self.after, self._since = before, after, since
+        chains = Chains(before.scopes)
+        self._lacked, self._lacks = Wants(before, chains), Wants(after, chains)
+
+    def loosened(self, scope: int, one: Difference) -> bool:
+        """A limit that was not set counts as nothing where any order may have been refused for it, one that is not set
+        any more where all are."""
+        level, universe = self.before.scopes.levels[scope], self.before.universe
+        was = Place(one.old, level, universe, partial(self._lacked.some, scope), self._since)
+        now = Place(one.new, level, universe, partial(self._lacks.all, scope), self._since)
+        return loosened(one.field, was, now)
 
 
 def _special(new: Limits, old: Limits, n: int, scopes: ScopeTable) -> bool:

@@ -16,7 +16,8 @@ import msgspec
 from tidegate.access.command import Command, Signed
 from tidegate.access.note import Note, unbelieved
 from tidegate.access.verify import Denied, Verified
-from tidegate.errors import UserError
+from tidegate.errors import NotYet, UserError
+from tidegate.log.alert import spoiled_text
 from tidegate.log.base import Conflict, Log, LogDown, LogError
 from tidegate.log.outbox import Outbox
 from tidegate.model.clock import Clock
@@ -83,14 +84,33 @@ class LimitDesk:
         self._one_at_a_time = asyncio.Lock()
 
     async def load(self) -> None:
-        """What is kept; raises `LogError`."""
+        """What is kept; raises `LogError`, and `NotYet` where it was overwritten by what is none of ours: the limits in
+        force are not known then, and nobody acts by others. Who acts writes them again (`look`)."""
         entry = await self._log.bucket("STATE").get(KEY)
         self._revision = entry.revision if entry else 0
-        if entry is not None and entry.value:
-            self.documents = msgspec.json.decode(entry.value, type=Documents)
+        if entry is not None and entry.value is not None:
+            try:
+                self.documents = msgspec.json.decode(entry.value, type=Documents)
+            except ValueError:
+                raise NotYet(spoiled_text(f"STATE {KEY}", entry.value)) from None
             self._apply(self.documents.now)
         self._doubted = False
         self.come_into_force(self._clock.now())
+
+    async def look(self, spoiled: Callable[[str, bytes], None]) -> None:
+        """For who acts: write what is kept again where it was overwritten by what is none of ours. Raises `LogError`."""
+        bucket = self._log.bucket("STATE")
+        async with self._one_at_a_time:
+            entry = await bucket.get(KEY)
+            if entry is None or entry.value is None or entry.revision == self._revision:
+                return
+            try:
+                msgspec.json.decode(entry.value, type=Documents)
+            except ValueError:
+                spoiled(f"STATE {KEY}", entry.value)
+                ours = msgspec.json.encode(self.documents)
+                self._revision = await bucket.update(KEY, ours, entry.revision)
+                self._doubted = False  # what was on its way is refused now, and no lane was told of it
 
     def tell(self) -> None:
         """Tell every lane what is in force and what is to come: they pass over what they have."""
@@ -129,7 +149,7 @@ class LimitDesk:
                 said = await self._answer(data)
             except Refused as error:
                 said = {"ok": False, "text": str(error)}
-            except LogError as error:
+            except (LogError, NotYet) as error:
                 said = {"ok": False, "text": f"the log did not take it, nothing has changed: {error}"}
         return msgspec.json.encode(said)
 
@@ -172,9 +192,8 @@ class LimitDesk:
             verified = self._verify(signed, now, found.people, self._touched(document, wanted))
         except Denied as error:
             loosened = "; ".join(found.loosened)
-            more = (
-                f" (more than doubled, or unlimited: {loosened})" if error.code == "NEEDS_TWO_PEOPLE" else ""
-            )
+            why = "more than doubled, unlimited, or set where orders were refused"
+            more = f" ({why}: {loosened})" if error.code == "NEEDS_TWO_PEOPLE" else ""
             raise Unbelieved(f"{error}{more}") from None
         if not found.changes:
             raise Refused("UNCHANGED: these are the limits in force")
@@ -221,7 +240,8 @@ class LimitDesk:
     async def _review(self, document: Document, wanted: Limits, now: int) -> Review:
         """What it comes to. Others have their turn meanwhile, so what it was compared with may be no more: refused."""
         known = self.documents
-        found = await self._reviewer.review(known.compared(document, now), wanted, known.crowded)
+        since = max(now, document.effective)
+        found = await self._reviewer.review(known.compared(document, now), wanted, known.crowded, since)
         if self.documents is not known:
             raise Refused("VERSION: the limits changed while these were looked at; ask again")
         return found

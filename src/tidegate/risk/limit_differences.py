@@ -5,33 +5,38 @@ Only fields that the tables differ in are looked at, and instruments that no tab
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from tidegate.model.instrument import Universe
+from tidegate.risk.limit_looseness import depends_on
 from tidegate.risk.limits import InstrumentLimits, ScopeLimits
 from tidegate.risk.tables import find
 
 
-def _goes_with() -> dict[str, str]:
+def _goes_with() -> dict[str, tuple[str, ...]]:
     """Fields that always have a value, such as a window: each belongs to the limit that is written before it."""
-    found, main = {}, ""
+    found: dict[str, tuple[str, ...]] = {}
+    main = ""
     for name in (*InstrumentLimits.__struct_fields__, *ScopeLimits.__struct_fields__):
         if getattr(ScopeLimits(), name) is None:
             main = name
         else:
-            found[name] = main
-    return found
+            found[name] = (main,)
+    return found | {"ratio_free": ("order_ratio", "volume_ratio")}
 
 
 _GOES_WITH = _goes_with()
 
 
-def _found(tables: list[Any], field: str) -> Any:
-    main = _GOES_WITH.get(field)
-    if main is None:
+def found(tables: Sequence[InstrumentLimits], field: str) -> Any:
+    """A limit as it comes out, None where it is not set; of what goes with two of them, as text where they differ."""
+    mains = _GOES_WITH.get(field)
+    if mains is None:
         return find(tables, field)[0]
-    _, table = find(tables, main)
-    return None if table is None else getattr(table, field)
+    beside = [table for main in mains if (table := find(tables, main)[1]) is not None]
+    values = list(dict.fromkeys(getattr(table, field) for table in beside))
+    return values[0] if len(values) == 1 else tuple(map(str, values)) or None
 
 
 class _Own(NamedTuple):
@@ -53,26 +58,38 @@ _OWN_FIELDS = [
     f for f in ScopeLimits.__struct_fields__ if f not in ("instruments", *InstrumentLimits.__struct_fields__)
 ]  # fmt: skip
 _EACH_FIELDS = InstrumentLimits.__struct_fields__
-Differences = list[tuple[int, str, Any, Any]]
-"""(instrument or −1, field, before, after)."""
+
+
+class Difference(NamedTuple):
+    """`instrument`: −1 for a limit of the whole scope. `old` and `new` speak for it, most specific first."""
+
+    instrument: int
+    field: str
+    before: Any
+    after: Any
+    old: list[InstrumentLimits]
+    new: list[InstrumentLimits]
+
+
+Differences = list[Difference]
 
 
 def differences(before: list[ScopeLimits], after: list[ScopeLimits], universe: Universe) -> Differences:
-    """What comes out differently, in the order of instruments and fields; what is the same of many instruments is told of
-    the first. Instruments that no table names are alike."""
+    """What comes out differently, in the order of instruments and fields; what is the same of many instruments, with all
+    that its looseness follows from, is told of the first. Instruments that no table names are alike."""
     old, new = _Own(before), _Own(after)
-    found: Differences = []
+    told: Differences = []
     fields = _touched_fields(before, after)
     for field in _OWN_FIELDS:
         if field in fields:
-            was, now = _found(list(old.tables), field), _found(list(new.tables), field)
+            was, now = found(old.tables, field), found(new.tables, field)
             if was != now:
-                found.append((-1, field, was, now))
+                told.append(Difference(-1, field, was, now, [*old.tables], [*new.tables]))
     each = [field for field in _EACH_FIELDS if field in fields]
     if not each:
-        return found
+        return told
     names = old.named() | new.named()
-    told: set[tuple[str, str, str]] = set()
+    known: set[tuple[str, ...]] = set()
     alike = False
     for i, item in enumerate(universe.instruments):
         if item.id not in names:
@@ -81,29 +98,31 @@ def differences(before: list[ScopeLimits], after: list[ScopeLimits], universe: U
             alike = True
         theirs, ours = old.of(item.id), new.of(item.id)
         for field in each:
-            was, now = _found(theirs, field), _found(ours, field)
-            same = (field, repr(was), repr(now))
-            if was != now and same not in told:
-                told.add(same)
-                found.append((i, field, was, now))
-    return found
+            was, now = found(theirs, field), found(ours, field)
+            if was == now:
+                continue
+            with_it = depends_on(field)
+            same = (field, *(repr(found(tables, f)) for f in (field, *with_it) for tables in (theirs, ours)))
+            if same not in known:
+                known.add(same)
+                told.append(Difference(i, field, was, now, theirs, ours))
+    return told
 
 
 def _touched_fields(old: list[ScopeLimits], new: list[ScopeLimits]) -> set[str]:
     """The fields that tables differ in, where as many speak as before; else all."""
     if len(old) != len(new):
         return {*_OWN_FIELDS, *_EACH_FIELDS}
-    found: set[str] = set()
+    other: set[str] = set()
     for was, now in zip(old, new, strict=True):
         if was is now:
             continue
-        found |= _other(was, now)
+        other |= _other(was, now)
         for name in was.instruments.keys() | now.instruments.keys():
             nothing = InstrumentLimits()
-            found |= _other(was.instruments.get(name, nothing), now.instruments.get(name, nothing))
-    return found | {_GOES_WITH[field] for field in found & _GOES_WITH.keys()} | {
-        field for field, main in _GOES_WITH.items() if main in found
-    }  # fmt: skip
+            other |= _other(was.instruments.get(name, nothing), now.instruments.get(name, nothing))
+    mains = {main for field in other & _GOES_WITH.keys() for main in _GOES_WITH[field]}
+    return other | mains | {field for field, mains in _GOES_WITH.items() if not other.isdisjoint(mains)}
 
 
 def _other(was: InstrumentLimits, now: InstrumentLimits) -> set[str]:

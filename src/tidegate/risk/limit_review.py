@@ -51,14 +51,17 @@ class Reviewer:
     unset: Callable[[Limits], list[str]]
     below: Callable[[Limits], list[BelowUse]]
 
-    async def review(self, compared: Sequence[bytes], wanted: Limits, crowded: bool = False) -> Review:
-        """A change of the last of `compared`; the others were in force within the last 24 hours."""
+    async def review(
+        self, compared: Sequence[bytes], wanted: Limits, crowded: bool = False, since: int = 0
+    ) -> Review:
+        """A change of the last of `compared`, which holds from `since` (ns) on; the others were in force within the last 24
+        hours."""
         for _ in self.ahead(wanted):
             await asyncio.sleep(0)
-        found = await self._changes(compared[-1], wanted)
+        found = await self._changes(compared[-1], wanted, since)
         loosened = {change.where: str(change) for change in found if change.loosened}
         for old in compared[:-1]:
-            for change in await self._changes(old, wanted):
+            for change in await self._changes(old, wanted, since):
                 if change.loosened:
                     loosened.setdefault(change.where, f"{change}, within 24 hours")
         if crowded and found:
@@ -69,9 +72,10 @@ class Reviewer:
         await asyncio.sleep(0)
         return Review(found, list(loosened.values()), wrong, unset, self.below(wanted))
 
-    async def _changes(self, old: bytes, wanted: Limits) -> list[Change]:
+    async def _changes(self, old: bytes, wanted: Limits, since: int) -> list[Change]:
         found: list[Change] = []
-        for some in changes_in_steps(Limits.from_json(old), wanted, self.universe, self.scopes):
+        limits = Limits.from_json(old)
+        for some in changes_in_steps(limits, wanted, self.universe, self.scopes, since):
             found += some
             await asyncio.sleep(0)
         return found

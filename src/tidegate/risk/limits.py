@@ -305,11 +305,12 @@ def load_toml(path: Path) -> Limits:
         raise UserError(f"{path}: {error}") from None
 
 
-_NAMES: dict[str, dict[str, int]] = {
+NAMES: dict[str, dict[str, int]] = {
     "sides": {side.name.lower(): side.value for side in Side},
     "order_types": {kind.name.lower(): kind.value for kind in OrdType},
     "time_in_force": {tif.name.lower(): tif.value for tif in TimeInForce},
 }
+"""What permissions may list, with the numbers of orders."""
 
 
 def unlimited() -> Limits:
@@ -317,7 +318,7 @@ def unlimited() -> Limits:
     fields = [*InstrumentLimits.__struct_fields__, *ScopeLimits.__struct_fields__]
     numbers = [name for name in fields if name not in _NOT_NUMBERS]
     everything: dict[str, Any] = dict.fromkeys(numbers, UNLIMITED_TEXT)
-    everything |= {field: list(names) for field, names in _NAMES.items()} | {
+    everything |= {field: list(names) for field, names in NAMES.items()} | {
         "trade": ["*"],
         "self_match": True,
     }
@@ -328,7 +329,7 @@ def bits(field: str, names: tuple[str, ...]) -> int:
     """The bit mask of `sides`, `order_types` or `time_in_force` names."""
     mask = 0
     for name in names:
-        mask |= 1 << _NAMES[field][name.lower()]
+        mask |= 1 << NAMES[field][name.lower()]
     return mask
 
 
@@ -357,7 +358,7 @@ def read_table(data: Any, kind: type[_Table], where: str) -> _Table:
 
 def _instrument(data: Any, kind: type[_Limits], where: str) -> _Limits:
     table = read_table(data, kind, where)
-    for field, known in _NAMES.items():
+    for field, known in NAMES.items():
         for name in getattr(table, field) or ():
             if name.lower() not in known:
                 raise UserError(f"{where}.{field}: unknown {name!r}{nearest(name, known)}")

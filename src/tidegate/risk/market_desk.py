@@ -8,6 +8,7 @@ Hours of volume are kept for a successor.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 
 import msgspec
 
@@ -23,6 +24,7 @@ from tidegate.risk.lane_facts import LaneFacts
 from tidegate.risk.limits import Limits
 from tidegate.risk.market_shares import UNKNOWN
 from tidegate.risk.market_volume import MarketVolume
+from tidegate.risk.numbers import Numbers
 
 KEY = "risk.market"
 STEP = 8
@@ -57,7 +59,8 @@ class MarketDesk:
         """When (ns) and what, by instrument."""
         self._heard: dict[int, int] = {}
         """When each market was told of while anybody wanted to know, ns."""
-        self._wanted = False
+        self._wanted = self._acting = False
+        self._numbers = Numbers()
         self.set_limits(limits)
 
     def set_limits(self, limits: Limits) -> None:
@@ -75,9 +78,17 @@ class MarketDesk:
             for item, volume in zip(self._universe.instruments, self.volumes, strict=True):
                 volume.hours.update(kept.get(item.id, {}))
 
-    def begin(self) -> None:
-        """Act from here on: what another has told is not known, so all is told anew."""
+    def begin(self, epoch: Callable[[], int]) -> None:
+        """Act from here on, in an epoch above all before it: what another has told is not known, so all is told anew."""
+        self._acting = True
+        self._numbers.begin(epoch)
         self._told.clear()
+        self._heard.clear()
+
+    def end(self) -> None:
+        """Another acts now, and says what holds."""
+        self._acting = False
+        self._facts.drop()
 
     def pulses(self, pulses: list[Pulse], now: int, acting: bool) -> None:
         """Markets have been looked at."""
@@ -98,17 +109,19 @@ class MarketDesk:
             at, before = self._told.get(i, (0, _NOTHING))
             if now - at >= SECOND and any(map(_moved, before, figures)):
                 self._told[i] = now, figures
-                said.append(MarketReference(now, i, *figures))
+                said.append(MarketReference(now, i, *figures, self._numbers.next()))
         if said:
             self._facts.tell(said)
 
     def time(self, now: int) -> None:
         """Time has passed: what nobody tells any more is not known."""
+        if not self._acting:
+            return
         said: list[Message] = []
         for i, heard in self._heard.items():
             if now - heard > SILENT and self._told.get(i, (0, _NOTHING))[1] != _NOTHING:
                 self._told[i] = now, _NOTHING
-                said.append(MarketReference(now, i, *_NOTHING))
+                said.append(MarketReference(now, i, *_NOTHING, self._numbers.next()))
         if said:
             self._facts.tell(said)
 

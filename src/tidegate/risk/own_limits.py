@@ -174,9 +174,9 @@ class Own:
             first, *more = COLUMN[field]
             value, table = (self._wide[field], None) if field in self._wide else find(tables, field)
             if value is not None:
-                row[first] = _UNITS[field](value)
+                row[first] = UNITS[field](value)
             for column, name in zip(more, _GOES_WITH.get(field, ()), strict=True):
-                row[column] = _UNITS.get(name, int)(getattr(table, name)) if table is not None else 0
+                row[column] = UNITS.get(name, int)(getattr(table, name)) if table is not None else 0
 
     @staticmethod
     def _windows(row: list[int], tables: list[InstrumentLimits]) -> None:
@@ -201,7 +201,8 @@ class Own:
             rate, table = find(list(self.tables), field)
             # Each lane has its part of a rate: a flow cannot be lent, it is over before a grant would come.
             part = rate / spread if rate is not None else None
-            row += bucket(part, getattr(table, burst) // spread if table is not None else 0)
+            most = getattr(table, burst) if table is not None else 0
+            row += bucket(part, max(1, most // spread) if most else 0)  # 0 means a second's worth
         row.append(next((t.leg_time for t in self.tables if t.leg_value is not None), 0))
         return np.array(row, np.int64)
 
@@ -210,7 +211,7 @@ def _band(k: Any) -> int:
     return math.floor(k * 1000) if k < 1000 else g.UNLIMITED
 
 
-_UNITS: dict[str, Any] = {
+UNITS: dict[str, Any] = {
     "order_qty": lambda value: NOT_SET, "order_value": micro, "parent_value": micro, "price_collar": parts,
     "price_collar_floor": lambda value: 0, "dynamic_collar": _band, "dynamic_floor": parts, "period_drift": parts,
     "max_age": int, "duplicate_orders": count, "order_ratio": thousandths, "volume_ratio": thousandths,

@@ -214,8 +214,10 @@ class Reason(IntEnum):
     )
     ADOPTED = 340, 0, "People took a position that was at the venue into the books; it was not traded here"
     NOT_ADOPTED = 341, 0, "Counted only: a position had moved since people looked at it; nothing was adopted"
+    BEING_FLATTENED = 332, 0, "People flatten a scope of the order: only the house closes what is held there"
     NOT_OF_STEP = 334, 0, "An order of a margin call that its step does not ask for, or not any more"
     ENTRY_SKIPPED = 342, 0, "Counted only: an entry that breaks the lane, passed over by two people's word"
+    ENTRY_TOO_LARGE = 343, 0, "Counted only: an entry of too many messages; none of it is applied"
     LANE_FULL = 399, 0, "The lane's tables are full"
 
 

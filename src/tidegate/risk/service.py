@@ -52,6 +52,7 @@ from tidegate.risk.margin.call import MarginCall
 from tidegate.risk.market_desk import MarketDesk
 from tidegate.risk.quick import ACTING, Sockets
 from tidegate.risk.scope_name import is_known, name_of
+from tidegate.risk.scopes import State
 from tidegate.risk.setup import RiskSetup as RiskSetup
 from tidegate.risk.unset import missing
 
@@ -102,7 +103,8 @@ class RiskService:
         self.market = MarketDesk(setup.limits, universe, lanes, log, clock, name, funding)
         equity = EquityDesk(book, LaneFacts("equity", lanes, log, clock, name), setup.limits)
         self.margin = MarginCall(book, equity, log, clock, self.announcer, lanes)
-        self.lease = Lease(log.bucket("LEASE"), ACTING, name, clock.now(), TTL)
+        spoiled = partial(self.announcer.spoiled, f"LEASE {ACTING}")
+        self.lease = Lease(log.bucket("LEASE"), ACTING, name, clock.now(), TTL, spoiled)
         self._turns = Acting(self.lease, self._act, self._rest, self.fold.counts, self.failures)
         self.allocator: Allocator | None = None
         self._halts = HaltFeed(log, self.board, self._on_halt)
@@ -179,6 +181,7 @@ class RiskService:
     async def _act(self) -> None:
         """Begin: the limits as they are kept, then what waits to be said."""
         await self.desk.load()
+        await self.dynamic.load()
         await self.market.load()
         shared = self._setup.shared
         if shared:
@@ -187,6 +190,8 @@ class RiskService:
                 self._clock,
                 shared,
                 self._lent(self.desk.limits),
+                version=self.desk.documents.now.version,
+                term=lambda: self.lease.epoch,
                 name=self.name,
                 on_short=self._short,
                 factors=self.dynamic.told(),
@@ -197,14 +202,15 @@ class RiskService:
                 await self.allocator.start()
             except LogError:
                 self.announcer.end()
+                self.allocator = None
                 raise
             self.dynamic.lender = self.allocator
         self._acting = True
         self.announcer.begin()
-        self.margin.begin()
+        self.margin.begin(lambda: self.lease.epoch)
         self.desk.tell()
-        self.dynamic.begin(self.lease.epoch)
-        self.market.begin()
+        self.dynamic.begin(lambda: self.lease.epoch)
+        self.market.begin(lambda: self.lease.epoch)
         self._told_missing = 0
         self._served = [
             self._log.serve("risk.query", self._query),
@@ -216,6 +222,7 @@ class RiskService:
         self._acting = False
         self.announcer.end()
         self.margin.end()
+        self.market.end()
         for served in self._served:
             served.close()
         self._served = []
@@ -263,7 +270,9 @@ class RiskService:
         if self.board.refused:
             self.announcer.alert("halt_ignored", "high", "firm", self.board.refused, seq=entry.seq)
         for before, after in changes:
-            if after.state < before.state:
+            if (
+                after.state < before.state and before.state is not State.RECOVERING
+            ):  # that ends by time, nobody rearms
                 self.panel.rearm(after.scope)
                 self.margin.book.rearm(after.scope.partition(":")[2])
 
@@ -276,7 +285,7 @@ class RiskService:
         self.margin.set_limits(limits)
         self.market.set_limits(limits)
         if self.allocator is not None:
-            self.allocator.set_limits(self._lent(limits))
+            self.allocator.set_limits(self._lent(limits), version)
             self.dynamic.say_again()
         below = below_use(limits, self.panel.exposure)
         if self._acting:
@@ -297,7 +306,7 @@ class RiskService:
         """Every second: what time alone brings, and the report. Each part for itself: one that fails ends no other."""
         parts: dict[str, Callable[[int], None]] = {
             "the breakers": lambda now: self.announcer.trips(self.panel.time(now)),
-            "what waits to be told": self.announcer.forget,
+            "what waits to be told": lambda now: self.panel.untold(self.announcer.forget(now)),
             "margin": self.margin.tick,
             "the market's figures": self.market.time,
             "limits to come": self.desk.come_into_force,
@@ -341,6 +350,7 @@ class RiskService:
     async def _store(self, whole: bool) -> None:
         """What a successor needs: at once what was tightened, the rest now and then."""
         if self._acting:
+            await self.desk.look(self.announcer.spoiled)
             await self.dynamic.keep()
             if whole:
                 await self._keep()

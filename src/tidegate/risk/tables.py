@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from tidegate.errors import UserError, nearest
@@ -62,7 +63,7 @@ class Tables:
         return next((v for t in self.general[scope] if (v := getattr(t, field)) is not None), None)
 
 
-def find(tables: list[InstrumentLimits], field: str) -> tuple[Any, InstrumentLimits | None]:
+def find(tables: Sequence[InstrumentLimits], field: str) -> tuple[Any, InstrumentLimits | None]:
     """The first table that sets `field`: its value, and the table for what goes with it."""
     for table in tables:
         value = getattr(table, field)

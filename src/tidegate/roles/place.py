@@ -16,7 +16,7 @@ import msgspec
 from tidegate.access.audit import AuditTrail
 from tidegate.access.keyring import Keyring
 from tidegate.config import AccountSection
-from tidegate.errors import UserError
+from tidegate.errors import NotYet, UserError
 from tidegate.log import opening
 from tidegate.log.base import Log
 from tidegate.log.nats import NatsLog
@@ -58,12 +58,12 @@ class Place(NamedTuple):
 
 
 async def waited(what: str, look: Callable[[], Any]) -> Any:
-    """What `look` finds, as soon as it does; `UserError` where it does not in time."""
+    """What `look` finds, as soon as it does; `NotYet` where it does not in time."""
     loop = asyncio.get_running_loop()
     end = loop.time() + WAIT_S
     while (found := look()) is None:
         if loop.time() > end:
-            raise UserError(f"{what} did not come up within {WAIT_S:g} s; is `tidegate up` running?")
+            raise NotYet(f"{what} did not come up within {WAIT_S:g} s; is `tidegate up` running?")
         await asyncio.sleep(0.05)
     return found
 

@@ -20,8 +20,8 @@ from typing import Any
 
 from tidegate.model.time import MS, SECOND
 from tidegate.risk.leases.holder import HolderPolicy
+from tidegate.risk.leases.holding import UNDER_WAY, PoolPolicy
 from tidegate.risk.leases.lease import Key
-from tidegate.risk.leases.pool import UNDER_WAY, PoolPolicy
 from tidegate.sim import lease_soak_kernel as k
 from tidegate.sim.lease_soak_world import (
     FIELDS,

@@ -12,8 +12,9 @@ import numpy.typing as npt
 from tidegate.model.messages import LeaseReport
 from tidegate.risk.leases.fields import NO_INSTRUMENT, Field
 from tidegate.risk.leases.holder import HolderPolicy, LeaseHolder
+from tidegate.risk.leases.holding import PoolPolicy
 from tidegate.risk.leases.lease import Key, Lease
-from tidegate.risk.leases.pool import Decision, Grant, LeasePool, PoolPolicy
+from tidegate.risk.leases.pool import Decision, Grant, LeasePool
 from tidegate.sim import lease_soak_kernel as k
 
 Ints = npt.NDArray[np.int64]

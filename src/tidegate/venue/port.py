@@ -46,7 +46,11 @@ class VenueRefused(Exception):
 
 
 class VenueOrder(msgspec.Struct, frozen=True, gc=False):
-    """An open order as the venue holds it. `cl_ord_id` is 0 for one that is not ours; `text_id` is the venue's."""
+    """An open order as the venue holds it. `cl_ord_id` is 0 for one that is not ours; `text_id` is the venue's.
+
+    `unread` says why it could not be read, where that is so (somebody's price off our grid): then only the ids and the
+    instrument count, for it to be cancelled by.
+    """
 
     cl_ord_id: int
     instrument: int
@@ -58,6 +62,7 @@ class VenueOrder(msgspec.Struct, frozen=True, gc=False):
     status: OrdStatus
     ts_venue: int
     text_id: str = ""
+    unread: str = ""
 
 
 class VenueFill(msgspec.Struct, frozen=True, gc=False):

@@ -184,10 +184,10 @@ def test_a_way_up_without_its_guard_is_found(monkeypatch, kind, guard):
     else:
         real = rules._down
 
-        def down(before, who, event, seq, ts):
+        def down(before, who, event, seq, *rest):
             if event.state is State.ACTIVE:
                 return msgspec.structs.replace(before, state=State.ACTIVE, seq=seq)
-            return real(before, who, event, seq, ts)
+            return real(before, who, event, seq, *rest)
 
         monkeypatch.setattr(rules, "_down", down)
     faults = [halts(10, "account:blue"), Fault(15, "false resume", "account:blue", 0, {"kind": kind})]

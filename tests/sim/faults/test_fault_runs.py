@@ -8,9 +8,9 @@ import sys
 
 import msgspec
 import pytest
+from sim.faults.deaf import without_corrections
 
 from tidegate.execution.event_pipe import EventPipe
-from tidegate.model.order import ExecType
 from tidegate.sim.faults.run import RECOVERY, run
 from tidegate.sim.faults.schedule import Fault
 from tidegate.sim.faults.venue import Session
@@ -127,5 +127,5 @@ def test_a_gateway_that_forgets_what_it_sent_is_no_danger_without_a_second_reque
 
 
 def test_a_strategy_that_misses_corrections_is_found(monkeypatch):
-    monkeypatch.setattr(live_runner, "_FILLS", {ExecType.TRADE: 1, ExecType.TRADE_CANCEL: -1})
+    monkeypatch.setattr(live_runner, "booked", without_corrections)
     assert "believes to hold" in found(run(925, 1, [Fault(50, "correct")]))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 
 import pytest
+from sim.faults.deaf import without_corrections
 
 from tidegate.errors import UserError
-from tidegate.model.order import ExecType
 from tidegate.sim.faults import __main__ as command
 from tidegate.sim.faults.plant import Plant
 from tidegate.sim.faults.run import run
@@ -75,12 +75,12 @@ def test_figures_make_no_other_failure():
 
 
 def test_a_failure_is_shrunk_to_the_fault_that_shows_it(monkeypatch):
-    monkeypatch.setattr(live_runner, "_FILLS", {ExecType.TRADE: 1, ExecType.TRADE_CANCEL: -1})
+    monkeypatch.setattr(live_runner, "booked", without_corrections)
     faults = [
         Fault(20, "kill", "feed"), Fault(25, "clock", "gw-red", 0, {"step": 2.0}), Fault(50, "correct"),
         Fault(55, "cut", "red", 1.0),
     ]  # fmt: skip
-    outcome = run(925, 1, faults)
+    outcome = run(920, 1, faults)
     assert [fault.kind for fault in shrink(outcome)] == ["correct"]
 
 
@@ -90,7 +90,7 @@ def test_the_command_says_what_it_found(monkeypatch, tmp_path, capsys):
     write(path, [Fault(50, "correct")])
     monkeypatch.setattr("sys.argv", [*arguments, "--schedule", str(path)])
     assert command.main() == 0
-    monkeypatch.setattr(live_runner, "_FILLS", {ExecType.TRADE: 1, ExecType.TRADE_CANCEL: -1})
+    monkeypatch.setattr(live_runner, "booked", without_corrections)
     assert command.main() == 1
     said = capsys.readouterr().out
     kept = tmp_path / "kept" / "seed-925.jsonl"

@@ -14,6 +14,8 @@ from binance_world import KEY, QUICK, UNIVERSE, run
 
 from tidegate.model.clock import SystemClock
 from tidegate.model.instrument import Universe
+from tidegate.model.messages import SendCancel
+from tidegate.model.scale import ScaleError
 from tidegate.model.time import SECOND
 from tidegate.venue.binance.contract_facts import ContractPoll
 from tidegate.venue.binance.feed import BinanceFeed
@@ -21,9 +23,10 @@ from tidegate.venue.binance.keys import Keys
 from tidegate.venue.binance.products import COINM, PRODUCTS, USDM, Endpoints
 from tidegate.venue.binance.rest import Rest
 from tidegate.venue.binance.venue import BinanceVenue
-from tidegate.venue.port import VenueDown, between_fills
+from tidegate.venue.port import VenueDown, between_fills, client_id
 
 MANY = 20
+ORDER = (7 << 40) + 5
 
 
 def of_many(venue):
@@ -97,6 +100,66 @@ def test_an_answer_that_cannot_be_read_is_none(body):
             for asked in (venue.open_orders, venue.balances, venue.cancel_all):
                 with pytest.raises(VenueDown, match="cannot be read"):
                     await asked()
+
+    run(work)
+
+
+def listed(name, price="60000.0", **more):
+    """An open order as `openOrders` lists it."""
+    return {
+        "symbol": "S00USDT", "clientOrderId": name, "orderId": 1, "side": "SELL", "origQty": "1", "executedQty": "0",
+        "price": price, "status": "NEW", "updateTime": 1, "type": "LIMIT", "timeInForce": "GTC", **more,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("venue", ["BINANCE", "BINANCE_USDM"])
+def test_an_open_order_that_cannot_be_read_hides_no_other_and_is_cancelled_by_its_name(venue):
+    async def work():
+        async with account(venue) as (server, session):
+            ours, off = client_id(ORDER), "60000.000000005"
+            present = f"{ours}-3" if venue == "BINANCE" else ours  # spot's third successor
+            nameless = listed("")
+            del nameless["clientOrderId"]
+            server.answers = {
+                "openOrders": (
+                    200,
+                    [listed("web_1", off), listed(client_id(ORDER + 1)), listed(present, off), nameless],
+                )
+            }
+            found = await session.open_orders()
+            assert [(o.cl_ord_id, bool(o.unread)) for o in found] == [
+                (0, True), (ORDER + 1, False), (ORDER, True), (0, True),
+            ]  # fmt: skip
+            assert found[0].text_id == "web_1"
+            assert off in found[0].unread
+            counted = session.counters()
+            assert counted["foreign orders not understood"] == 2
+            assert counted["open orders not understood"] == 1
+            session.send(SendCancel(1, ORDER, 0, found[2].instrument))
+            async with asyncio.timeout(5):  # the name it has now, whatever was asked about before
+                while all(query.get("origClientOrderId") != present for _, query in server.asked):
+                    await asyncio.sleep(0.01)
+
+    run(work)
+
+
+@pytest.mark.parametrize("owner", ["web_1", client_id(ORDER)])
+def test_a_fill_off_our_grid_is_told_without_figures_if_it_is_not_ours(owner):
+    async def work():
+        async with account("BINANCE_USDM") as (server, session):
+            now = SystemClock().now()
+            trade = {
+                "symbol": "S00USDT", "id": 5, "orderId": 1, "qty": "1", "price": "60000.000000005", "time": now // 10**6,
+                "maker": True, "buyer": True, "commission": "0", "commissionAsset": "USDT",
+            }  # fmt: skip
+            server.answers = {"userTrades": (200, [trade]), "order": (200, {"clientOrderId": owner})}
+            if owner != "web_1":
+                with pytest.raises(ScaleError):
+                    await session.fills(now - SECOND)
+                return
+            fills = await session.fills(now - SECOND)
+            assert {(f.report.last_px, f.report.last_qty > 0) for f in fills} == {(0, True)}
+            assert session.counters()["foreign fills off our grid"] == len(fills) == MANY
 
     run(work)
 

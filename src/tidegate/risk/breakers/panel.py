@@ -166,6 +166,11 @@ class Panel:
         found += self.market.stale(self._concerned, now)
         return self._first(found)
 
+    def untold(self, trips: Iterable[Trip]) -> None:
+        """Nobody was told of these: they trip again where it is still so."""
+        for trip in trips:
+            self.tripped.pop((trip.scope, trip.trigger), None)
+
     def rearm(self, scope: str) -> None:
         """People brought the scope up: its breakers are armed again, and what tripped them is past."""
         self.tripped = {key: trip for key, trip in self.tripped.items() if key[0] != scope}

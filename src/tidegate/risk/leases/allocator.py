@@ -3,7 +3,9 @@
 `lease.report` lanes' reports, by any writer of the lane; `lease.grant` what the allocator decided. Its state is a fold
 of both. A grant counts once it is in LEASES, appended with the sequence of the grant before it, one entry at a time;
 only then it is written into the lane's log, and again until the lane has said that it knows of it. An allocator begins
-with an entry under an epoch of its own, so the appends of one that it replaces are refused. Each entry carries some of
+with an entry under an epoch of its own, so the appends of one that it replaces are refused. The epoch is within the
+`term` of its service's lease, and nobody takes over from a later term: so the service that holds the lease has the last
+word, however late one that has lost it notices. Each entry carries some of
 the table of all that is known (`risk.leases.table`), and says after which entry a successor is to begin to read.
 
 When no allocator acts, lanes go on within their leases, run dry, and then refuse what does not reduce risk.
@@ -21,9 +23,11 @@ from tidegate.log.base import Conflict, Entry, Log, LogDown, LogError, Subscript
 from tidegate.model.clock import Clock
 from tidegate.model.messages import LeaseGrant, LeaseReport, LeaseReturn, Message
 from tidegate.model.wire import Envelope, Unreadable, decode, pack
+from tidegate.risk.leases.holding import UNDER_WAY, PoolPolicy
 from tidegate.risk.leases.lease import Key
-from tidegate.risk.leases.pool import UNDER_WAY, Grant, LeasePool, PoolPolicy, Recall, Short
+from tidegate.risk.leases.pool import Grant, LeasePool, Recall, Short
 from tidegate.risk.leases.table import LeaseTable
+from tidegate.risk.numbers import BITS
 
 STREAM, GRANTS = "LEASES", "lease.grant"
 BEAT = 0.05
@@ -39,10 +43,11 @@ _ANSWER = 1.0
 
 
 class Allocator:
-    """Part of the risk service. Of several that run, the last to start acts; the others are `fenced`.
+    """Part of the risk service. Of several that run, the last to start in the latest term acts; the others are `fenced`.
 
     `lanes` are the scopes over several lanes and their lanes (`leases.lanes_of`), `limits` what people set of those
-    scopes (`leases.leased` of a gate built from the configuration); later ones by `set_limits`. `on_short` is called when
+    scopes (`leases.leased` of a gate built from the configuration) in their `version`; later ones by `set_limits`. `term`
+    is the epoch of the service's lease: it rises, and no other service ever has the same. `on_short` is called when
     a limit was lowered below what is in use, once for each: the service lets the scope only reduce. With one lane there
     is nothing to lend: it starts, and does nothing. `factors` are by instrument, in parts per million (`hold`); `on_even`
     is told an instrument when lanes have given back what they held beyond one of its limits.
@@ -55,6 +60,8 @@ class Allocator:
         lanes: Mapping[int, Iterable[int]],
         limits: Mapping[Key, int],
         *,
+        version: int = 0,
+        term: Callable[[], int] = lambda: 0,
         name: str = "risk",
         policy: PoolPolicy | None = None,
         on_short: Callable[[Short], None] = lambda short: None,
@@ -68,7 +75,7 @@ class Allocator:
         self.counts: Counter[str] = Counter()
         self._log, self._clock, self._on_short = log, clock, on_short
         self._lanes = {scope: tuple(over) for scope, over in lanes.items()}
-        self._limits, self._policy = dict(limits), policy
+        self._limits, self._version, self._term, self._policy = dict(limits), version, term, policy
         self.pool = LeasePool(self._lanes, policy)
         self._factors, self._on_even = dict(factors or {}), on_even
         self._owing: dict[int, set[Key]] = {}
@@ -91,14 +98,15 @@ class Allocator:
     # Beginning and ending.
 
     async def start(self) -> None:
-        """Take over: read the log, and begin an epoch of our own. Raises `LogError`."""
+        """Take over: read the log, and begin an epoch of our own. Raises `Conflict` where one of a later term has begun,
+        and `LogError`."""
         if not self._lanes:
             return
         while not await self._take_over():
             pass
         for instrument, ppm in self._factors.items():
             self.pool.set_factor(instrument, ppm)
-        self.pool.set_limits(self._limits)
+        self.pool.set_limits(self._limits, self._version)
         self._acting = True
         self._following = self._log.follow(STREAM, self._entries, after=self._read)
         self._beat()
@@ -111,12 +119,12 @@ class Allocator:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._work
 
-    def set_limits(self, limits: Mapping[Key, int]) -> None:
-        """What people have set, from here on: all of it."""
-        self._limits = dict(limits)
+    def set_limits(self, limits: Mapping[Key, int], version: int) -> None:
+        """What people have set, from here on: all of it, and its version."""
+        self._limits, self._version = dict(limits), version
         self._told.clear()
         if self._acting:
-            self.pool.set_limits(self._limits)
+            self.pool.set_limits(self._limits, version)
             self._stir()
 
     def hold(self, instrument: int, ppm: int) -> tuple[tuple[int, int, int], ...] | None:
@@ -145,13 +153,15 @@ class Allocator:
         """What people want to know of it."""
         why = "another allocator has taken over" if self.fenced else self._refused
         if self._acting:
-            debts = [pool for pool in self.pool.pools.values() if pool.leased and pool.free < 0]
-            waits = f"{len(debts)} lowered limits wait for lanes to return the difference" if debts else ""
-            why = self._refused or waits
+            owing, unknown = len(self.pool.owing), len(self.pool.unknown)
+            waits = [f"{owing} lowered limits wait for lanes to return the difference"] if owing else []
+            if unknown:
+                waits.append(f"{unknown} limits wait for lanes to say what they use")
+            why = self._refused or "; ".join(waits)
         return {
             "ok": not self.fenced,
             "why": why,
-            "epoch": self.epoch,
+            "epoch": self.epoch >> BITS,
             "limits": sum(pool.leased for pool in self.pool.pools.values()),
             "counters": dict(self.counts),
         }
@@ -159,12 +169,14 @@ class Allocator:
     async def _take_over(self) -> bool:
         """Whether the epoch is ours; another may have been quicker."""
         last = await self._log.last(STREAM, GRANTS)
-        head = decode(last.data) if last else Envelope([])
+        head, term = decode(last.data) if last else Envelope([]), self._term()
+        if head.epoch >> BITS > term:
+            raise Conflict(f"a risk service lends in term {head.epoch >> BITS}, this one's is {term}")
         self.pool = LeasePool(self._lanes, self._policy)
         self._read = head.seq
         async for entries in self._log.read(STREAM, head.seq):
             self._fold(entries)
-        self.epoch, self._table = head.epoch + 1, LeaseTable(self.pool, head.seq)
+        self.epoch, self._table = max(head.epoch, term << BITS) + 1, LeaseTable(self.pool, head.seq)
         self._last = last.seq if last else 0
         try:
             await self._append([], f"t{self.ident}-{self.epoch}")
@@ -210,14 +222,11 @@ class Allocator:
             if entry.subject == GRANTS and envelope.epoch > self.epoch and self._acting:
                 self._fence()
                 return
-            self._messages(envelope, 0 if entry.subject == GRANTS else envelope.seq)
-
-    def _messages(self, envelope: Envelope, seq: int) -> None:
-        for m in envelope.messages:
-            if type(m) is LeaseGrant:
-                self.pool.granted(m.lane, Key(m.scope, m.field, m.instrument), m.granted)
-            elif type(m) is LeaseReport:
-                self.pool.report(m, seq)
+            for m in envelope.messages:
+                if type(m) is LeaseGrant:
+                    self.pool.granted(m.lane, Key(m.scope, m.field, m.instrument), m.granted)
+                elif type(m) is LeaseReport:
+                    self.pool.report(m, m.at if entry.subject == GRANTS else envelope.seq)
 
     # Acting.
 

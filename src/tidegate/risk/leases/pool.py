@@ -5,6 +5,10 @@ has reported returned. A limit that is lowered below what is outstanding leaves 
 granted, and lanes are asked to return what they do not use. A lane's silence changes nothing; what it holds may have
 filled.
 
+A lane may use more than it was lent: the limit began while it was in use, or marks and late fills moved its use. That is
+nobody else's to have: what others may be granted is `balance = free − Σ max(0, used − outstanding)`. So of a limit that
+begins nothing is granted before every lane has said what it uses under it.
+
 No clock and no I/O: what is decided changes nothing here before it is folded back from the allocator's log.
 """
 
@@ -17,27 +21,11 @@ from typing import NamedTuple
 
 from tidegate.kernel.gate_state import PPM
 from tidegate.model.messages import LeaseReport
-from tidegate.model.time import MS, SECOND
+from tidegate.risk.leases.holding import NOT_LENT, UNDER_WAY, Holding, LimitPool, PoolPolicy
 from tidegate.risk.leases.lease import Key, held
 
 CRUMB = 4
 """Who only would like more is not given less than one part in so many of it: it would soon ask again."""
-UNDER_WAY = 1 << 62
-"""A recall that is not in the lane's log yet."""
-
-
-@dataclass(frozen=True)
-class PoolPolicy:
-    """`share` of what nobody uses is spread over the lanes, the rest stays in the pool. Times in ns."""
-
-    share: float = 0.75
-    pause: int = 50 * MS
-    """Least time between two recalls from one lane; doubles, up to `longest`, while they bring nothing."""
-    longest: int = 4 * SECOND
-
-    def __post_init__(self) -> None:
-        if not 0 < self.share <= 1:
-            raise ValueError(f"lease share is {self.share}, must be above 0 and at most 1")
 
 
 class Grant(NamedTuple):
@@ -73,84 +61,6 @@ class Decision:
     short: list[Short] = field(default_factory=list)
 
 
-@dataclass(slots=True)
-class Holding:
-    """One lane's part of one limit, as far as is known here."""
-
-    granted: int = 0
-    """In all; the lane may not know of the last of it yet."""
-    confirmed: int = 0
-    """What the lane has said it was granted."""
-    returned: int = 0
-    used: int = 0
-    wanted: int = 0
-    """What it wants beyond all that was granted."""
-    refused: int = 0
-    """What of that an order lacked that was refused."""
-    seq: int = 0
-    """Entry of the lane's log after which it used and wanted that."""
-    recall: int = 0
-    """Entry of the lane's log that asks it to return something, unanswered; 0 for none."""
-    before: int = 0
-    """What it had returned when that was asked."""
-    recalled_at: int = 0
-    pause: int = 0
-    answered: bool = True
-    """Whether it has said what it uses since the limit was lowered."""
-
-    @property
-    def outstanding(self) -> int:
-        return self.granted - self.returned
-
-    @property
-    def unused(self) -> int:
-        """What it holds and did not use when last heard of."""
-        return max(0, self.outstanding - max(0, self.used))
-
-
-class LimitPool:
-    """One limit."""
-
-    def __init__(self, limit: int, lanes: Iterable[int]) -> None:
-        self.people = limit
-        """As people set it."""
-        self.limit = limit
-        """What is lent of that: less while the instrument's factor holds it down."""
-        self.deciding = 0
-        """What is being granted: decided, and not yet known to be in the allocator's log."""
-        self.leased = True
-        """Whether it is lent now; what is outstanding is kept either way."""
-        self.holdings = {lane: Holding() for lane in sorted(lanes)}
-
-    @property
-    def outstanding(self) -> int:
-        return sum(h.outstanding for h in self.holdings.values())
-
-    @property
-    def free(self) -> int:
-        """What may be granted; below 0 a debt."""
-        return self.limit - self.outstanding
-
-    @property
-    def beyond(self) -> int:
-        """What lanes may hold beyond the limit, at most."""
-        return max(0, self.outstanding + self.deciding - self.limit)
-
-    @property
-    def used(self) -> int:
-        """What lanes use in all, as last heard."""
-        return sum(max(0, h.used) for h in self.holdings.values())
-
-    @property
-    def spare(self) -> int:
-        """What nobody uses, in the pool or with a lane."""
-        return max(0, self.free) + sum(h.unused for h in self.holdings.values())
-
-    def size(self, policy: PoolPolicy) -> int:
-        """What a lane should have unused, now: a share of what nobody uses, so less as the limit is used up."""
-        return max(1, int(self.spare * policy.share) // len(self.holdings))
-
-
 class LeasePool:
     """All leased limits. `lanes` says which lanes share each scope's limits (`leases.lanes_of`)."""
 
@@ -166,19 +76,35 @@ class LeasePool:
         """The limits of an instrument."""
         self.rows: list[tuple[Key, int]] = []
         """Every limit and lane, in the order in which they came."""
+        self._version = -1
+        """Of the limits; −1 before the first are set."""
+        self.owing: set[Key] = set()
+        """Limits that were lowered, and of which lanes held or used more than is there when last decided on."""
+        self.unknown: set[Key] = set()
+        """Limits that begin, of which some lane had not said what it uses."""
         self._unconfirmed: dict[tuple[int, Key], None] = {}
         self._deciding: list[LimitPool] = []
 
     # What is known.
 
-    def set_limits(self, limits: Mapping[Key, int]) -> None:
-        """The limits from here on. More is there at once; less counts as lanes return the difference."""
+    def set_limits(self, limits: Mapping[Key, int], version: int = 0) -> None:
+        """The limits from here on, and their version. More is there at once; less counts as lanes return the difference;
+        one that begins is granted once every lane has said what it uses by this version or a later one."""
+        first, skipped = self._version < 0, version > self._version + 1  # between, a limit may have ended
+        self._version = version
         for key, limit in limits.items():
             pool = self._pool(key)
-            begins, pool.people, pool.leased = not pool.leased, limit, True
+            begins, before, pool.people, pool.leased = not pool.leased, pool.people, limit, True
+            if begins or skipped:
+                pool.since = version
+            pool.lowered |= not first and (begins or limit < before)
             self._lend(key, pool, begins)
         for key, pool in self.pools.items():
-            pool.leased = key in limits
+            if pool.leased and key not in limits:
+                pool.leased, pool.people, pool.limit = False, 0, 0
+                self.owing.discard(key)
+                self.unknown.discard(key)
+                self._stirred[key] = None
 
     def set_factor(self, instrument: int, ppm: int) -> None:
         """Lend no more of an instrument's limits than so many parts per million from here on."""
@@ -263,24 +189,31 @@ class LeasePool:
         self._stirred[key] = None
         if seq < holding.seq:
             return
-        holding.seq, holding.used = seq, m.used
+        holding.seq, holding.used, holding.version = seq, m.used, m.version
         under_way = holding.granted - m.granted
         holding.wanted, holding.refused = max(0, m.wanted - under_way), max(0, m.refused - under_way)
-        if holding.recall and seq >= holding.recall:
-            brought = holding.returned > holding.before
-            holding.pause = (
-                0 if brought else min(2 * holding.pause or self._policy.pause, self._policy.longest)
-            )
-            holding.recall, holding.answered = 0, True
+        self._look_whether_answered(holding)
 
     def recalled(self, lane: int, key: Key, seq: int, now: int) -> None:
         """A recall is under way (`UNDER_WAY`), stands in the lane's log at `seq`, or was not stored (0)."""
         holding = self._holding(key, lane)
         holding.recall, holding.recalled_at = seq, now
+        self._stirred[key] = None
         if seq == UNDER_WAY:
             holding.before = holding.returned
         elif not seq:
             holding.pause = max(holding.pause, self._policy.pause)
+        self._look_whether_answered(
+            holding
+        )  # the lane may have been quicker than the word that it was stored
+
+    def _look_whether_answered(self, holding: Holding) -> None:
+        """Whether the lane has spoken since it was asked to return something."""
+        if not 0 < holding.recall <= holding.seq:
+            return
+        brought = holding.returned > holding.before
+        holding.pause = 0 if brought else min(2 * holding.pause or self._policy.pause, self._policy.longest)
+        holding.recall, holding.answered = 0, True
 
     def unconfirmed(self) -> list[Grant]:
         """Grants that their lanes have not said they know of."""
@@ -300,23 +233,43 @@ class LeasePool:
         for key in list(itertools.islice(self._stirred, most)):
             pool = self.pools[key]
             del self._stirred[key]
-            if pool.leased and not self._settle(key, pool, now, found):
+            settle = self._settle if pool.leased else self._fetch
+            if not settle(key, pool, now, found):
                 self._stirred[key] = None  # behind those that were not looked at
         return found
 
+    def _fetch(self, key: Key, pool: LimitPool, now: int, found: Decision) -> bool:
+        """Of a limit that is lent no more everything comes back: nothing old is spent should it begin again. Lanes that
+        have said so only; one that has not heard of it yet judges by what it has."""
+        there = {n: h for n, h in pool.holdings.items() if h.outstanding > 0 and h.version == NOT_LENT}
+        for lane, h in there.items():
+            if not h.recall and now >= h.recalled_at + h.pause:
+                found.recalls.append(Recall(lane, key, h.outstanding))
+        return not there
+
     def _settle(self, key: Key, pool: LimitPool, now: int, found: Decision) -> bool:
         """Decide on one limit; whether nothing more is to be done before somebody speaks."""
-        free, size = pool.free, pool.size(self._policy)
+        free, known = pool.balance, pool.known
+        (self.unknown.discard if known else self.unknown.add)(key)
+        lowered = free < 0 and (pool.lowered or pool.free < 0)  # and not moved past the limit by marks, say
+        (self.owing.add if lowered else self.owing.discard)(key)
         if free < 0:
-            if all(h.answered for h in pool.holdings.values()) and pool.used > pool.people:
+            answered = known and all(h.answered for h in pool.holdings.values())
+            if lowered and answered and pool.used > pool.people:
                 found.short.append(Short(key, pool.people, pool.used))
-            self._recall(key, pool, -free, 0, now, found)
+            self._recall(key, pool, -free, 0, now, found, deep=lowered)
             return False
-        spare, waiting = pool.spare, []
+        pool.lowered &= not known
+        if not known:
+            return True  # what they use may be all there is
+        spare, size, waiting = pool.spare, pool.size(self._policy), []
         for lane, h in pool.holdings.items():
             if h.wanted > 0:
-                need = h.refused if h.refused <= spare else 0  # what no recall can bring is not tried
+                lacked = max(0, h.refused - h.over)
+                need = lacked if lacked <= spare else 0  # what no recall can bring is not tried
                 waiting.append((max(need, size - h.unused, 1), need, lane, h))
+            elif h.over:
+                found.grants.append(Grant(lane, key, h.granted + h.over))
         waiting.sort(key=lambda item: item[:3])
         lacking = missing = 0
         for n, (wish, need, lane, holding) in enumerate(waiting):
@@ -326,11 +279,11 @@ class LeasePool:
             free -= given
             lacking += max(0, need - given)
             missing += max(0, wish - given)
-            if given > 0:
-                found.grants.append(Grant(lane, key, holding.granted + given))
+            if given + holding.over > 0:  # what it uses already comes first
+                found.grants.append(Grant(lane, key, holding.granted + holding.over + given))
         if missing:
             self._recall(key, pool, missing, size, now, found, deep=lacking > 0)
-        return not waiting
+        return not waiting and not any(h.over for h in pool.holdings.values())
 
     def _recall(
         self, key: Key, pool: LimitPool, need: int, keep: int, now: int, found: Decision, deep: bool = False
@@ -338,9 +291,9 @@ class LeasePool:
         """Ask lanes for `need` in all: those that have more than `keep` unused, for all they have more: it will be wanted.
 
         `deep`: for an order that was refused; then others go halves. So lanes that would only like to have more cannot
-        take the last of each other back and forth.
+        take the last of each other back and forth. For a debt, `deep` asks those too that had nothing left.
         """
-        debt = pool.free < 0
+        debt = pool.balance < 0
         asked = {
             lane: h
             for lane, h in pool.holdings.items()
@@ -357,7 +310,7 @@ class LeasePool:
             amount = surplus[lane]
             if debt and total >= need:
                 amount = -(-need * surplus[lane] // total)
-            elif debt:
+            elif debt and deep:
                 amount = need  # what it uses may have become less since it spoke
             elif deep and total < need:
                 # What it has unused may have become more since it spoke: it is asked for its part in any case.

@@ -34,9 +34,10 @@ class LeaseTable:
         found: list[Message] = []
         for key, lane in part:
             h = self._pool.pools[key].holdings[lane]
-            if h.granted or h.wanted:
+            if h.granted or h.wanted or h.seq:
                 under_way = h.granted - h.confirmed  # a lane that does not know of it wants that too
                 wanted, refused = h.wanted + under_way, h.refused + under_way
                 found.append(LeaseGrant(now, *key, h.granted, lane))
-                found.append(LeaseReport(now, lane, *key, h.confirmed, h.returned, h.used, wanted, refused))
+                row = (h.confirmed, h.returned, h.used, wanted, refused, h.version, h.seq)
+                found.append(LeaseReport(now, lane, *key, *row))
         return found

@@ -8,6 +8,8 @@ Only the service that acts halts, warns and plans; one that takes over judges ev
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 
 from tidegate.log.base import Log, Subscription
@@ -78,10 +80,10 @@ class MarginCall:
             self._following.close()
             self._following = None
 
-    def begin(self) -> None:
-        """Act from here on."""
+    def begin(self, epoch: Callable[[], int]) -> None:
+        """Act from here on; lanes are told by this epoch."""
         self.book.watches.clear()
-        self.equity.begin()
+        self.equity.begin(epoch)
         self._served = [
             self._log.serve(WHAT_IF, lambda data: self.book.what_if(data, self._clock.now())),
             self._log.serve(STANDING, lambda data: self._standing()),
@@ -97,6 +99,7 @@ class MarginCall:
         for served in self._served:
             served.close()
         self._served = []
+        self.equity.end()
 
     def tick(self, now: int) -> None:
         """Judge every account, if this service acts."""

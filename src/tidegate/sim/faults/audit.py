@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import msgspec
 
 from tidegate.execution.core import Lane
-from tidegate.execution.lane_log import Header, fold
+from tidegate.execution.lane_log import fold
+from tidegate.execution.lane_snapshot import Header
 from tidegate.execution.service import OmsService
 from tidegate.execution.writer import Writer
 from tidegate.log.base import Entry

@@ -46,8 +46,8 @@ class LeaseWatch:
                 self._fail(
                     f"LEASES entry {entry.seq}: epoch {envelope.epoch} grants after {self._epoch} began"
                 )
+            self.counts["lease epochs"] += envelope.epoch > self._epoch
             self._epoch = envelope.epoch
-            self.counts["lease epochs"] = self._epoch
         for m in envelope.messages:
             if type(m) is LeaseGrant:
                 place = (m.lane, Key(m.scope, m.field, m.instrument))

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
-import msgspec
-
 from tidegate.log.base import KvEntry
-from tidegate.log.lease import Holder
+from tidegate.log.lease import holder
 from tidegate.model.messages import SendNew
 from tidegate.model.order import ExecInst
 from tidegate.risk.quick import ACTING
@@ -32,9 +30,9 @@ class Lifeline:
 
     def renewed(self, entry: KvEntry) -> None:
         """The bucket LEASE has changed."""
-        if entry.key == ACTING and entry.value:
-            held = msgspec.json.decode(entry.value, type=Holder).owner
-            self._at, self._lives = self._system.loop.time(), AGE if held else HANDOVER
+        word = holder(entry.value) if entry.key == ACTING and entry.value else None
+        if word is not None:
+            self._at, self._lives = self._system.loop.time(), AGE if word.owner else HANDOVER
 
     def sent(self, account: int, m: Request) -> None:
         """A gateway puts a request on the wire."""

@@ -64,6 +64,8 @@ class LaneWatch:
         """Entries whose requests have been sent, each to which gateway."""
         self.untold: deque[tuple[int, OrderEvent]] = deque()
         """Events that must still come to EVT_<n>, with their entry."""
+        self.told = (0, 0)
+        """Entry up to which all events have come, and how many of those after it."""
         self.intents: dict[int, SendNew] = {}
         self.judged: dict[object, int] = {}
         """The entry that each new order or replace follows from (`key_of`)."""
@@ -189,6 +191,10 @@ class Watch:
         due: list[Message] = []
         while w.untold and w.untold[0][0] <= envelope.seq:
             due.append(w.untold.popleft()[1])
+        seq, part = w.told
+        more = envelope.part - (part if seq == envelope.seq else 0)
+        due += [w.untold.popleft()[1] for _ in range(min(more, len(w.untold)))]
+        w.told = envelope.seq, envelope.part
         if due != envelope.messages:
             said = f"{len(envelope.messages)} events up to lane entry {envelope.seq}, {len(due)} were due"
             self.fail(f"EVT_{w.number} entry {entry.seq}: {said}")

@@ -187,10 +187,12 @@ class DeployService:
     def _on_events(self, entries: list[Entry]) -> None:
         for entry in entries:
             try:
-                messages = decode(entry.data).messages
+                envelope = decode(entry.data)
             except (Unreadable, Newer):
                 continue
-            for event in messages:
+            if entry.subject != f"evt.{envelope.lane}":
+                continue  # another lane's, delivered here for somebody
+            for event in envelope.messages:
                 if type(event) is OrderEvent:
                     desk = self._by_number.get(event.strategy)
                     if desk is not None and entry.seq > self._events_at[event.strategy]:

@@ -178,11 +178,13 @@ class SlotHost:
             await self._say(Life.RUNNING)
 
     async def _other_ended(self, wanted: Wanted) -> None:
-        """A version that was a canary a moment ago: wait until that one has ended and kept its state."""
+        """A version that was a canary a moment ago: wait until that one has ended and kept its state. Where its key was
+        overwritten nothing says so."""
         for _ in range(int(_OTHER / _LOOK)):
-            other = await slot_state.read(self._leases, self._strategy + NEXT)
-            if other.version != wanted.version or other.life not in (Life.STARTING, Life.RUNNING):
-                return
+            with contextlib.suppress(ValueError):
+                other = await slot_state.read(self._leases, self._strategy + NEXT)
+                if other.version != wanted.version or other.life not in (Life.STARTING, Life.RUNNING):
+                    return
             await asyncio.sleep(_LOOK)
 
     async def _hand_over(self, wanted: Wanted, died: bool) -> bytes:

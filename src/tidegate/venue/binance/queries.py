@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator
 from decimal import Decimal
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from tidegate.model.clock import Clock
 from tidegate.model.messages import Report, SendStatus
 from tidegate.model.order import ExecType, OrdStatus, Side
+from tidegate.model.scale import ScaleError
 from tidegate.model.time import DAY, MS, SECOND
 from tidegate.venue.binance.errors import UNKNOWN_ORDER, VenueError
 from tidegate.venue.binance.events import STATUSES, Events
@@ -16,7 +18,7 @@ from tidegate.venue.binance.limits import SHARE
 from tidegate.venue.binance.orders import Known, Orders, generation_id, generation_of
 from tidegate.venue.binance.products import Product
 from tidegate.venue.binance.rest import Rest
-from tidegate.venue.binance.symbols import Symbol, Symbols
+from tidegate.venue.binance.symbols import Grid, Symbol, Symbols
 from tidegate.venue.binance.wallets import SpotWallets
 from tidegate.venue.port import VenueDown, VenueFill, VenueOrder, VenueRefused, cl_ord_id_of
 
@@ -42,6 +44,8 @@ class Queries:
     ) -> None:
         self._product, self._rest, self._symbols = product, rest, symbols
         self._orders, self._events, self._clock = orders, events, clock
+        self.counts: Counter[str] = Counter()
+        """What the venue said that could not be read, by name."""
         self.wallets = SpotWallets()
         """Of a spot account."""
         self._armed: dict[str, int] = {}
@@ -151,10 +155,21 @@ class Queries:
     def _fill(self, symbol: Symbol, trade: Json, cl_ord_id: int) -> Report:
         report = Report(self._clock.now(), cl_ord_id, ExecType.TRADE, ts_venue=trade["time"] * MS)
         report.exec_id = symbol.exec_id(trade["id"])
-        report.last_qty, report.last_px = symbol.qty.steps(trade["qty"]), symbol.price.steps(trade["price"])
+        report.last_qty = self._steps(symbol.qty, trade["qty"], cl_ord_id)
+        report.last_px = self._steps(symbol.price, trade["price"], cl_ord_id)
         report.maker = trade["isMaker"] if "isMaker" in trade else trade["maker"]
         report.fee = self._events.fee(symbol, trade["commission"], trade["commissionAsset"], report.last_px)
         return report
+
+    def _steps(self, grid: Grid, text: str, cl_ord_id: int) -> int:
+        """Of somebody else's fill, 0 where it is off our grid: it is told all the same. Raises `ScaleError` for ours."""
+        try:
+            return grid.steps(text)
+        except ScaleError:
+            if cl_ord_id:
+                raise
+            self.counts["foreign fills off our grid"] += 1
+            return 0
 
     async def open_orders(self) -> list[VenueOrder]:
         """See `Venue.open_orders`."""
@@ -171,6 +186,21 @@ class Queries:
             raise VenueDown(f"{self._product.venue}: open orders: {error}") from None
 
     async def _open(self, order: Json) -> VenueOrder:
+        """One of them; of one that cannot be read, what it is cancelled by: it keeps none of the others from being."""
+        try:
+            return await self._read(order)
+        except (ValueError, KeyError, TypeError, ArithmeticError) as error:
+            number, text = self._symbols.by_name[order["symbol"]].number, str(order.get("clientOrderId", ""))
+            cl_ord_id, generation = cl_ord_id_of(text), generation_of(text)
+            self.counts["open orders not understood" if cl_ord_id else "foreign orders not understood"] += 1
+            if cl_ord_id:  # it is cancelled by the name of its present generation
+                self._orders.get(cl_ord_id, number, generation).moved(generation)
+            return VenueOrder(
+                cl_ord_id, number, Side.BUY, 0, 0, 0, 0, OrdStatus.NEW, self._rest.venue_now(), text,
+                unread=f"{type(error).__name__}: {error}",
+            )  # fmt: skip
+
+    async def _read(self, order: Json) -> VenueOrder:
         symbol = self._symbols.by_name[order["symbol"]]
         cl_ord_id, generation = cl_ord_id_of(order["clientOrderId"]), generation_of(order["clientOrderId"])
         base = 0

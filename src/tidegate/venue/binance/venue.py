@@ -250,7 +250,7 @@ class BinanceVenue:
 
     def counters(self) -> dict[str, int]:
         """See `Venue.counters`."""
-        return {**self.counts, **self._rest.counts, **self._user.counts, **{
+        return {**self.counts, **self._queries.counts, **self._rest.counts, **self._user.counts, **{
             f"WS API {name}": count for name, count in self._ws_api.counts.items()
         }}  # fmt: skip
 

@@ -29,14 +29,15 @@ class Alerts:
         self._number = 0
 
     def say(self, kind: str, severity: str, text: str, key: object = None, **figures: Any) -> None:
-        """Tell people; with a `key`, what has the same one is told once a minute."""
+        """Tell people; with a `key`, what has the same one is told once a minute, and at once where it gets worse."""
         ts = self._clock.now()
         if key is not None:
-            if ts < self._quiet.get((kind, key), 0):
+            mark = kind, severity, key
+            if ts < self._quiet.get(mark, 0):
                 self._counts["alerts_repeated"] += 1
                 return
             self._quiet = {k: until for k, until in self._quiet.items() if until > ts}
-            self._quiet[kind, key] = ts + QUIET
+            self._quiet[mark] = ts + QUIET
         self._number += 1
         self._counts["alerts"] += 1
         self.recent.append({"ts": ts, "severity": severity, "text": text})

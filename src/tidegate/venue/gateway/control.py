@@ -76,6 +76,15 @@ def _peer(writer: asyncio.StreamWriter) -> Peer:
     return Peer(pid, uid)
 
 
+def file_of(path: Path) -> tuple[int, int]:
+    """Which file is there: (device, inode); (−1, −1) for none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return -1, -1
+    return found.st_dev, found.st_ino
+
+
 async def listen(
     path: Path, doers: dict[str, Doer], ours: Callable[[Peer], dict[str, Doer]] = lambda peer: {}
 ) -> asyncio.Server:

@@ -38,7 +38,7 @@ class Guard:
         self.lifeline = Lifeline(settings.control_age, settings.handover)
         self._seen = float("-inf")
         self._armed = float("-inf")
-        self._swept = False
+        self._told_away = self._swept = False
 
     def alive(self, now: float) -> None:
         """The log has acknowledged something (loop time)."""
@@ -100,19 +100,27 @@ class Guard:
 
     def _back(self) -> None:
         if self._session.holds.pop("log", None) is not None:
-            self._swept = False
+            self._told_away = self._swept = False
             self._session.holds["reconcile"] = "the log was away: not reconciled since"
             self._reconciler.want("the log was away")
 
     async def _away(self) -> None:
-        """The log has been away for too long."""
-        self._swept = True
+        """The log has been away for too long: people are told once; what is to be cancelled is tried until it is gone."""
         grace, action = self._settings.log_grace, self._settings.on_log_away
-        text = f"the log has been away for more than {grace} s; resting orders: {action}"
-        self._alerts.say("log_away", "critical", text)
-        if action == "cancel":
-            done = await self._sweeper.cancel_all(WHOLE, "the log is away")
+        if not self._told_away:
+            self._told_away = True
+            text = f"the log has been away for more than {grace} s; resting orders: {action}"
+            self._alerts.say("log_away", "critical", text)
+        if action != "cancel":
+            self._swept = True
+            return
+        done = await self._sweeper.cancel_all(WHOLE, "the log is away")
+        self._swept = done["empty"]
+        if self._swept:
             self._alerts.say("control", "high", "canceled all: the log is away", by="gateway", **done)
+        else:
+            text = "the log is away, and not all orders are gone at the venue"
+            self._alerts.say("log_away", "critical", text, key="not empty", **done)
 
     async def _renew(self) -> None:
         """Tell the venue's dead man's switch that we live, four times in its time."""

@@ -83,9 +83,10 @@ class Halts:
         self._events: dict[str, HaltEvent] = {}
         """The event that brought each halted scope to its state."""
         self._views: dict[tuple[int, int], tuple[State, int, bool]] = {}
-        self._sweeps: dict[str, asyncio.Future[dict[str, Any]]] = {}
-        """First sweep of each event that cancels."""
-        self._sweeping: set[Target] = set()
+        self._sweeps: dict[Target, asyncio.Future[dict[str, Any]]] = {}
+        """What is being swept, and what the attempt under way will have come to, or the next between two."""
+        self._swept: OrderedDict[str, asyncio.Future[dict[str, Any]]] = OrderedDict()
+        """Of each of the last events that cancel: the attempt that it began, or found under way."""
         self._early: OrderedDict[str, None] = OrderedDict()
         """Events that came the quick way, by id: they are told again until the log has them."""
         self._keeping: asyncio.TimerHandle | None = None
@@ -116,9 +117,8 @@ class Halts:
         """Follow no longer; what is halted stays so, here and in the file. Sweeps have been cancelled, some perhaps before
         they began."""
         self._feed.close()
-        self._sweeping.clear()
-        for first in self._sweeps.values():
-            first.cancel()
+        for attempt in self._sweeps.values():
+            attempt.cancel()
         self._sweeps.clear()
         if self._keeping is not None:
             self._keep()
@@ -188,18 +188,12 @@ class Halts:
 
     def halt(self, event: HaltEvent) -> bool:
         """A halt that did not come by the log: it holds when this returns, is on the disk and on its way to the log.
-        False where it changes nothing (kill twice is kill once)."""
+        False where this very halt is known. Another of a scope that is halted already is kept like any: what lifts the
+        first may be stored, and not have come."""
         key = event.id
         if key in self.pending or self.board.seen(key):
             return False
-        before = self.state_of(event.scope)
-        self._outbox.put(*entry(event))
-        if event.state <= before:
-            return False
-        self.pending[key] = event
-        self._views.clear()
-        self._holds(key)
-        self._act(event.scope, key)
+        self._await(event)
         self._keep()
         return True
 
@@ -212,14 +206,18 @@ class Halts:
         self._early[key] = None
         if len(self._early) > BOUND:
             self._early.popitem(last=False)
-        self.pending[key] = event
-        self._views.clear()
-        self._holds(key)
-        self._act(event.scope, key)
-        self._outbox.put(*entry(event))
+        self._await(event)
         if self._keeping is None:
             self._keeping = asyncio.get_running_loop().call_later(behind, self._keep)
         return True
+
+    def _await(self, event: HaltEvent) -> None:
+        """It holds, and is appended until the log has it."""
+        self.pending[event.id] = event
+        self._views.clear()
+        self._holds(event.id)
+        self._act(event.scope, event.id)
+        self._outbox.put(*entry(event))
 
     def _holds(self, key: str) -> None:
         self.held.setdefault(key, self._clock.now())
@@ -237,8 +235,14 @@ class Halts:
             event = decode(stored.data)
         except ValueError:
             return
-        was = self.pending.pop(event.id, None)
-        if not changes and was is None:
+        was, seen = self.pending.get(event.id), self.board.seen(event.id)
+        if was is not None and (seen or event == was):
+            del self.pending[event.id]
+            if not seen:  # nobody else follows it
+                self._counts["halts_refused"] += 1
+                text = f"a halt of {event.scope} by {event.source} held here and holds no more: {self.board.refused}"
+                self._alerts.say("halt_ignored", "critical", text, key=event.id)
+        elif not changes:  # a copy that is refused, its signatures cut off, says nothing of ours
             return
         for change in changes:
             if halts(change.after.state):
@@ -275,51 +279,50 @@ class Halts:
     # Cancelling.
 
     def _act(self, scope: str, key: str = "") -> None:
-        """Sweep a scope that cancels."""
+        """Sweep a scope that cancels, unless that is being done; `key` is the event that says so."""
         if not self.place.known(scope) or not cancels(self.state_of(scope)):
             return
         target = self.place.target(scope)
-        if target is None or target in self._sweeping:
+        if target is None:
             return
-        self._sweeping.add(target)
-        first = asyncio.get_running_loop().create_future()
+        if target not in self._sweeps:
+            self._sweeps[target] = asyncio.get_running_loop().create_future()
+            self._spawn(self._sweep(scope, target, bool(key)), False)
         if key:
-            self._sweeps[key] = first
-        self._spawn(self._sweep(scope, target, key, first), False)
+            self._swept[key] = self._sweeps[target]
+            if len(self._swept) > FOLLOWED:
+                self._swept.popitem(last=False)
 
     def _cancelled(self, target: Target) -> bool:
         return any(cancels(self.state_of(s)) and self.place.target(s) == target for s in self._scopes())
 
-    async def _sweep(
-        self, scope: str, target: Target, key: str, first: asyncio.Future[dict[str, Any]]
-    ) -> None:
-        """Until the venue shows nothing open of it, or no halt holds any more."""
+    async def _sweep(self, scope: str, target: Target, told: bool) -> None:
+        """Until the venue shows nothing open of it, or no halt holds any more. `told`: people are, also of no orders."""
         try:
             while self._cancelled(target):
                 done = await self._sweeper.cancel_all(target, f"{scope} is halted")
-                if not first.done():
-                    first.set_result(done)
-                text = f"{scope} is halted: its open orders were canceled"
-                if done["empty"] and not (key or done["orders"]):
-                    return
+                self._sweeps[target].set_result(done)
+                self._sweeps[target] = asyncio.get_running_loop().create_future()
                 if done["empty"]:
-                    self._alerts.say("control", "high", text, do="halt", by="gateway", **done)
+                    if told or done["orders"]:
+                        text = f"{scope} is halted: its open orders were canceled"
+                        self._alerts.say("control", "high", text, do="halt", by="gateway", **done)
                     return
                 text = f"{scope} is halted, and not all of its orders are gone at the venue"
-                self._alerts.say("halt_not_empty", "critical", text, key=scope, **done)
+                failed = f": {done['failed']}" if done["failed"] else ""
+                self._alerts.say("halt_not_empty", "critical", text + failed, key=scope, **done)
                 await asyncio.sleep(AGAIN)
         finally:
-            self._sweeping.discard(target)
-            self._sweeps.pop(key, None)
-            first.cancel()
+            if target in self._sweeps:
+                self._sweeps.pop(target).cancel()
 
     async def swept(self, event_id: str) -> dict[str, Any] | None:
-        """What the first sweep of a halt came to; None where there is none."""
-        first = self._sweeps.get(event_id)
-        if first is None:
+        """What the sweep that a halt began or found under way came to; None where nobody knows."""
+        attempt = self._swept.get(event_id)
+        if attempt is None:
             return None
-        await asyncio.wait({first})
-        return None if first.cancelled() else first.result()
+        await asyncio.wait({attempt})
+        return None if attempt.cancelled() else attempt.result()
 
     def _hear(self, r: Report) -> None:
         """An order in flight when its scope was halted has come to rest."""

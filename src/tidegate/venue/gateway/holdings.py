@@ -127,5 +127,7 @@ class HoldingsDesk:
 
     def _order(self, order: VenueOrder) -> str:
         item = self._universe[order.instrument]
+        if order.unread:
+            return f"{item.id}: cannot be read: {order.unread} ({order.text_id!r})"
         side = order.side.name.lower()
         return f"{item.id}: {side} {order.leaves_qty} lots at {order.price * item.tick:f} ({order.text_id!r})"

@@ -16,7 +16,7 @@ from tidegate.model.clock import Clock
 from tidegate.risk.halt import Check, Ignored, commanded
 from tidegate.risk.scopes import State
 from tidegate.venue.gateway.alerts import Alerts
-from tidegate.venue.gateway.control import Doer, Order, Refused, answer, listen
+from tidegate.venue.gateway.control import Doer, Order, Refused, answer, file_of, listen
 from tidegate.venue.gateway.halts import Halts
 from tidegate.venue.gateway.quick import Quick
 from tidegate.venue.gateway.reconciler import Reconciler
@@ -50,6 +50,8 @@ class Operator:
         self._path = settings.socket
         self._replays = Replays(self._path.with_suffix(".replays") if self._path else None)
         self._server: asyncio.Server | None = None
+        self._bound = (-1, -1)
+        """Which file our socket is: a gateway that took over has put its own at the same path."""
         self._served: Subscription | None = None
         self.doers: dict[str, Doer] = {"command": self._command, "state": self._state}
 
@@ -57,6 +59,7 @@ class Operator:
         """Take orders."""
         if self._path is not None:
             self._server = await listen(self._path, self.doers, self._quick.doers)
+            self._bound = file_of(self._path)
         self._served = self._log.serve(f"ctl.{self._subject}", lambda line: answer(line, self.doers))
 
     async def close(self) -> None:
@@ -65,10 +68,10 @@ class Operator:
             self._served.close()
             self._served = None
         if self._server is not None:
-            self._server.close()
-            self._server = None
-            if self._path is not None:
+            if self._path is not None and file_of(self._path) == self._bound:
                 self._path.unlink(missing_ok=True)
+            self._server.close()  # only now: as long as it is bound, no other file has its number
+            self._server = None
 
     async def _state(self, order: Order) -> dict[str, Any]:
         if not order.scope:

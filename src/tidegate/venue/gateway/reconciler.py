@@ -18,7 +18,7 @@ from tidegate.venue.gateway.history import History
 from tidegate.venue.gateway.memory import Memory
 from tidegate.venue.gateway.reports import Reports
 from tidegate.venue.gateway.settings import GatewaySettings
-from tidegate.venue.port import Venue, VenueDown, between_fills
+from tidegate.venue.port import Venue, VenueDown, VenueOrder, between_fills
 
 _ASK_PAUSE = 0.05
 
@@ -29,7 +29,8 @@ class Unfinished(Exception):
 
 class Reconciler:
     """`want` asks for a look soon; `run` takes one then, and every `reconcile_every` seconds. `clean` is called
-    after each that was; `mismatch` with positions that differ, in one line: the account is to be halted."""
+    after each that was; `mismatch` with positions that differ, in one line: the account is to be halted; `broken` with
+    what nobody reckoned with: nothing is certain until a look is clean again."""
 
     def __init__(
         self,
@@ -48,6 +49,7 @@ class Reconciler:
         settings: GatewaySettings,
         clean: Callable[[], None],
         mismatch: Callable[[str], None],
+        broken: Callable[[str], None],
     ) -> None:
         self.reconciled = 0
         """When the last clean look began, ns; 0 for never."""
@@ -58,7 +60,7 @@ class Reconciler:
         self._account, self._lanes, self._venue, self._universe = account, list(lanes), venue, universe
         self._log, self._clock, self._reports, self._history = log, clock, reports, history
         self._memory, self._alerts, self._counts, self._settings = memory, alerts, counts, settings
-        self._clean, self._mismatch = clean, mismatch
+        self._clean, self._mismatch, self._broken = clean, mismatch, broken
         self._rules = Rules(margin=round(settings.margin * 1e9), tolerance=settings.tolerance)
         self._looks = Looks()
         self._wanted = asyncio.Event()
@@ -124,6 +126,12 @@ class Reconciler:
             self.why = f"{type(error).__name__}: {error}"
             self._counts["reconciliations_unfinished"] += 1
             return False
+        except Exception as error:
+            self._gap |= gap
+            self.why = f"{type(error).__name__}: {error}"
+            self._counts["reconciliations_failed"] += 1
+            self._broken(self.why)
+            return False
         finally:
             self._reports.moved = None
         if self._looks_again:
@@ -141,6 +149,7 @@ class Reconciler:
             raise Unfinished("the venue's session is lost")
         self._quiet = self._traffic()
         orders = await self._venue.open_orders()
+        self._unread(orders)
         positions, balances = await self._venue.positions(), await self._venue.balances()
         fills = await self._history.read(self._settings.overlap, gap)
         ours = [fill for fill in fills if fill.report.cl_ord_id]
@@ -171,6 +180,16 @@ class Reconciler:
             raise Unfinished(f"no answer from lane {', '.join(silent)}")
         if failed:
             raise Unfinished(f"the venue did not answer about {failed} orders")
+
+    def _unread(self, orders: list[VenueOrder]) -> None:
+        """Tell of open orders that cannot be read. Raises `Unfinished` where one is ours: how it stands is not known."""
+        unread = [order for order in orders if order.unread]
+        for order in unread:
+            severity = "high" if order.cl_ord_id else "warning"
+            text = f"open order {order.text_id!r} of {self._universe[order.instrument].id} cannot be read: {order.unread}"
+            self._alerts.say("order_unread", severity, text, key=order.text_id, cl_ord_id=order.cl_ord_id)
+        if ours := [order.text_id for order in unread if order.cl_ord_id]:
+            raise Unfinished(f"open orders of ours cannot be read: {', '.join(ours)}")
 
     # The lanes.
 

@@ -16,6 +16,8 @@ import msgspec
 
 from tidegate.access.note import Note
 from tidegate.errors import UserError
+from tidegate.execution.ownership import Written
+from tidegate.log.alert import spoiled_text
 from tidegate.log.base import KvEntry, Log, LogError, Subscription
 from tidegate.log.lease import Lease
 from tidegate.model.clock import Clock
@@ -44,6 +46,9 @@ from tidegate.venue.gateway.settings import GatewaySettings
 from tidegate.venue.gateway.sweep import Sweeper
 from tidegate.venue.gateway.target import Place
 from tidegate.venue.port import Venue, VenueDown, VenueRefused, between_fills
+
+_CANCEL_AGAIN = 0.5
+"""Seconds after which what was cancelled and goes on is cancelled again."""
 
 
 class GatewayService:
@@ -76,8 +81,10 @@ class GatewayService:
         self._lanes, self._settings, self._on_hop = list(lanes), settings, on_hop
         life = clock.now()
         self.session = Session(settings, self.counts)
-        self.lease = Lease(log.bucket("LEASE"), self._subject, settings.instance, life, settings.lease_ttl)
-        self.memory = Memory(log.bucket("STATE"), self._subject)
+        self.lease = Lease(
+            log.bucket("LEASE"), self._subject, settings.instance, life, settings.lease_ttl, self._on_spoiled
+        )
+        self.memory = Memory(log.bucket("STATE"), self._subject, self._on_memory_spoiled)
         sender = f"{self._subject}-{settings.instance}-{life}"
         self.alerts = Alerts(log, clock, self.name, sender, self.counts, self._alive)
         dropcopy = DropCopy(round(settings.stream_grace * 1e9), round(settings.history_after * 1e9))
@@ -87,7 +94,7 @@ class GatewayService:
         self.history = History(venue, self.reports, dropcopy, self.memory, self.alerts, clock, self.counts)
         self.reconciler = Reconciler(
             venue_name, account_number, lanes, venue, universe, log, clock, self.reports, self.history, self.memory,
-            self.alerts, self.counts, settings, self._on_clean, self._on_mismatch,
+            self.alerts, self.counts, settings, self._on_clean, self._on_mismatch, self._on_broken,
         )  # fmt: skip
         sweeper = Sweeper(
             venue, account_number, self.session, self.reports, clock, self.counts, settings.sweep_for,
@@ -265,9 +272,10 @@ class GatewayService:
         for subscription in self._subscriptions:
             subscription.close()
         self._subscriptions = []
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        while self._tasks:  # a cancel that meets the end of an `asyncio.wait_for` is lost (Python 3.11)
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.wait(self._tasks, timeout=_CANCEL_AGAIN)
         self.halts.close()
         await self.operator.close()
 
@@ -288,11 +296,23 @@ class GatewayService:
     # What others tell.
 
     def _on_lane(self, entry: KvEntry) -> None:
-        """A lane's lease: an owner and its epoch."""
+        """A lane's lease: an owner and its epoch. What is none is counted; its owner writes it again."""
         _, _, number = entry.key.partition(".")
         if entry.value and number.isdecimal():
-            with contextlib.suppress(ValueError):
-                self.session.learn(int(number), int(msgspec.json.decode(entry.value).get("epoch", 0)))
+            try:
+                self.session.learn(int(number), msgspec.json.decode(entry.value, type=Written).epoch)
+            except ValueError:
+                self.counts["lane_leases_spoiled"] += 1
+
+    def _on_spoiled(self, value: bytes) -> None:
+        """Our lease was overwritten."""
+        self.counts["lease_spoiled"] += 1
+        self.alerts.say("key_spoiled", "high", spoiled_text(f"LEASE {self._subject}", value), key="lease")
+
+    def _on_memory_spoiled(self, value: bytes) -> None:
+        """So was our memory: a gateway that starts just then does not know how far the venue's fills were read."""
+        self.counts["memory_spoiled"] += 1
+        self.alerts.say("key_spoiled", "high", spoiled_text(f"STATE {self._subject}", value), key="memory")
 
     def _on_reports(self, reports: list[Report]) -> None:
         if self._acting:
@@ -320,6 +340,12 @@ class GatewayService:
             )
         )  # fmt: skip
 
+    def _on_broken(self, text: str) -> None:
+        """A reconciliation, or the drop copy, failed as none should: nothing new goes out until a look is clean."""
+        self.session.holds.setdefault("reconcile", f"nothing has been reconciled since this failed: {text}")
+        said = f"what the venue says cannot be used: {text}"
+        self.alerts.say("reconcile_failed", "critical", said, key=text)
+
     def _on_recovering(self, scope: str) -> None:
         """A scope comes up: what went out meanwhile must be known."""
         if self.reconciler.why or self._clock.now() - self.reconciler.reconciled > self._settings.fresh * 1e9:
@@ -345,6 +371,10 @@ class GatewayService:
                     await self.history.read(self._settings.drop_copy_overlap, expected=False)
                 except VenueDown:
                     self.counts["drop_copy_unanswered"] += 1
+                except Exception as error:
+                    self.counts["drop_copy_failed"] += 1
+                    self._on_broken(f"{type(error).__name__}: {error}")
+                    self.reconciler.want("the drop copy failed")
 
     def health(self) -> dict[str, Any]:
         """As in `ops.health`; `state` is `acting`, `standby` or `refused`."""

@@ -51,12 +51,23 @@ class Sweeper:
         self.clock, self.counts, self.seconds, self.owners = clock, counts, seconds, owners
 
     async def cancel_all(self, target: Target, why: str) -> dict[str, Any]:
-        """What became of each order: canceled, filled, open, unknown … `empty` is whether the venue shows none."""
+        """What became of each order: canceled, filled, open, unknown … `empty` is whether the venue shows none, `failed`
+        what went wrong unexpectedly, if anything did. Raises nothing."""
         sweep = _Sweep(self, target)
         self.session.sweeps[sweep] = target, why
         self.reports.listeners.append(sweep.hear)
         try:
             return await sweep.run()
+        except Exception as error:
+            sweep.fails("sweep_failed", error)
+            return {
+                "empty": False,
+                "orders": {},
+                "foreign_left": 0,
+                "rounds": 0,
+                "seconds": 0.0,
+                "failed": sweep.failed,
+            }
         finally:
             self.reports.listeners.remove(sweep.hear)
             del self.session.sweeps[sweep]
@@ -70,6 +81,13 @@ class _Sweep:
         self._ends: dict[int, str] = {}
         self._strategies: dict[int, int] = {}
         """Of orders that this process did not send."""
+        self.failed = ""
+
+    def fails(self, count: str, error: Exception) -> None:
+        """The venue, or its adapter, did what none should: the rest is cancelled all the same, and all is tried again."""
+        self._s.counts[count] += 1
+        if not isinstance(error, VenueDown):
+            self.failed = repr(error)
 
     def hear(self, r: Report) -> None:
         """A report came: an end, or the word that an order in flight has come to rest."""
@@ -118,7 +136,7 @@ class _Sweep:
         orders = await self._outcomes(wanted, left)
         return {
             "empty": left == [], "orders": orders, "foreign_left": sum(not o.cl_ord_id for o in left or ()),
-            "rounds": rounds, "seconds": round(loop.time() - began, 3),
+            "rounds": rounds, "seconds": round(loop.time() - began, 3), "failed": self.failed,
         }  # fmt: skip
 
     async def _mass(self) -> bool:
@@ -127,8 +145,8 @@ class _Sweep:
             return False
         try:
             await self._s.venue.cancel_all(None if self._target.whole else self._target.instrument)
-        except VenueDown:
-            self._s.counts["cancel_all_unanswered"] += 1
+        except Exception as error:
+            self.fails("cancel_all_unanswered", error)
             return True
         return False
 
@@ -136,8 +154,8 @@ class _Sweep:
         """What of the target is open; None where the venue does not say."""
         try:
             orders = await self._s.venue.open_orders()
-        except VenueDown:
-            self._s.counts["open_orders_unanswered"] += 1
+        except Exception as error:
+            self.fails("open_orders_unanswered", error)
             return None
         if self._target.strategy >= 0:
             orders = [order for order in orders if order.cl_ord_id]  # what others placed is no strategy's
@@ -163,7 +181,10 @@ class _Sweep:
     def _cancel(self, orders: dict[int, int]) -> None:
         now = self._s.clock.now()
         for key, instrument in orders.items():
-            self._s.venue.send(SendCancel(now, key, self._s.account, instrument))
+            try:
+                self._s.venue.send(SendCancel(now, key, self._s.account, instrument))
+            except Exception as error:
+                self.fails("send_failed", error)
         self._s.counts["sweep_cancels"] += len(orders)
 
     async def _outcomes(self, wanted: dict[int, int], left: list[VenueOrder] | None) -> dict[str, str]:
@@ -176,6 +197,6 @@ class _Sweep:
                 question = SendStatus(self._s.clock.now(), key, self._s.account, instrument)
                 try:
                     self._s.reports.deliver(await self._s.venue.status(question))
-                except VenueDown:
-                    self._s.counts["status_unanswered"] += 1
+                except Exception as error:
+                    self.fails("status_unanswered", error)
         return {str(key): self._ends[key] for key in sorted(wanted)}

@@ -10,7 +10,7 @@ from typing import Any
 
 from aiohttp import WSMsgType, web
 
-from tidegate.errors import UserError
+from tidegate.errors import NotYet, UserError
 from tidegate.kernel.replay_engine import VenueModel
 from tidegate.marketdata.binance_instruments import Market
 from tidegate.model.clock import Clock, SystemClock
@@ -128,7 +128,7 @@ class VenueServer:
     # Life.
 
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> None:
-        """Listen, and let the market run. Raises `UserError` when the port is taken."""
+        """Listen, and let the market run. Raises `NotYet` when the port is taken."""
         loop = asyncio.get_running_loop()
         self.users.run_on(loop)
         self._wakeup = Wakeup(loop, self.pump)
@@ -141,7 +141,7 @@ class VenueServer:
         except OSError as error:
             await self.stop()
             if error.errno == errno.EADDRINUSE:
-                raise UserError(
+                raise NotYet(
                     f"port {port} of {host} is taken; stop what listens there, or choose another"
                 ) from None
             raise UserError(f"cannot listen on {host}:{port}: {error.strerror or error}") from None

@@ -160,6 +160,8 @@ class _Run:
 
     def _nobody_caught(self, _: object, context: dict[str, Any]) -> None:
         error = context.get("exception")
+        if isinstance(error, RuntimeError) and "asynchronous generator is already running" in str(error):
+            return  # what a killed process was reading is collected: only the interpreter says this
         if not isinstance(error, LogDown | asyncio.CancelledError):
             self.watch.fail(f"{context['message']}: {error!r}")
 

@@ -179,3 +179,16 @@ def test_a_configuration_without_limits_refuses_everything() -> None:
         assert desk.send(10, 600_000, strategy=strategy) == R.NO_LIMIT
     assert desk.gate.control == 30
     assert desk.gate.limit == 1
+
+
+@pytest.mark.parametrize("text", ["NaN", "Infinity", "-0.1", "wide"])
+def test_a_floor_of_the_collar_is_a_number_and_not_below_0(text):
+    with pytest.raises(UserError, match=r"price_collar_floor") as error:
+        Limits.load({"firm": {"price_collar": "5%", "price_collar_floor": text}})
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["unlimited", "1e30"])
+def test_a_floor_may_be_as_wide_as_the_collar_is_to_be_none(text):
+    limits = Limits.load({"firm": {"price_collar": "5%", "price_collar_floor": text}})
+    Gate(UNIVERSE, SCOPES, limits)

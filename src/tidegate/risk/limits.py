@@ -99,7 +99,7 @@ class InstrumentLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     """Control 6."""
     price_collar: Percent | None = None
     """Control 7; `price_collar_floor` is a distance in price that is always allowed."""
-    price_collar_floor: Decimal = Decimal(0)
+    price_collar_floor: Limit = Limit(0)
     dynamic_collar: Limit | None = None
     """Control 8: k; of σ over `dynamic_horizon`, and at least `dynamic_floor` of the price."""
     dynamic_horizon: Duration = Duration(1_000_000_000)

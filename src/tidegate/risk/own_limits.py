@@ -158,7 +158,9 @@ class Own:
         _, table = find(tables, "price_collar")
         if table is not None:
             floor = table.price_collar_floor
-            rows[:, COLUMN["price_collar"][1]] = [math.floor(floor / item.tick) for item in items]
+            rows[:, COLUMN["price_collar"][1]] = [
+                min(count(floor / item.tick), g.UNLIMITED) for item in items
+            ]
         window = find(tables, "expiry_window")[0]
         if window is not None:
             rows[:, LAST_ENTRY] = [item.expiry - window if item.expiry else g.UNLIMITED for item in items]

@@ -9,7 +9,8 @@ import random
 import msgspec
 import pytest
 
-from tidegate.execution.ownership import LONGEST, RENEW, RETRY, STUCK, TTL, Lease, Ownership, plan
+from tidegate.execution.lane_plan import plan
+from tidegate.execution.ownership import LONGEST, RENEW, RETRY, STUCK, TTL, Lease, Ownership
 from tidegate.log.base import Conflict, KvEntry
 from tidegate.sim.virtual_time import run
 

@@ -26,10 +26,10 @@ from tidegate.execution.closing import (
     step,
 )
 from tidegate.execution.ids import HOUSE_IDS
-from tidegate.execution.said import AGAIN, Said
 from tidegate.execution.state import LaneOrder, State
 from tidegate.execution.writer import Writer
 from tidegate.log.base import Log
+from tidegate.log.said import AGAIN, Said
 from tidegate.model.clock import Clock
 from tidegate.model.instrument import Universe
 from tidegate.model.messages import CancelOrder, Message

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from tidegate.execution.writer_settings import WriterCounts
 from tidegate.log.alert import alert, spoiled_text
+from tidegate.log.said import Said
 from tidegate.model.clock import Clock
-from tidegate.model.time import MINUTE
 
 
 class NoiseTeller:
@@ -22,7 +22,7 @@ class NoiseTeller:
         put: Callable[[str, bytes, str], object],
     ) -> None:
         self._lane, self._epoch, self._counts, self._clock, self._put = lane, epoch, counts, clock, put
-        self._told: dict[str, int] = {}
+        self._said = Said()
 
     def entries(self, subject: str, count: int) -> None:
         """So many entries were stepped over."""
@@ -43,7 +43,6 @@ class NoiseTeller:
     def _say(self, kind: str, where: str, text: str) -> None:
         """To people; of each place once a minute at most."""
         now = self._clock.now()
-        if now - self._told.get(where, -MINUTE) >= MINUTE:
-            self._told[where] = now
+        if self._said.first(now, where):
             said = alert(now, kind, "high", f"lane.{self._lane}", text)
             self._put(*said, f"n{self._lane}-{self._epoch}-{where}-{now}")

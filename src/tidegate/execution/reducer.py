@@ -17,12 +17,12 @@ import msgspec
 from tidegate.access.note import Note
 from tidegate.execution import reduce, reductions
 from tidegate.execution.reduce import Look
-from tidegate.execution.said import Said
 from tidegate.execution.state import Reduction, State
 from tidegate.execution.writer import Writer
 from tidegate.log.alert import alert
 from tidegate.log.base import Log, Subscription
 from tidegate.log.outbox import Outbox
+from tidegate.log.said import Said
 from tidegate.model.clock import Clock
 from tidegate.model.instrument import Universe
 from tidegate.model.messages import MarginStep

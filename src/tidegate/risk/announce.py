@@ -12,8 +12,9 @@ from typing import Any
 from tidegate.log.alert import alert, spoiled_text
 from tidegate.log.base import Log
 from tidegate.log.outbox import Outbox
+from tidegate.log.said import Said
 from tidegate.model.clock import Clock
-from tidegate.model.time import MINUTE, SECOND
+from tidegate.model.time import SECOND
 from tidegate.risk.breakers.trip import Trip
 from tidegate.risk.halt import HaltBoard, HaltEvent, entry, halts
 from tidegate.risk.quick import Sockets, Teller
@@ -39,8 +40,7 @@ class Announcer:
         self._alerts = Outbox(log, 10_000, self.counts)
         self._waiting: deque[Trip] = deque()
         self._life, self._number = clock.now(), 0
-        self._spoiled: dict[str, int] = {}
-        """When people were told last that a key was overwritten."""
+        self._said = Said()
 
     def trips(self, trips: list[Trip]) -> None:
         """Breakers have tripped."""
@@ -90,9 +90,7 @@ class Announcer:
     def spoiled(self, key: str, value: bytes) -> None:
         """What stands at a key of the log is none of ours (`docs/security.md`): counted, and told once a minute."""
         self.counts["keys_spoiled"] += 1
-        now = self._clock.now()
-        if self.acting and now - self._spoiled.get(key, -MINUTE) >= MINUTE:
-            self._spoiled[key] = now
+        if self.acting and self._said.first(self._clock.now(), key):
             self.alert("key_spoiled", "high", "firm", spoiled_text(key, value))
 
     def begin(self) -> None:

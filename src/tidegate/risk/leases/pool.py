@@ -203,9 +203,8 @@ class LeasePool:
             holding.before = holding.returned
         elif not seq:
             holding.pause = max(holding.pause, self._policy.pause)
-        self._look_whether_answered(
-            holding
-        )  # the lane may have been quicker than the word that it was stored
+        # The lane may have been quicker than the word that it was stored.
+        self._look_whether_answered(holding)
 
     def _look_whether_answered(self, holding: Holding) -> None:
         """Whether the lane has spoken since it was asked to return something."""

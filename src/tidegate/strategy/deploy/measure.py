@@ -20,7 +20,6 @@ from tidegate.risk.booked import booked
 _ASKED = (OrdStatus.PENDING_NEW, OrdStatus.DENIED)
 _CHANGING = (OrdStatus.PENDING_CANCEL, OrdStatus.PENDING_REPLACE)
 _TRADE, _CANCEL_REJECTED, _REJECTED = ExecType.TRADE, ExecType.CANCEL_REJECTED, ExecType.REJECTED
-"""What moves a position. A correction is told as the old fill taken back, then as the fill as it is."""
 
 
 class Figures(msgspec.Struct, array_like=True, gc=False):

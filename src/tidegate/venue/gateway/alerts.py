@@ -9,11 +9,10 @@ from typing import Any
 from tidegate.log.alert import alert
 from tidegate.log.base import Log
 from tidegate.log.outbox import Outbox
+from tidegate.log.said import Said
 from tidegate.model.clock import Clock
-from tidegate.model.time import SECOND
 
 BOUND = 10_000
-QUIET = 60 * SECOND
 
 
 class Alerts:
@@ -25,19 +24,15 @@ class Alerts:
         self.recent: deque[dict[str, Any]] = deque(maxlen=20)
         self._clock, self._scope, self._sender, self._counts = clock, scope, sender, counts
         self._outbox = Outbox(log, BOUND, counts, alive, lambda item, error: None)
-        self._quiet: dict[object, int] = {}
+        self._said = Said()
         self._number = 0
 
     def say(self, kind: str, severity: str, text: str, key: object = None, **figures: Any) -> None:
         """Tell people; with a `key`, what has the same one is told once a minute, and at once where it gets worse."""
         ts = self._clock.now()
-        if key is not None:
-            mark = kind, severity, key
-            if ts < self._quiet.get(mark, 0):
-                self._counts["alerts_repeated"] += 1
-                return
-            self._quiet = {k: until for k, until in self._quiet.items() if until > ts}
-            self._quiet[mark] = ts + QUIET
+        if key is not None and not self._said.first(ts, kind, severity, key):
+            self._counts["alerts_repeated"] += 1
+            return
         self._number += 1
         self._counts["alerts"] += 1
         self.recent.append({"ts": ts, "severity": severity, "text": text})

@@ -12,9 +12,9 @@ class Said:
     """By words that name it and say how it is."""
 
     def __init__(self) -> None:
-        self._until: dict[tuple[str, ...], int] = {}
+        self._until: dict[tuple[object, ...], int] = {}
 
-    def first(self, now: int, *words: str, again: int = AGAIN) -> bool:
+    def first(self, now: int, *words: object, again: int = AGAIN) -> bool:
         """Whether it is to be said now; if so, it is not before `again` ns from now."""
         if now < self._until.get(words, now):
             return False
